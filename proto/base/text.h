@@ -1,0 +1,27 @@
+/*
+ * text: hexadecimal and base64 (RFC 4648), both alphabets.
+ *
+ * Promise: decoders accept only complete, canonical input and change nothing when they refuse.
+ */
+#ifndef POLDER_PROTO_BASE_TEXT_H
+#define POLDER_PROTO_BASE_TEXT_H
+
+#include "proto/base/buf.h"
+
+/* Writes 2 * in.len digits and a NUL; out must hold them. Lowercase. */
+void pl_hex_encode(struct pl_span in, char *out);
+/* Exactly 2 * out_len digits, either case. */
+bool pl_hex_decode(struct pl_span text, uint8_t *out, size_t out_len);
+
+enum pl_err pl_base64_encode(struct pl_span in, struct pl_buf *out);
+/* Standard or URL alphabet, with or without padding. PL_EINVAL otherwise. */
+enum pl_err pl_base64_decode(struct pl_span text, struct pl_buf *out);
+
+/* application/x-www-form-urlencoded: '+' is a space, %XX is a byte; PL_EINVAL on a bad escape. */
+enum pl_err pl_form_decode(struct pl_span text, struct pl_buf *out);
+/* Walks "a=1&b=2"; name and value are views, still encoded. False at the end. */
+bool pl_form_next(struct pl_span *rest, struct pl_span *name, struct pl_span *value);
+/* First value of a parameter, still encoded; false when absent. */
+bool pl_form_find(struct pl_span query, const char *name, struct pl_span *value);
+
+#endif
