@@ -1,0 +1,116 @@
+/*
+ * store: ordered keys in named families, atomic batches, and ranges that can be dropped for good;
+ * the only room that knows RocksDB.
+ *
+ * Promise: a batch is applied whole or not at all; after a write with sync (or store_sync) it
+ * survives power loss. Keys order as bytes. The seam is kept narrow enough for a second engine:
+ * no snapshots across families, no merge operators, no transactions. Every call may block on the
+ * disk and may come from any thread; never call from an HTTP loop. After a failed write the store
+ * refuses writes until store_recover succeeds; reads go on.
+ */
+#ifndef POLDER_PROTO_STORE_STORE_H
+#define POLDER_PROTO_STORE_STORE_H
+
+#include "proto/base/buf.h"
+#include "proto/base/log.h"
+
+struct store;
+struct store_batch;
+struct store_scan;
+
+enum store_recovery {
+    STORE_RECOVER_TORN_TAIL,   /* a torn last record is dropped, anything else refused */
+    STORE_RECOVER_SKIP_CORRUPT /* corrupt log records are skipped: the caller finds the holes */
+};
+
+struct store_family {
+    const char *name;
+    size_t prefix_bytes; /* > 0: keys of at least this length get a prefix bloom filter */
+    bool point_reads;    /* whole-key bloom filter, in tables and in memory */
+    bool short_lived;    /* values are deleted soon: keep them out of compaction's way */
+    bool compress;       /* zstd on tables; pointless for sealed values */
+};
+
+struct store_config {
+    const char *path;                    /* created, mode 0700, when missing */
+    const struct store_family *families; /* handles are indexes into this table */
+    size_t family_count;
+    enum store_recovery recovery;
+    size_t cache_bytes;        /* block cache over all families */
+    size_t write_buffer_bytes; /* memory for unflushed writes over all families */
+    unsigned background_threads;
+    const struct pl_log *log;
+};
+
+/* PL_EBUSY-like states: PL_EEXISTS when another process has it open; PL_ECORRUPT names the file
+ * and says what can be done. */
+enum pl_err store_open(struct store **out, const struct store_config *config, struct pl_why *why);
+void store_close(struct store *store); /* no scan may be open; NULL is fine */
+/* After PL_ENOSPC or PL_EIO from a write: reopens in place. Waits for open scans to end. */
+enum pl_err store_recover(struct store *store, struct pl_why *why);
+
+/* Appends the value to out. PL_ENOTFOUND; PL_ECORRUPT for a block that fails its checksum. */
+enum pl_err store_get(struct store *store, unsigned family, struct pl_span key, struct pl_buf *out);
+/* Which of the keys exist (sorted keys are fastest): found[i]; the values, when values is not
+ * NULL, are appended to *values and described by value_spans[i] as offset/length after return. */
+struct store_found {
+    bool found;
+    size_t value_offset, value_len;
+};
+enum pl_err store_get_many(struct store *store, unsigned family, const struct pl_span *keys,
+                           size_t count, struct store_found *found, struct pl_buf *values);
+
+/* A batch is single-owner. */
+enum pl_err store_batch_new(struct store_batch **out);
+void store_batch_free(struct store_batch *batch);
+void store_batch_clear(struct store_batch *batch);
+void store_batch_put(struct store_batch *batch, struct store *store, unsigned family,
+                     struct pl_span key, struct pl_span value);
+void store_batch_delete(struct store_batch *batch, struct store *store, unsigned family,
+                        struct pl_span key);
+/* [from, to) */
+void store_batch_delete_range(struct store_batch *batch, struct store *store, unsigned family,
+                              struct pl_span from, struct pl_span to);
+size_t store_batch_bytes(const struct store_batch *batch);
+/* sync: on disk when this returns. Without: in order with other writes, on disk with the next
+ * synced one. */
+enum pl_err store_write(struct store *store, struct store_batch *batch, bool sync,
+                        struct pl_why *why);
+enum pl_err store_put(struct store *store, unsigned family, struct pl_span key,
+                      struct pl_span value, bool sync, struct pl_why *why);
+enum pl_err store_sync(struct store *store, struct pl_why *why);
+
+/* Ordered reading of [from, to) (empty `to`: to the end of the family), seeing the store as of
+ * the start. An open scan pins files: keep it for seconds and resume by key. */
+enum pl_err store_scan_new(struct store_scan **out, struct store *store, unsigned family,
+                           struct pl_span from, struct pl_span to);
+/* Views, valid until the next call. PL_ENOTFOUND at the end; PL_ECORRUPT: see store_get. */
+enum pl_err store_scan_next(struct store_scan *scan, struct pl_span *key, struct pl_span *value);
+/* Jump forward to the first key >= key. */
+void store_scan_seek(struct store_scan *scan, struct pl_span key);
+void store_scan_free(struct store_scan *scan);
+
+/* Smallest key greater than every key that starts with prefix; PL_ENOTFOUND when there is none
+ * (all 0xff). For the upper end of a prefix range. */
+enum pl_err store_prefix_end(struct pl_span prefix, struct pl_buf *out);
+
+/* Remove [from, to) of a family physically: the range is dropped, every family flushed, the
+ * range compacted to the bottom, logs and tables that held it observed gone, the MANIFEST
+ * rolled. Open scans that pin it make it fail with PL_EAGAIN after timeout_ms; the keys are
+ * logically gone by then. Takes seconds. */
+enum pl_err store_purge_range(struct store *store, unsigned family, struct pl_span from,
+                              struct pl_span to, int64_t timeout_ms, struct pl_why *why);
+enum pl_err store_flush(struct store *store, struct pl_why *why);
+/* Compact a family whole. */
+enum pl_err store_compact(struct store *store, unsigned family);
+/* A consistent copy (hard links) in a new directory. */
+enum pl_err store_checkpoint(struct store *store, const char *path, struct pl_why *why);
+
+struct store_usage {
+    uint64_t disk_bytes;   /* tables and logs on disk */
+    uint64_t memory_bytes; /* memtables and cache */
+    bool failed;           /* writes are refused until store_recover */
+};
+void store_usage(struct store *store, struct store_usage *out);
+
+#endif
