@@ -36,6 +36,7 @@ static inline struct pl_span pl_buf_span(const struct pl_buf *buf)
 
 /* Room for `more` bytes past len; on success data + len may be written and len advanced. */
 enum pl_err pl_buf_reserve(struct pl_buf *buf, size_t more);
+/* What is appended must not lie inside the buf itself: growing moves it. */
 enum pl_err pl_buf_append(struct pl_buf *buf, const void *data, size_t len);
 enum pl_err pl_buf_append_span(struct pl_buf *buf, struct pl_span span);
 enum pl_err pl_buf_append_str(struct pl_buf *buf, const char *text);

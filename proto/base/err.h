@@ -49,8 +49,8 @@ enum pl_err pl_fail(struct pl_why *why, enum pl_err err, const char *format, ...
 enum pl_err pl_fail_field(struct pl_why *why, enum pl_err err, const char *field,
                           const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* Put more context in front of a sentence already there: "FORMAT: old text". Returns why's err,
- * or PL_OK's caller-supplied err when why is NULL. */
+/* Put more context in front of a sentence already there: "FORMAT: old text". Returns why's err;
+ * the given one where there was none yet or why is NULL. */
 enum pl_err pl_fail_in(struct pl_why *why, enum pl_err err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

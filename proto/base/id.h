@@ -27,7 +27,7 @@ enum pl_err pl_id128_random(const struct pl_random *random, struct pl_id128 *out
 void pl_id128_format(const struct pl_id128 *id, char out[PL_ID128_TEXT]);
 bool pl_id128_parse(struct pl_span text, struct pl_id128 *out);
 
-/* Account ids are random, never 0. */
+/* Account ids are random, never 0; 0 does not parse. */
 enum pl_err pl_account_random(const struct pl_random *random, uint64_t *out);
 void pl_account_format(uint64_t account, char out[PL_ACCOUNT_TEXT]);
 bool pl_account_parse(struct pl_span text, uint64_t *out);

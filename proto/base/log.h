@@ -2,8 +2,9 @@
  * log: one line per event to a file descriptor, for operators and their collectors.
  *
  * Promise: a line is `TIME LEVEL ROOM message key=value …`, written with one write(2), never
- * with visitor data or secrets in it. A full pipe drops the line and counts it; logging never
- * blocks a loop for long and never fails its caller. Any thread may call.
+ * with visitor data or secrets in it. A full pipe drops the line; logging never blocks and never
+ * fails its caller (errno survives it). Programs that log to a pipe ignore SIGPIPE. Any thread may
+ * call.
  */
 #ifndef POLDER_PROTO_BASE_LOG_H
 #define POLDER_PROTO_BASE_LOG_H
@@ -21,7 +22,8 @@ struct pl_log {
     const struct pl_clock *clock;
 };
 
-/* room: a short noun, e.g. "spool". The format is a sentence; control bytes in it become '?'. */
+/* room: a short noun, e.g. "spool". The format is a sentence; control bytes in it become '?',
+ * lines over 2 KiB end in "...". */
 void pl_log(const struct pl_log *log, enum pl_log_level level, const char *room, const char *format,
             ...) __attribute__((format(printf, 4, 5)));
 

@@ -21,6 +21,7 @@ struct pl_mailbox {
     pthread_cond_t filled; /* on CLOCK_MONOTONIC */
     struct pl_mail *head;
     struct pl_mail **tail;
+    bool woken;
     bool closed;
 };
 

@@ -14,14 +14,15 @@ void pl_hex_encode(struct pl_span in, char *out);
 bool pl_hex_decode(struct pl_span text, uint8_t *out, size_t out_len);
 
 enum pl_err pl_base64_encode(struct pl_span in, struct pl_buf *out);
-/* Standard or URL alphabet, with or without padding. PL_EINVAL otherwise. */
+/* Standard or URL alphabet (not both at once), with or without padding. PL_EINVAL otherwise. */
 enum pl_err pl_base64_decode(struct pl_span text, struct pl_buf *out);
 
 /* application/x-www-form-urlencoded: '+' is a space, %XX is a byte; PL_EINVAL on a bad escape. */
 enum pl_err pl_form_decode(struct pl_span text, struct pl_buf *out);
 /* Walks "a=1&b=2"; name and value are views, still encoded. False at the end. */
 bool pl_form_next(struct pl_span *rest, struct pl_span *name, struct pl_span *value);
-/* First value of a parameter, still encoded; false when absent. */
+/* First value of a parameter, still encoded; false when absent. Names are compared as they stand,
+ * without decoding. */
 bool pl_form_find(struct pl_span query, const char *name, struct pl_span *value);
 
 #endif

@@ -1,0 +1,173 @@
+#include "proto/base/text.h"
+
+void pl_hex_encode(struct pl_span in, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < in.len; i++) {
+        *out++ = digits[in.data[i] >> 4];
+        *out++ = digits[in.data[i] & 15];
+    }
+    *out = '\0';
+}
+
+/* 0 to 15, or -1. */
+static int hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool pl_hex_decode(struct pl_span text, uint8_t *out, size_t out_len)
+{
+    if (text.len % 2 != 0 || text.len / 2 != out_len)
+        return false;
+    for (size_t i = 0; i < text.len; i++)
+        if (hex_digit(text.data[i]) < 0)
+            return false;
+    for (size_t i = 0; i < out_len; i++)
+        out[i] = (uint8_t)(hex_digit(text.data[2 * i]) << 4 | hex_digit(text.data[2 * i + 1]));
+    return true;
+}
+
+enum pl_err pl_base64_encode(struct pl_span in, struct pl_buf *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    if (in.len > SIZE_MAX / 4)
+        return PL_ELIMIT;
+    size_t out_len = (in.len + 2) / 3 * 4;
+    enum pl_err err = pl_buf_reserve(out, out_len);
+    if (err != PL_OK || out_len == 0)
+        return err;
+    uint8_t *p = out->data + out->len;
+    for (size_t i = 0; i < in.len; i += 3) {
+        size_t left = in.len - i;
+        uint32_t bits = (uint32_t)in.data[i] << 16;
+        if (left > 1)
+            bits |= (uint32_t)in.data[i + 1] << 8;
+        if (left > 2)
+            bits |= in.data[i + 2];
+        *p++ = (uint8_t)digits[bits >> 18];
+        *p++ = (uint8_t)digits[(bits >> 12) & 63];
+        *p++ = left > 1 ? (uint8_t)digits[(bits >> 6) & 63] : '=';
+        *p++ = left > 2 ? (uint8_t)digits[bits & 63] : '=';
+    }
+    out->len += out_len;
+    return PL_OK;
+}
+
+/* 0 to 63, or -1. */
+static int base64_digit(uint8_t c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    if (c == '+' || c == '-')
+        return 62;
+    if (c == '/' || c == '_')
+        return 63;
+    return -1;
+}
+
+/* Cuts off the padding; false when it is there but not as RFC 4648 section 4 has it. */
+static bool base64_unpad(struct pl_span *text)
+{
+    size_t padding = 0;
+    while (padding < 2 && padding < text->len && text->data[text->len - 1 - padding] == '=')
+        padding++;
+    if (padding > 0 && text->len % 4 != 0)
+        return false;
+    text->len -= padding;
+    return true;
+}
+
+static bool base64_alphabet(struct pl_span text)
+{
+    bool standard = false, url = false;
+    for (size_t i = 0; i < text.len; i++) {
+        if (base64_digit(text.data[i]) < 0)
+            return false;
+        standard |= text.data[i] == '+' || text.data[i] == '/';
+        url |= text.data[i] == '-' || text.data[i] == '_';
+    }
+    return !(standard && url);
+}
+
+enum pl_err pl_base64_decode(struct pl_span text, struct pl_buf *out)
+{
+    if (!base64_unpad(&text) || text.len % 4 == 1 || !base64_alphabet(text))
+        return PL_EINVAL;
+    size_t tail = text.len % 4;
+    /* Bits of the last digit that belong to no byte must be zero (RFC 4648 section 3.5). */
+    if (tail != 0 && (base64_digit(text.data[text.len - 1]) & (tail == 2 ? 15 : 3)) != 0)
+        return PL_EINVAL;
+    size_t out_len = text.len / 4 * 3 + (tail == 0 ? 0 : tail - 1);
+    enum pl_err err = pl_buf_reserve(out, out_len);
+    if (err != PL_OK || out_len == 0)
+        return err;
+    uint8_t *p = out->data + out->len;
+    uint32_t bits = 0;
+    int have = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        bits = bits << 6 | (uint32_t)base64_digit(text.data[i]);
+        have += 6;
+        if (have >= 8) {
+            have -= 8;
+            *p++ = (uint8_t)(bits >> have);
+        }
+    }
+    out->len += out_len;
+    return PL_OK;
+}
+
+enum pl_err pl_form_decode(struct pl_span text, struct pl_buf *out)
+{
+    enum pl_err err = pl_buf_reserve(out, text.len);
+    if (err != PL_OK)
+        return err;
+    size_t used = out->len;
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        if (c == '+') {
+            c = ' ';
+        } else if (c == '%') {
+            if (text.len - i < 3 || !pl_hex_decode(pl_span(text.data + i + 1, 2), &c, 1))
+                return PL_EINVAL;
+            i += 2;
+        }
+        out->data[used++] = c;
+    }
+    out->len = used;
+    return PL_OK;
+}
+
+bool pl_form_next(struct pl_span *rest, struct pl_span *name, struct pl_span *value)
+{
+    while (rest->len > 0 && rest->data[0] == '&')
+        *rest = pl_span_from(*rest, 1);
+    if (rest->len == 0)
+        return false;
+    const uint8_t *end = memchr(rest->data, '&', rest->len);
+    size_t len = end == NULL ? rest->len : (size_t)(end - rest->data);
+    const uint8_t *equals = memchr(rest->data, '=', len);
+    size_t name_len = equals == NULL ? len : (size_t)(equals - rest->data);
+    *name = pl_span(rest->data, name_len);
+    *value = pl_span_from(pl_span(rest->data, len), name_len + 1);
+    *rest = pl_span_from(*rest, len);
+    return true;
+}
+
+bool pl_form_find(struct pl_span query, const char *name, struct pl_span *value)
+{
+    struct pl_span n, v;
+    while (pl_form_next(&query, &n, &v))
+        if (pl_span_eq_str(n, name)) {
+            *value = v;
+            return true;
+        }
+    return false;
+}
