@@ -1,0 +1,120 @@
+// The rules of the house (ARCHITECTURE.md, "The rules of the rooms"), checked on every run.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
+const root = path.resolve(import.meta.dirname, '../..');
+const git = (...args) => execFileSync('git', ['-C', root, ...args], { encoding: 'utf8' });
+const tracked = git('ls-files').split('\n').filter(Boolean);
+const cFiles = tracked.filter((f) => /\.(c|h|cc)$/.test(f));
+const rooms = ['proto/base', 'proto/wire', 'proto/http', 'proto/store', 'replication', 'edge', 'origin', 'deploy/ctl'];
+const roomOf = (file) => rooms.find((room) => file.startsWith(room + '/'));
+
+function includes(file) {
+    const found = [];
+    readFileSync(path.join(root, file), 'utf8').split('\n').forEach((line, i) => {
+        const match = /^\s*#\s*include\s*[<"]([^>"]+)[>"]/.exec(line);
+        if (match) found.push({ header: match[1], at: `${file}:${i + 1}` });
+    });
+    return found;
+}
+
+// Each third-party library has one home.
+const homes = [
+    [/^mbedtls\//, ['proto/base']],
+    [/^zstd\.h|^zdict\.h/, ['proto/base']],
+    [/^brotli\//, ['proto/base']],
+    [/^zlib\.h/, ['proto/base']],
+    [/^cyaml\//, ['proto/base']],
+    [/^msgpack(\.h|\/)/, ['proto/wire']],
+    [/^simdjson/, ['proto/wire']],
+    [/^yajl\//, ['proto/wire']],
+    [/^h2o(\.h|\/)/, ['proto/http']],
+    [/^openssl\//, ['proto/http']],
+    [/^rocksdb\//, ['proto/store']],
+    [/^nng\//, ['replication']],
+    [/^curl\//, ['deploy/ctl']],
+];
+
+test('every third-party header is included in one room only', () => {
+    const strays = [];
+    for (const file of cFiles) {
+        const room = roomOf(file);
+        if (!room) continue;
+        for (const { header, at } of includes(file)) {
+            const home = homes.find(([pattern]) => pattern.test(header));
+            if (home && !home[1].includes(room)) strays.push(`${at} includes <${header}>, whose home is ${home[1]}`);
+        }
+    }
+    assert.deepEqual(strays, []);
+});
+
+// What a room may include besides itself.
+const left = {
+    'proto/base': [],
+    'proto/wire': ['proto/base'],
+    'proto/http': ['proto/base', 'proto/wire'],
+    'proto/store': ['proto/base', 'proto/wire'],
+    replication: ['proto/base', 'proto/wire'],
+    edge: ['proto/base', 'proto/wire', 'proto/http', 'proto/store', 'replication'],
+    origin: ['proto/base', 'proto/wire', 'proto/http', 'proto/store', 'replication'],
+    'deploy/ctl': ['proto/base', 'proto/wire'],
+};
+
+test('includes point left only', () => {
+    const wrong = [];
+    for (const file of cFiles) {
+        const room = roomOf(file);
+        if (!room) continue;
+        for (const { header, at } of includes(file)) {
+            const target = roomOf(header);
+            if (target && target !== room && !left[room].includes(target)) {
+                wrong.push(`${at}: ${room} may not include ${header}`);
+            }
+        }
+    }
+    assert.deepEqual(wrong, []);
+});
+
+test('sources are formatted', () => {
+    const result = [];
+    for (const file of cFiles) {
+        try {
+            execFileSync('clang-format', ['--dry-run', '-Werror', file], { cwd: root, stdio: 'pipe' });
+        } catch (error) {
+            result.push(String(error.stderr).split('\n')[0]);
+        }
+    }
+    assert.deepEqual(result, []);
+});
+
+test('nothing is left marked as to be done', () => {
+    const marks = new RegExp('\\b(' + ['TO' + 'DO', 'FIX' + 'ME', 'X' + 'XX', 'HA' + 'CK'].join('|') + ')\\b');
+    const found = [];
+    for (const file of tracked.filter((f) => /\.(c|h|cc|js|mjs|cmake)$/.test(f))) {
+        readFileSync(path.join(root, file), 'utf8').split('\n').forEach((line, i) => {
+            if (marks.test(line)) found.push(`${file}:${i + 1}`);
+        });
+    }
+    assert.deepEqual(found, []);
+});
+
+test('the lock file of the test clients names no registry', () => {
+    for (const file of tracked.filter((f) => f.endsWith('package-lock.json'))) {
+        assert.doesNotMatch(readFileSync(path.join(root, file), 'utf8'), /"resolved"/);
+    }
+});
+
+test('every top-level folder and room says what lives there', () => {
+    for (const folder of ['.', 'proto', 'replication', 'edge', 'origin', 'deploy', 'tests']) {
+        assert.ok(tracked.includes(path.normalize(path.join(folder, 'README.md'))), `${folder}/README.md is missing`);
+    }
+});
+
+test('public headers open with what they promise', () => {
+    const silent = cFiles.filter((f) => f.endsWith('.h') && roomOf(f))
+        .filter((f) => !readFileSync(path.join(root, f), 'utf8').startsWith('/*'));
+    assert.deepEqual(silent, []);
+});
