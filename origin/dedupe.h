@@ -1,0 +1,50 @@
+/*
+ * dedupe: finds the first copy of an event that a client sent again.
+ *
+ * Promise: within DEDUPE_DAYS of the first copy, an event with the same account and message id is
+ * found, whichever edge took it; a match is confirmed on the decrypted id, so a hash collision
+ * never swallows an event. Entries stand under account | event hash and name the vault key.
+ */
+#ifndef POLDER_ORIGIN_DEDUPE_H
+#define POLDER_ORIGIN_DEDUPE_H
+
+#include "origin/families.h"
+#include "origin/vault.h"
+
+#define DEDUPE_DAYS        30
+#define DEDUPE_KEY_BYTES   16
+#define DEDUPE_VALUE_BYTES 16
+#define DEDUPE_PROBES      4 /* places a colliding hash may move on to */
+
+void dedupe_key_of(const struct vault_key *key, uint8_t out[DEDUPE_KEY_BYTES]);
+/* The rest of the vault key: day, visitor hash, time. */
+void dedupe_value_of(const struct vault_key *key, uint8_t out[DEDUPE_VALUE_BYTES]);
+
+/* One event on its way into the vault. */
+struct dedupe_entry {
+    struct vault_key key;      /* moved on when its hash collides */
+    struct pl_span value;      /* sealed */
+    struct pl_span message_id; /* empty: never a duplicate */
+    bool duplicate;            /* out */
+};
+
+struct dedupe;
+/* max_entries in one call of dedupe_check. Single-owner: the writer's. */
+enum pl_err dedupe_new(struct dedupe **out, struct store *store, struct vault_sealer *sealer);
+void dedupe_free(struct dedupe *dedupe);
+
+/* Marks the entries that are in the store already or stand earlier in the list. An entry whose
+ * hash collides with another message is moved: its key changes and its value is sealed anew into
+ * memory of dedupe's own (valid until the next call). Blocks on the disk. */
+enum pl_err dedupe_check(struct dedupe *dedupe, struct dedupe_entry *const *entries, size_t count,
+                         struct pl_why *why);
+uint64_t dedupe_collisions(const struct dedupe *dedupe);
+
+/* Removes the entries of one day's events (call for days older than DEDUPE_DAYS, before the
+ * events themselves go). Walks at most max_keys vault keys a call; *cursor starts at 0 and is
+ * where to go on. PL_EAGAIN: call again; PL_OK: the day is done. Blocks on the disk; lifecycle
+ * thread. */
+enum pl_err dedupe_expire(struct store *store, int64_t day, uint64_t *cursor, size_t max_keys,
+                          struct pl_why *why);
+
+#endif

@@ -1,0 +1,18 @@
+#include "origin/families.h"
+
+/* point_reads where keys are looked up one by one and mostly are not there. Sealed values do not
+ * compress. */
+const struct store_family origin_families[FAMILY_COUNT] = {
+    [FAMILY_META] = {.name = "meta"},
+    [FAMILY_VAULT] = {.name = "vault", .prefix_bytes = 18},
+    [FAMILY_DEDUPE] = {.name = "dedupe", .point_reads = true},
+    [FAMILY_LEDGER] = {.name = "ledger"},
+    [FAMILY_CHAINS] = {.name = "chains"},
+    [FAMILY_QUARANTINE] = {.name = "quarantine"},
+    [FAMILY_ACCOUNTS] = {.name = "accounts"},
+    [FAMILY_CONFIGS] = {.name = "configs", .compress = true},
+    [FAMILY_CHANGES] = {.name = "changes", .compress = true},
+    [FAMILY_EDGES] = {.name = "edges"},
+    [FAMILY_TOKENS] = {.name = "tokens"},
+    [FAMILY_RECORDS] = {.name = "records"},
+};

@@ -1,0 +1,88 @@
+/*
+ * intake: takes blocks from the link to the vault: opens, decodes, asks after the account,
+ * seals per account, finds duplicates, and writes everything of a group of blocks in one synced
+ * batch.
+ *
+ * Promise: a verdict of BLOCK_STORED is given after the fsync that covers the block's events,
+ * their dedupe entries and its ledger row, never before. Each event of an authentic block ends
+ * up stored, duplicate or dropped with a reason: the three add up. A block that cannot be opened
+ * is kept aside, not lost; a disk that fails makes BLOCK_RETRY until it is well again.
+ *
+ * Threads of its own: openers (parallel) and one writer. Memory is bounded: above queue_bytes
+ * blocks are sent back with BLOCK_RETRY.
+ */
+#ifndef POLDER_ORIGIN_INTAKE_H
+#define POLDER_ORIGIN_INTAKE_H
+
+#include "origin/keyring.h"
+#include "origin/ledger.h"
+#include "proto/store/store.h"
+#include "replication/receiver.h"
+
+enum intake_fate {
+    INTAKE_ALIVE,
+    INTAKE_EXPIRED, /* dropped{expired} */
+    INTAKE_DELETED, /* dropped{deleted}: deletion has begun or is done */
+    INTAKE_UNKNOWN, /* dropped{unknown} */
+};
+
+struct intake_config {
+    struct store *store;
+    struct keyring *keyring;
+    struct ledger *ledger;
+    /* An edge's X25519 public key: PL_ENOTFOUND not enrolled, PL_EDENIED revoked. Opener threads;
+     * memory only. */
+    enum pl_err (*edge_public)(void *ctx, const struct pl_id128 *edge,
+                               uint8_t public_key[PL_X25519_BYTES]);
+    void *edge_ctx;
+    /* Whether an account's events are still taken. Opener threads; memory only; asked once per
+     * account and block. accepted_ms is when the edge took the (first such) event. */
+    enum intake_fate (*account)(void *ctx, uint64_t account, int64_t now_ms);
+    void *account_ctx;
+    unsigned openers;   /* 0: 2 */
+    size_t queue_bytes; /* blocks on their way; 0: 192 MiB */
+    size_t group_bytes; /* sealed events in one synced write; 0: 8 MiB */
+    const struct pl_clock *clock;
+    const struct pl_random *random;
+    const struct pl_log *log;
+};
+
+struct intake;
+enum pl_err intake_new(struct intake **out, const struct intake_config *config, struct pl_why *why);
+/* Starts the threads. */
+enum pl_err intake_start(struct intake *intake, struct pl_why *why);
+/* Finishes what was taken (RETRY where the disk refuses), stops the threads. Call it after
+ * receiver_stop has been asked for, or from another thread meanwhile: the receiver waits for the
+ * verdicts. */
+void intake_stop(struct intake *intake);
+void intake_free(struct intake *intake); /* stopped or never started; NULL is fine */
+
+/* A handful of blocks that arrived together and get their verdicts together. */
+struct intake_lot {
+    struct pl_id128 edge; /* whom the link says it talks to */
+    size_t count;
+    /* As receiver_frame_entry; views live until done. Any opener thread, and the caller's. */
+    bool (*entry)(void *ctx, size_t i, struct pl_span *block, struct block_loss *loss);
+    /* Once, from the writer's thread (or from intake_take when there is no room). */
+    void (*done)(void *ctx, const enum block_verdict *verdicts);
+    void *ctx;
+};
+/* Any thread; never blocks. */
+void intake_take(struct intake *intake, const struct intake_lot *lot);
+
+/* For receiver_ops.blocks; ctx is the intake. */
+void intake_blocks(void *ctx, const struct pl_id128 *edge, struct receiver_frame *frame);
+
+struct intake_status {
+    bool ready;       /* the store takes writes */
+    char reason[200]; /* why not, for people; "" when ready */
+    size_t queued_bytes;
+    uint64_t blocks, repeats, forks, refused, retries, losses; /* since start */
+    uint64_t events, stored, duplicate;
+    uint64_t dropped[DROP_COUNT];
+    uint64_t groups;       /* synced writes */
+    int64_t last_write_ms; /* wall clock; 0: none yet */
+};
+void intake_status(const struct intake *intake, struct intake_status *out); /* any thread */
+
+#endif
