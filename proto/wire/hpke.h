@@ -32,13 +32,14 @@ void hpke_free(struct hpke_context *context);
 
 /* Number the next seal will use. */
 uint64_t hpke_sequence(const struct hpke_context *context);
-/* Writes plain.len + 16 bytes; out may equal plain.data. PL_ELIMIT when numbers are used up. */
+/* Writes plain.len + 16 bytes; out may equal plain.data. PL_ELIMIT when numbers are used up;
+ * PL_EDENIED on a receiver's context, whose numbers are the sender's (RFC 9180 section 9.8). */
 enum pl_err hpke_seal(struct hpke_context *context, struct pl_span aad, struct pl_span plain,
                       uint8_t *out, uint64_t *sequence);
 /* Writes sealed.len - 16 bytes; PL_EAUTH when it does not verify. */
 enum pl_err hpke_open(struct hpke_context *context, uint64_t sequence, struct pl_span aad,
                       struct pl_span sealed, uint8_t *out);
-/* RFC 9180 section 5.3. */
+/* RFC 9180 section 5.3. The exporter context is at most 128 bytes, PL_ELIMIT beyond. */
 enum pl_err hpke_export(const struct hpke_context *context, struct pl_span exporter_context,
                         uint8_t *out, size_t out_len);
 
