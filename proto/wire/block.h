@@ -56,10 +56,14 @@ void block_sealer_free(struct block_sealer *sealer);
 /* A new key of the origin: the next seal starts an epoch for it. */
 enum pl_err block_sealer_set_origin(struct block_sealer *sealer,
                                     const uint8_t origin_public[PL_X25519_BYTES]);
+/* Ends an epoch whose time is up. Sealing does so by itself; an idle owner calls this now and
+ * then, so that no key outlives its epoch. */
+void block_sealer_tick(struct block_sealer *sealer);
 /* Compresses and seals plain (encoded events, back to back); appends the block to out. The
  * caller fills edge-independent header fields: incarnation, number, previous_hash, events; the
- * rest is filled in here. PL_ELIMIT: plain over LIMIT_BLOCK_PLAIN_BYTES or the block over
- * LIMIT_BLOCK_BYTES. Milliseconds when an epoch begins, else microseconds. */
+ * rest is filled in here. PL_ELIMIT: plain over LIMIT_BLOCK_PLAIN_BYTES, more events than
+ * LIMIT_BLOCK_EVENTS, or the block over LIMIT_BLOCK_BYTES. PL_EINVAL: no events. Milliseconds
+ * when an epoch begins, else microseconds. */
 enum pl_err block_seal(struct block_sealer *sealer, struct block_header *header,
                        struct pl_span plain, struct pl_buf *out, uint8_t hash[BLOCK_HASH_BYTES]);
 
