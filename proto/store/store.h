@@ -60,7 +60,9 @@ struct store_found {
 enum pl_err store_get_many(struct store *store, unsigned family, const struct pl_span *keys,
                            size_t count, struct store_found *found, struct pl_buf *values);
 
-/* A batch is single-owner. */
+#define STORE_BATCH_MAX_BYTES (64 * 1024 * 1024) /* keys and values together */
+/* A batch is single-owner. The first operation that cannot be added spoils it: store_write says
+ * why, store_batch_clear makes it good again. */
 enum pl_err store_batch_new(struct store_batch **out);
 void store_batch_free(struct store_batch *batch);
 void store_batch_clear(struct store_batch *batch);
