@@ -245,8 +245,6 @@ enum pl_err hpke_open(struct hpke_context *context, uint64_t sequence, struct pl
                       struct pl_span sealed, uint8_t *out)
 {
     uint8_t nonce[PL_AEAD_NONCE_BYTES];
-    if (sealed.len < PL_AEAD_TAG_BYTES)
-        return PL_EAUTH;
     nonce_of(context, sequence, nonce);
     return pl_aead_open(context->aead, nonce, aad, sealed, out);
 }
