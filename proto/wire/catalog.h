@@ -28,7 +28,8 @@ enum account_state {
 const char *account_state_name(enum account_state state);
 
 #define CATALOG_REGIONS_MAX  8
-#define CATALOG_REGION_BYTES 16
+#define CATALOG_REGION_BYTES 16  /* with the NUL */
+#define CATALOG_ORIGIN_BYTES 260 /* "https://", a host name of 253 at most, a port now and then */
 
 struct catalog_item {
     enum catalog_kind kind;
@@ -48,9 +49,11 @@ struct catalog_item {
     uint8_t seal_public[32];
 };
 
-/* Appends. */
+/* Appends. PL_EINVAL: what catalog_decode would refuse. */
 enum pl_err catalog_encode(const struct catalog_item *item, struct pl_buf *out);
-/* Exactly the whole span; unknown fields are skipped. PL_ECORRUPT names the field. */
+/* Exactly the whole span; unknown fields are skipped. PL_ECORRUPT names the field;
+ * PL_EUNSUPPORTED: a kind this build does not know, which a follower may pass over. *item is
+ * written only on success. */
 enum pl_err catalog_decode(struct pl_span bytes, struct catalog_item *item, struct pl_why *why);
 
 #endif

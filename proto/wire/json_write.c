@@ -16,8 +16,16 @@ struct json_writer {
 static void print(void *writer, const char *text, size_t len)
 {
     struct json_writer *w = writer;
-    if (w->err == PL_OK)
-        w->err = pl_buf_append(w->out, text, len);
+    if (w->err == PL_OK && len > w->out->cap - w->out->len)
+        w->err = pl_buf_reserve(w->out, len);
+    if (w->err != PL_OK)
+        return;
+    /* Most of what yajl prints is one quote, comma or colon. */
+    if (len == 1)
+        w->out->data[w->out->len] = (uint8_t)text[0];
+    else
+        memcpy(w->out->data + w->out->len, text, len);
+    w->out->len += len;
 }
 
 enum pl_err json_writer_new(struct json_writer **out, bool pretty)
