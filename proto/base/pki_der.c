@@ -104,21 +104,29 @@ static void der_extension(struct der *d, const uint8_t *end, struct pl_span oid,
     der_wrap(d, end, TAG_SEQUENCE);
 }
 
+static size_t count_names(const char *const *names)
+{
+    size_t count = 0;
+    while (names != NULL && names[count] != NULL)
+        count++;
+    return count;
+}
+
 static bool der_alternative_names(struct der *d, const struct pl_pki_request *r)
 {
     const uint8_t *end = d->p;
-    for (const char *const *ip = r->ip_names; ip != NULL && *ip != NULL; ip++) {
+    for (size_t i = count_names(r->ip_names); i-- > 0;) {
         uint8_t address[16];
         size_t len = 4;
-        if (inet_pton(AF_INET, *ip, address) != 1) {
+        if (inet_pton(AF_INET, r->ip_names[i], address) != 1) {
             len = 16;
-            if (inet_pton(AF_INET6, *ip, address) != 1)
+            if (inet_pton(AF_INET6, r->ip_names[i], address) != 1)
                 return false;
         }
         der_value(d, TAG_CONTEXT(7), pl_span(address, len));
     }
-    for (const char *const *dns = r->dns_names; dns != NULL && *dns != NULL; dns++)
-        der_value(d, TAG_CONTEXT(2), pl_span_str(*dns));
+    for (size_t i = count_names(r->dns_names); i-- > 0;)
+        der_value(d, TAG_CONTEXT(2), pl_span_str(r->dns_names[i]));
     if (d->p == end)
         return true;
     der_wrap(d, end, TAG_SEQUENCE);
