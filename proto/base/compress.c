@@ -106,7 +106,10 @@ enum pl_err pl_zstd_compress(struct pl_zstd *z, const struct pl_zstd_dict *dict,
     enum pl_err err = reserve_up_to(out, ZSTD_compressBound(in.len));
     if (err != PL_OK)
         return err;
-    size_t rc = ZSTD_CCtx_setParameter(z->compress, ZSTD_c_contentSizeFlag, tell_size(in.len));
+    /* A frame that failed for want of room leaves the context in the middle of it. */
+    size_t rc = ZSTD_CCtx_reset(z->compress, ZSTD_reset_session_only);
+    if (!ZSTD_isError(rc))
+        rc = ZSTD_CCtx_setParameter(z->compress, ZSTD_c_contentSizeFlag, tell_size(in.len));
     if (!ZSTD_isError(rc))
         rc = ZSTD_CCtx_refCDict(z->compress, dict == NULL ? NULL : dict->compress);
     if (!ZSTD_isError(rc))
