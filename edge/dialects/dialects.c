@@ -1,0 +1,4 @@
+#include "edge/dialects/segment.h"
+
+const struct dialect *const dialects[] = {&dialect_segment};
+const size_t dialect_count = sizeof(dialects) / sizeof(dialects[0]);

@@ -1,0 +1,39 @@
+/*
+ * segment_message: one message of Segment's API becomes one canonical event.
+ *
+ * What has a canonical field goes there when its type fits; the rest of `properties` stays under
+ * props, the rest of `context` under context, and what a message holds beside those under
+ * context.message. Only `context.ip` is left behind: addresses are never kept.
+ */
+#ifndef POLDER_EDGE_DIALECTS_SEGMENT_MESSAGE_H
+#define POLDER_EDGE_DIALECTS_SEGMENT_MESSAGE_H
+
+#include "edge/dialect.h"
+
+enum segment_type {
+    SEGMENT_TRACK,
+    SEGMENT_PAGE,
+    SEGMENT_SCREEN,
+    SEGMENT_IDENTIFY,
+    SEGMENT_GROUP,
+    SEGMENT_ALIAS,
+};
+bool segment_type_parse(struct pl_span name, enum segment_type *type);
+
+struct segment_message {
+    const struct dialect_input *input;
+    enum segment_type type;
+    bool has_sent;
+    int64_t sent_ms; /* of the batch; the message's own counts more */
+    char place[32];  /* "batch[3]." in front of field names in errors; "" for a single call */
+};
+
+/* An RFC 3339 string. */
+bool segment_time(struct json value, int64_t *wall_ms);
+
+/* Decodes and emits. Resets the input's scratch and event. PL_EINVAL, PL_ELIMIT: names the field;
+ * else as the sink says. */
+enum pl_err segment_message_decode(const struct segment_message *as, struct json message,
+                                   const struct dialect_sink *sink, struct pl_why *why);
+
+#endif
