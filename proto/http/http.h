@@ -8,7 +8,9 @@
  * What libh2o 2.2 lacks is added here: request-smuggling shapes are refused with 400 and a close
  * (RFC 9112 section 6.3), bodies over the limit get their 413, HTTP/2 control-frame floods (rapid
  * reset, CVE-2023-44487, and its kin) lose their connection, slow readers and writers time out,
- * shutdown is graceful and bounded (RFC 9113 section 6.8).
+ * shutdown is graceful and bounded (RFC 9113 section 6.8). HTTP/2 comes by ALPN, or in clear by
+ * prior knowledge; the h2c upgrade is not offered. A request with a chunked body is the last on
+ * its connection, because libh2o's chunk parser is too lenient to trust what follows.
  */
 #ifndef POLDER_PROTO_HTTP_HTTP_H
 #define POLDER_PROTO_HTTP_HTTP_H
@@ -64,6 +66,11 @@ struct http_server_config {
     size_t route_count;
     http_handler_fn fallback;
     void *fallback_arg;
+    /* Words the room's own 404, 405 (allow: the methods, else NULL), 413 and 500, so that they can
+     * carry e.g. CORS headers: must answer with that status before it returns. NULL, or no
+     * answer: a line of plain text. */
+    void (*refuse)(struct http_request *request, int status, const char *allow, void *arg);
+    void *refuse_arg;
 
     /* TLS: default certificate chain and key (PEM files), and optionally a directory with one
      * NAME.crt + NAME.key pair per host name, picked by SNI. Required when a listener has tls. */
@@ -97,7 +104,8 @@ enum pl_err http_server_new(struct http_server **out, const struct http_server_c
                             struct pl_why *why);
 /* The port a listener got, in host order. */
 uint16_t http_server_port(const struct http_server *server, size_t listener);
-/* Starts the loop threads. */
+/* Starts the loop threads; they take no signals. Ignores SIGPIPE for the whole process, because
+ * libh2o writes to sockets whose client may be gone. */
 enum pl_err http_server_start(struct http_server *server, struct pl_why *why);
 /* Reads the certificate files again; on error the old ones stay. Any thread; reads the disk. */
 enum pl_err http_server_reload_tls(struct http_server *server, struct pl_why *why);
@@ -133,7 +141,10 @@ void http_loop_set_user(struct http_loop *loop, void *user);
 int64_t http_loop_mono_ms(const struct http_loop *loop);
 int64_t http_loop_wall_ms(const struct http_loop *loop);
 
-/* ---- requests: loop thread only; spans live until the reply ------------------------------ */
+/* ---- requests: loop thread only ---------------------------------------------------------- */
+
+/* Spans live until the reply. While a request is suspended they also die with its client, so
+ * copy what is needed before suspending. */
 
 struct http_loop *http_request_loop(const struct http_request *request);
 enum http_method http_request_method(const struct http_request *request);
@@ -147,7 +158,8 @@ struct pl_span http_request_body(const struct http_request *request);
 /* Host or :authority, with port as sent. */
 struct pl_span http_request_authority(const struct http_request *request);
 bool http_request_is_tls(const struct http_request *request);
-/* Name in lowercase. False when absent; the first one when repeated. */
+/* Name in lowercase. False when absent; the first one when repeated. Host, Content-Length,
+ * Transfer-Encoding, Expect and Upgrade are the room's own and never found here. */
 bool http_request_header(const struct http_request *request, const char *name,
                          struct pl_span *value);
 /* Numeric address of the peer, for rate limits in memory only; never store it. */
@@ -171,11 +183,13 @@ struct pl_span http_body_span(const struct http_body *body);
  * the headers. 204 and 304 carry no body. */
 void http_reply(struct http_request *request, int status, const struct http_header *headers,
                 size_t header_count, struct pl_span body);
-/* As http_reply without copies: headers must be static or live as long as `body` does; the reply
- * holds a reference to body until it is sent. body may be NULL (then headers must be static). */
+/* As http_reply without copies: headers must be static or live, unchanged, as long as `body` does
+ * (what the room makes of them is kept with the body); the reply holds a reference to body until
+ * it is sent. body may be NULL (then headers must be static). */
 void http_reply_shared(struct http_request *request, int status, const struct http_header *headers,
                        size_t header_count, struct http_body *body);
-/* Close the connection after this reply. Call before replying. */
+/* Close the connection after this reply. Call before replying. On HTTP/2 the stream ends anyway
+ * and the connection stays, for it carries others. */
 void http_request_close_after(struct http_request *request);
 
 /* Reply later: */
@@ -183,8 +197,9 @@ struct http_suspended;
 /* The handler returns without replying; the suspended handle is the caller's. NULL: no memory
  * (the caller then replies at once). */
 struct http_suspended *http_suspend(struct http_request *request);
-/* On the same loop. The request, to be replied to now, or NULL when its client has gone. The
- * handle is freed either way. */
+/* On the same loop, before its loop_stop returns. The request, to be replied to now, or NULL when
+ * its client has gone (HTTP/2 notices at once, HTTP/1 only when it writes) or a drain ran out of
+ * time. The handle is freed either way. */
 struct http_request *http_resume(struct http_suspended *suspended);
 
 /* Streams: */
@@ -195,7 +210,9 @@ struct http_stream_ops {
     /* The client has gone or the stream is finished; last call, stream is invalid after it. */
     void (*gone)(void *arg);
 };
-/* Begins a reply of unknown length; ready is called when the first chunk may be written. */
+/* Begins a reply of unknown length; ready is called from a later turn of the loop when the first
+ * chunk may be written. The head leaves with the first chunk. Status 200 keeps the connection,
+ * any other ends it. */
 enum pl_err http_stream_start(struct http_request *request, int status,
                               const struct http_header *headers, size_t header_count,
                               const struct http_stream_ops *ops, void *arg,
