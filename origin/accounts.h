@@ -1,0 +1,87 @@
+/*
+ * accounts: who may collect, with which rules, until when; and the campaign configs they publish.
+ *
+ * Promise: every change is durable, with its changelog item, before the call returns; a refused
+ * one changes nothing. An account's data key exists before the account does. Memory holds all
+ * records; reading never touches the disk. Any thread may call.
+ */
+#ifndef POLDER_ORIGIN_ACCOUNTS_H
+#define POLDER_ORIGIN_ACCOUNTS_H
+
+#include "origin/changelog.h"
+#include "origin/intake.h"
+#include "origin/keyring.h"
+#include "proto/base/clock.h"
+#include "proto/wire/json.h"
+
+#define ACCOUNT_NAME_BYTES    128  /* with the NUL */
+#define ACCOUNT_REGIONS_BYTES 160  /* space-separated */
+#define ACCOUNT_ORIGINS_BYTES 2048 /* space-separated */
+
+/* Plain data: copy it, keep it, no release. Times are wall-clock milliseconds; 0: never. */
+struct account {
+    uint64_t id;
+    char name[ACCOUNT_NAME_BYTES];
+    enum account_state state;
+    struct pl_id128 write_key;
+    int64_t created_ms;
+    int64_t expires_at_ms; /* when it will expire, or when it did */
+    int64_t deletion_started_ms;
+    int64_t deleted_ms;
+    uint64_t config_version;
+    char regions[ACCOUNT_REGIONS_BYTES];
+    char origins[ACCOUNT_ORIGINS_BYTES];
+    bool honour_dnt;
+};
+
+/* The state as of now: an active account whose date has passed is expired, whoever noticed. */
+enum account_state account_state_at(const struct account *account, int64_t now_ms);
+/* As the API gives it. */
+void account_write_json(const struct account *account, int64_t now_ms, struct json_writer *w);
+
+struct accounts;
+struct accounts_config {
+    struct store *store;
+    struct changelog *changelog;
+    struct keyring *keyring;
+    const struct pl_clock *clock;
+    const struct pl_random *random;
+    const struct pl_log *log;
+};
+enum pl_err accounts_open(struct accounts **out, const struct accounts_config *config,
+                          struct pl_why *why);
+void accounts_close(struct accounts *accounts); /* NULL is fine */
+
+/* From a request's JSON: name, expires_at, regions, origins, honour_dnt. PL_EINVAL, PL_ELIMIT
+ * name the field. Blocks. */
+enum pl_err accounts_create(struct accounts *accounts, struct json request, struct account *out,
+                            struct pl_why *why);
+/* PL_ENOTFOUND. */
+enum pl_err accounts_get(struct accounts *accounts, uint64_t id, struct account *out);
+/* A copy of all, by id; the caller frees *out. */
+enum pl_err accounts_list(struct accounts *accounts, struct account **out, size_t *count);
+
+/* Expires at at_ms (0: now); a date in the future only sets it. PL_EEXPIRED: already expired.
+ * Blocks. */
+enum pl_err accounts_expire(struct accounts *accounts, uint64_t id, int64_t at_ms,
+                            struct account *out, struct pl_why *why);
+/* Back to active, with a new date (0: none). PL_EEXPIRED: its deletion has started. Blocks. */
+enum pl_err accounts_reinstate(struct accounts *accounts, uint64_t id, int64_t expires_at_ms,
+                               struct account *out, struct pl_why *why);
+/* Checks, stores and announces a campaign config. PL_EINVAL with the first problem. Blocks. */
+enum pl_err accounts_publish(struct accounts *accounts, uint64_t id, struct pl_span config_json,
+                             uint64_t *version, struct pl_why *why);
+/* Appends the config as it was published; version 0: the newest. PL_ENOTFOUND. Blocks. */
+enum pl_err accounts_config(struct accounts *accounts, uint64_t id, uint64_t version,
+                            struct pl_buf *out, struct pl_why *why);
+
+/* The lifecycle's only: moves along one edge of the state machine (lifecycle.h). PL_EAGAIN: the
+ * account is not in `from` any more. Blocks. */
+enum pl_err accounts_move(struct accounts *accounts, uint64_t id, enum account_state from,
+                          enum account_state to, int64_t now_ms, struct account *out,
+                          struct pl_why *why);
+
+/* For intake_config.account; ctx is the accounts. */
+enum intake_fate accounts_fate(void *ctx, uint64_t account, int64_t now_ms);
+
+#endif

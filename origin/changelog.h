@@ -1,0 +1,36 @@
+/*
+ * changelog: what edges have to learn, in the order in which it became true.
+ *
+ * Promise: an item is durable together with the change that it tells of, or neither is. Only the
+ * newest item of each account is kept, so following from nothing costs what is, not what was. The
+ * epoch is a random id of this changelog; after a restore it is another, and edges start over.
+ *
+ * Any thread may call; writing blocks on the disk.
+ */
+#ifndef POLDER_ORIGIN_CHANGELOG_H
+#define POLDER_ORIGIN_CHANGELOG_H
+
+#include "proto/base/id.h"
+#include "proto/store/store.h"
+#include "proto/wire/catalog.h"
+
+struct changelog;
+
+/* Reads the epoch and the newest position, or makes the epoch. */
+enum pl_err changelog_open(struct changelog **out, struct store *store,
+                           const struct pl_random *random, struct pl_why *why);
+void changelog_close(struct changelog *changelog); /* NULL is fine */
+/* Called after each durable change, from the thread that made it. Set before others may write. */
+void changelog_on_change(struct changelog *changelog, void (*fn)(void *ctx), void *ctx);
+
+/* Adds the item to the batch and writes it, synced. On error nothing changed. The batch is the
+ * caller's and may hold more. A sealing key's item has account 0. */
+enum pl_err changelog_write(struct changelog *changelog, struct store_batch *batch,
+                            const struct catalog_item *item, struct pl_why *why);
+
+/* For receiver_ops.feed; ctx is the changelog. */
+enum pl_err changelog_feed(void *ctx, struct pl_id128 *epoch, uint64_t *position, size_t max_bytes,
+                           struct pl_buf *items, bool *caught_up);
+uint64_t changelog_position(const struct changelog *changelog);
+
+#endif
