@@ -17,7 +17,8 @@ struct config_problem {
     char text[256];        /* what is wrong and what would be right */
 };
 
-/* Every problem up to max; returns PL_OK and *count 0 when the document can be published. */
+/* PL_OK and *count 0 when the document can be published; PL_EINVAL and the problems, up to max of
+ * them, when it cannot. Reads as "PATH TEXT": "campaigns[2].url[0] must not be empty". */
 enum pl_err config_check(struct pl_span json, struct config_problem *problems, size_t max,
                          size_t *count);
 /* Appends the public document. PL_EINVAL (with the first problem) when config_check would. */
