@@ -159,6 +159,11 @@ static void corrupt_input_is_told(void **state)
     assert_int_equal(pl_buf_put_u8(&f->packed, 0), PL_OK); /* something behind the frame */
     assert_int_equal(pl_zstd_decompress(f->z, NULL, pl_buf_span(&f->packed), 3000, &f->plain),
                      PL_ECORRUPT);
+    f->packed.len = len; /* a second frame, well-formed */
+    assert_int_equal(pl_zstd_compress(f->z, NULL, PL_SPAN_LIT("more"), &f->packed), PL_OK);
+    assert_int_equal(pl_zstd_decompress(f->z, NULL, pl_buf_span(&f->packed), 4000, &f->plain),
+                     PL_ECORRUPT);
+    assert_int_equal(f->plain.len, 0);
     for (size_t i = 0; i < len; i++) { /* whatever comes out, it stays inside its limit */
         f->packed.data[i] ^= 0xff;
         pl_buf_reset(&f->plain);

@@ -161,6 +161,10 @@ static void only_the_signed_message_verifies(void **state)
     assert_int_equal(pl_verify(pl_span(NULL, 0), message, pl_span(signature, len)), PL_EINVAL);
     assert_int_equal(pl_verify(pl_span(key.data, key.len - 1), message, pl_span(signature, len)),
                      PL_EINVAL);
+    uint8_t longer[PL_PUBLIC_KEY_MAX_BYTES + 1] = {0};
+    memcpy(longer, key.data, key.len);
+    assert_int_equal(pl_verify(pl_span(longer, key.len + 1), message, pl_span(signature, len)),
+                     PL_EINVAL);
     spki.data[60] ^= 1; /* not on the curve */
     assert_int_equal(pl_verify(key, message, pl_span(signature, len)), PL_EINVAL);
     pl_signer_free(signer);
