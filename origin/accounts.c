@@ -1,0 +1,540 @@
+#include "origin/accounts.h"
+#include "origin/families.h"
+#include "origin/lifecycle.h"
+#include "origin/request.h"
+#include "proto/wire/config.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <search.h>
+#include <stdlib.h>
+
+#define RECORD_BYTES_MAX (16 * 1024)
+
+struct accounts {
+    struct accounts_config config;
+    pthread_mutex_t changing; /* one change at a time, over its write too */
+    pthread_rwlock_t lock;    /* the tree; changed only under `changing` */
+    void *tree;               /* tsearch's, of struct account, by id */
+    size_t count;
+};
+
+/* An account begins with its id, so an id alone will do as the key. */
+static_assert(offsetof(struct account, id) == 0, "find() looks accounts up by their first member");
+static int by_id(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Under lock or changing. */
+static struct account *find(struct accounts *accounts, uint64_t id)
+{
+    struct account **found = tfind(&id, &accounts->tree, by_id);
+    return found == NULL ? NULL : *found;
+}
+
+enum account_state account_state_at(const struct account *account, int64_t now_ms)
+{
+    bool passed = account->expires_at_ms != 0 && account->expires_at_ms <= now_ms;
+    return account->state == ACCOUNT_ACTIVE && passed ? ACCOUNT_EXPIRED : account->state;
+}
+
+static void write_members(const struct account *account, enum account_state state,
+                          struct json_writer *w)
+{
+    json_write_pair_account(w, "id", account->id);
+    json_write_pair_text(w, "name", account->name);
+    json_write_pair_text(w, "state", account_state_name(state));
+    json_write_pair_hex(w, "write_key",
+                        pl_span(account->write_key.bytes, sizeof(account->write_key.bytes)));
+    json_write_pair_time(w, "created_at", account->created_ms);
+    json_write_pair_time(w, "expires_at", account->expires_at_ms);
+    json_write_pair_time(w, "deletion_started_at", account->deletion_started_ms);
+    json_write_pair_time(w, "deleted_at", account->deleted_ms);
+    json_write_pair_u64(w, "config_version", account->config_version);
+    json_write_pair_words(w, "regions", account->regions);
+    json_write_pair_words(w, "origins", account->origins);
+    json_write_pair_bool(w, "honour_dnt", account->honour_dnt);
+}
+
+void account_write_json(const struct account *account, int64_t now_ms, struct json_writer *w)
+{
+    int64_t due_ms = lifecycle_due_ms(account);
+    json_write_object(w);
+    write_members(account, account_state_at(account, now_ms), w);
+    json_write_pair_time(w, "deletion_due_at",
+                         account_state_at(account, now_ms) == ACCOUNT_ACTIVE ? 0 : due_ms);
+    json_write_object_end(w);
+}
+
+/* ---- records */
+
+static enum pl_err read_state(struct json record, enum account_state *state, struct pl_why *why)
+{
+    char name[32] = "";
+    enum pl_err err = request_text(record, "state", name, sizeof(name), why);
+    for (int s = ACCOUNT_ACTIVE; err == PL_OK && s <= ACCOUNT_DELETED; s++) {
+        if (strcmp(account_state_name((enum account_state)s), name) == 0) {
+            *state = (enum account_state)s;
+            return PL_OK;
+        }
+    }
+    return err != PL_OK ? err : pl_fail_field(why, PL_ECORRUPT, "state", "unknown state %s", name);
+}
+
+/* What requests and records have in common. */
+static enum pl_err read_rules(struct json object, struct account *account, struct pl_why *why)
+{
+    enum pl_err err;
+    if ((err = request_text(object, "name", account->name, sizeof(account->name), why)) != PL_OK ||
+        (err = request_time(object, "expires_at", &account->expires_at_ms, why)) != PL_OK ||
+        (err = request_words(object, "regions", account->regions, sizeof(account->regions), why)) !=
+            PL_OK ||
+        (err = request_words(object, "origins", account->origins, sizeof(account->origins), why)) !=
+            PL_OK) {
+        return err;
+    }
+    return request_bool(object, "honour_dnt", &account->honour_dnt, why);
+}
+
+static enum pl_err insert(struct accounts *accounts, const struct account *account)
+{
+    struct account *kept = malloc(sizeof(*kept));
+    if (kept == NULL) {
+        return PL_ENOMEM;
+    }
+    *kept = *account;
+    if (tsearch(kept, &accounts->tree, by_id) == NULL) {
+        free(kept);
+        return PL_ENOMEM;
+    }
+    accounts->count++;
+    return PL_OK;
+}
+
+static enum pl_err load(void *ctx, struct pl_span key, struct json record, struct pl_why *why)
+{
+    struct account account = {.id = key.len == 8 ? pl_load_u64(key.data) : 0};
+    enum pl_err err;
+    if ((err = read_rules(record, &account, why)) != PL_OK ||
+        (err = read_state(record, &account.state, why)) != PL_OK ||
+        (err = request_id128(record, "write_key", &account.write_key, why)) != PL_OK ||
+        (err = request_time(record, "created_at", &account.created_ms, why)) != PL_OK ||
+        (err = request_time(record, "deletion_started_at", &account.deletion_started_ms, why)) !=
+            PL_OK ||
+        (err = request_time(record, "deleted_at", &account.deleted_ms, why)) != PL_OK ||
+        (err = request_u64(record, "config_version", &account.config_version, why)) != PL_OK) {
+        return pl_fail_in(why, err, "the record of account %016llx",
+                          (unsigned long long)account.id);
+    }
+    return insert(ctx, &account);
+}
+
+enum pl_err accounts_open(struct accounts **out, const struct accounts_config *config,
+                          struct pl_why *why)
+{
+    struct accounts *accounts = calloc(1, sizeof(*accounts));
+    if (accounts == NULL) {
+        return pl_fail(why, PL_ENOMEM, "no memory for the accounts");
+    }
+    accounts->config = *config;
+    pthread_mutex_init(&accounts->changing, NULL);
+    pthread_rwlock_init(&accounts->lock, NULL);
+    enum pl_err err = request_each_record(config->store, FAMILY_ACCOUNTS, load, accounts, why);
+    if (err != PL_OK) {
+        accounts_close(accounts);
+        return err;
+    }
+    *out = accounts;
+    return PL_OK;
+}
+
+void accounts_close(struct accounts *accounts)
+{
+    if (accounts != NULL) {
+        tdestroy(accounts->tree, free);
+        pthread_rwlock_destroy(&accounts->lock);
+        pthread_mutex_destroy(&accounts->changing);
+        free(accounts);
+    }
+}
+
+/* ---- what edges are told */
+
+static enum pl_err split_words(const char *words, struct catalog_item *item, bool regions,
+                               struct pl_why *why)
+{
+    for (size_t len; *words != '\0'; words += len + (words[len] == ' ')) {
+        len = strcspn(words, " ");
+        if (!regions) {
+            if (item->origin_count == LIMIT_ORIGINS) {
+                return pl_fail_field(why, PL_ELIMIT, "origins", "there are more than %d origins",
+                                     LIMIT_ORIGINS);
+            }
+            item->origins[item->origin_count++] = pl_span(words, len);
+        } else if (item->region_count == CATALOG_REGIONS_MAX || len >= CATALOG_REGION_BYTES) {
+            return pl_fail_field(why, PL_ELIMIT, "regions",
+                                 "at most %d regions of at most %d bytes each", CATALOG_REGIONS_MAX,
+                                 CATALOG_REGION_BYTES - 1);
+        } else {
+            memcpy(item->regions[item->region_count], words, len);
+            item->regions[item->region_count++][len] = '\0';
+        }
+    }
+    return PL_OK;
+}
+
+static void config_key(uint64_t account, uint64_t version, uint8_t key[16])
+{
+    pl_store_u64(key, account);
+    pl_store_u64(key + 8, version);
+}
+
+/* The config as browsers get it. */
+static enum pl_err public_config(struct accounts *accounts, const struct account *account,
+                                 struct pl_span document, struct pl_buf *out, struct pl_why *why)
+{
+    struct pl_buf stored;
+    enum pl_err err = PL_OK;
+    if (account->config_version == 0) {
+        return PL_OK;
+    }
+    pl_buf_init(&stored, LIMIT_CONFIG_BYTES);
+    if (document.len == 0) {
+        err = accounts_config(accounts, account->id, account->config_version, &stored, why);
+        document = pl_buf_span(&stored);
+    }
+    if (err == PL_OK) {
+        err = config_public(document, account->config_version, out, why);
+    }
+    pl_buf_release(&stored);
+    return err;
+}
+
+static enum pl_err make_item(struct accounts *accounts, const struct account *account,
+                             struct pl_span document, struct catalog_item *item,
+                             struct pl_buf *config, struct pl_why *why)
+{
+    enum pl_err err;
+    memset(item, 0, sizeof(*item));
+    item->account = account->id;
+    item->state = account->state;
+    if (account->state >= ACCOUNT_DELETING) {
+        item->kind = CATALOG_TOMBSTONE;
+        return PL_OK;
+    }
+    item->kind = CATALOG_ACCOUNT;
+    item->write_key = account->write_key;
+    item->expires_at_ms = account->expires_at_ms;
+    item->honour_dnt = account->honour_dnt;
+    if ((err = split_words(account->regions, item, true, why)) != PL_OK ||
+        (err = split_words(account->origins, item, false, why)) != PL_OK ||
+        (err = public_config(accounts, account, document, config, why)) != PL_OK) {
+        return err;
+    }
+    item->config_version = account->config_version;
+    item->config_json = pl_buf_span(config);
+    return PL_OK;
+}
+
+/* Writes record, changelog item and what the batch holds already; then memory follows. Under
+ * `changing`. */
+static enum pl_err commit(struct accounts *accounts, struct account *account,
+                          struct pl_span document, struct store_batch *batch, struct pl_why *why)
+{
+    struct json_writer *w = NULL;
+    struct pl_buf record, config;
+    uint8_t key[8];
+    struct catalog_item *item = malloc(sizeof(*item));
+    pl_buf_init(&record, RECORD_BYTES_MAX);
+    pl_buf_init(&config, LIMIT_CONFIG_BYTES + 4096);
+    enum pl_err err = item == NULL ? PL_ENOMEM : json_writer_new(&w, false);
+    if (err == PL_OK) {
+        err = make_item(accounts, account, document, item, &config, why);
+    }
+    if (err == PL_OK) {
+        json_writer_begin(w, &record);
+        json_write_object(w);
+        write_members(account, account->state, w);
+        json_write_object_end(w);
+        err = json_writer_end(w);
+        if (err != PL_OK) {
+            pl_fail(why, err, "the account cannot be recorded: %s", pl_err_word(err));
+        }
+    }
+    if (err == PL_OK) {
+        pl_store_u64(key, account->id);
+        store_batch_put(batch, accounts->config.store, FAMILY_ACCOUNTS, pl_span(key, sizeof(key)),
+                        pl_buf_span(&record));
+        err = changelog_write(accounts->config.changelog, batch, item, why);
+    }
+    if (err == PL_OK) {
+        pthread_rwlock_wrlock(&accounts->lock);
+        struct account *known = find(accounts, account->id);
+        if (known != NULL) {
+            *known = *account;
+        } else {
+            err = insert(accounts, account);
+        }
+        pthread_rwlock_unlock(&accounts->lock);
+    }
+    json_writer_free(w);
+    pl_buf_release(&config);
+    pl_buf_release(&record);
+    free(item);
+    return err;
+}
+
+/* As commit, with a batch of its own. */
+static enum pl_err commit_alone(struct accounts *accounts, struct account *account,
+                                struct pl_why *why)
+{
+    struct store_batch *batch;
+    enum pl_err err = store_batch_new(&batch);
+    if (err != PL_OK) {
+        return pl_fail(why, err, "no memory for a change");
+    }
+    err = commit(accounts, account, pl_span(NULL, 0), batch, why);
+    store_batch_free(batch);
+    return err;
+}
+
+/* ---- changes */
+
+enum pl_err accounts_create(struct accounts *accounts, struct json request, struct account *out,
+                            struct pl_why *why)
+{
+    static const char *const members[] = {"name",    "expires_at", "regions",
+                                          "origins", "honour_dnt", NULL};
+    struct account account = {.state = ACCOUNT_ACTIVE};
+    enum pl_err err;
+    if ((err = request_only(request, members, why)) != PL_OK ||
+        (err = read_rules(request, &account, why)) != PL_OK) {
+        return err;
+    }
+    if (account.name[0] == '\0') {
+        return pl_fail_field(why, PL_EINVAL, "name", "name is missing");
+    }
+    account.created_ms = pl_wall_ms(accounts->config.clock);
+    if (account.expires_at_ms != 0 && account.expires_at_ms <= account.created_ms) {
+        return pl_fail_field(why, PL_EINVAL, "expires_at", "expires_at has passed already");
+    }
+    pthread_mutex_lock(&accounts->changing);
+    if ((err = pl_id128_random(accounts->config.random, &account.write_key)) == PL_OK &&
+        (err = pl_account_random(accounts->config.random, &account.id)) == PL_OK &&
+        (err = keyring_new_key(accounts->config.keyring, account.id, why)) == PL_OK) {
+        err = commit_alone(accounts, &account, why);
+    }
+    pthread_mutex_unlock(&accounts->changing);
+    if (err == PL_OK) {
+        *out = account;
+    }
+    return err;
+}
+
+enum pl_err accounts_get(struct accounts *accounts, uint64_t id, struct account *out)
+{
+    pthread_rwlock_rdlock(&accounts->lock);
+    const struct account *account = find(accounts, id);
+    if (account != NULL) {
+        *out = *account;
+    }
+    pthread_rwlock_unlock(&accounts->lock);
+    return account == NULL ? PL_ENOTFOUND : PL_OK;
+}
+
+struct listing {
+    struct account *out;
+    size_t count;
+};
+
+static void list_node(const void *node, VISIT visit, void *ctx)
+{
+    struct listing *listing = ctx;
+    if (visit == postorder || visit == leaf) {
+        listing->out[listing->count++] = **(struct account *const *)node;
+    }
+}
+
+enum pl_err accounts_list(struct accounts *accounts, struct account **out, size_t *count)
+{
+    pthread_rwlock_rdlock(&accounts->lock);
+    struct listing listing = {.out = calloc(accounts->count + 1, sizeof(struct account))};
+    if (listing.out != NULL) {
+        twalk_r(accounts->tree, list_node, &listing);
+        *out = listing.out;
+        *count = listing.count;
+    }
+    pthread_rwlock_unlock(&accounts->lock);
+    return listing.out == NULL ? PL_ENOMEM : PL_OK;
+}
+
+/* Copies the account for a change. Under `changing`. */
+static enum pl_err begin(struct accounts *accounts, uint64_t id, struct account *account,
+                         struct pl_why *why)
+{
+    if (accounts_get(accounts, id, account) != PL_OK) {
+        return pl_fail(why, PL_ENOTFOUND,
+                       "there is no account %016llx; polderctl account list "
+                       "shows them",
+                       (unsigned long long)id);
+    }
+    return PL_OK;
+}
+
+enum pl_err accounts_expire(struct accounts *accounts, uint64_t id, int64_t at_ms,
+                            struct account *out, struct pl_why *why)
+{
+    struct account account;
+    int64_t now_ms = pl_wall_ms(accounts->config.clock);
+    pthread_mutex_lock(&accounts->changing);
+    enum pl_err err = begin(accounts, id, &account, why);
+    if (err == PL_OK && account_state_at(&account, now_ms) != ACCOUNT_ACTIVE) {
+        err = pl_fail(why, PL_EEXPIRED, "account %s is %s already", account.name,
+                      account_state_name(account_state_at(&account, now_ms)));
+    }
+    if (err == PL_OK && at_ms != 0 && at_ms < now_ms) {
+        err = pl_fail_field(why, PL_EINVAL, "at", "at has passed already; leave it out for now");
+    }
+    if (err == PL_OK) {
+        account.expires_at_ms = at_ms == 0 ? now_ms : at_ms;
+        account.state = account.expires_at_ms <= now_ms ? ACCOUNT_EXPIRED : ACCOUNT_ACTIVE;
+        err = commit_alone(accounts, &account, why);
+    }
+    pthread_mutex_unlock(&accounts->changing);
+    if (err == PL_OK) {
+        *out = account;
+    }
+    return err;
+}
+
+enum pl_err accounts_reinstate(struct accounts *accounts, uint64_t id, int64_t expires_at_ms,
+                               struct account *out, struct pl_why *why)
+{
+    struct account account;
+    int64_t now_ms = pl_wall_ms(accounts->config.clock);
+    pthread_mutex_lock(&accounts->changing);
+    enum pl_err err = begin(accounts, id, &account, why);
+    if (err == PL_OK && account.state >= ACCOUNT_DELETING) {
+        err = pl_fail(why, PL_EEXPIRED, "account %s cannot come back: its deletion %s",
+                      account.name, account.state == ACCOUNT_DELETED ? "is done" : "has started");
+    }
+    if (err == PL_OK && expires_at_ms != 0 && expires_at_ms <= now_ms) {
+        err = pl_fail_field(why, PL_EINVAL, "expires_at", "expires_at has passed already");
+    }
+    if (err == PL_OK) {
+        account.state = ACCOUNT_ACTIVE;
+        account.expires_at_ms = expires_at_ms;
+        err = commit_alone(accounts, &account, why);
+    }
+    pthread_mutex_unlock(&accounts->changing);
+    if (err == PL_OK) {
+        *out = account;
+    }
+    return err;
+}
+
+static enum pl_err publish(struct accounts *accounts, struct account *account,
+                           struct pl_span config_json, struct pl_why *why)
+{
+    struct store_batch *batch;
+    uint8_t key[16];
+    if (account->state >= ACCOUNT_DELETING) {
+        return pl_fail(why, PL_EEXPIRED, "account %s is %s", account->name,
+                       account_state_name(account->state));
+    }
+    enum pl_err err = store_batch_new(&batch);
+    if (err != PL_OK) {
+        return pl_fail(why, err, "no memory for a change");
+    }
+    account->config_version++;
+    config_key(account->id, account->config_version, key);
+    store_batch_put(batch, accounts->config.store, FAMILY_CONFIGS, pl_span(key, sizeof(key)),
+                    config_json);
+    err = commit(accounts, account, config_json, batch, why);
+    store_batch_free(batch);
+    return err;
+}
+
+enum pl_err accounts_publish(struct accounts *accounts, uint64_t id, struct pl_span config_json,
+                             uint64_t *version, struct pl_why *why)
+{
+    struct account account;
+    if (config_json.len > LIMIT_CONFIG_BYTES) {
+        return pl_fail(why, PL_ELIMIT, "the config is %zu bytes long, over the limit of %d",
+                       config_json.len, LIMIT_CONFIG_BYTES);
+    }
+    pthread_mutex_lock(&accounts->changing);
+    enum pl_err err = begin(accounts, id, &account, why);
+    if (err == PL_OK) {
+        err = publish(accounts, &account, config_json, why);
+    }
+    pthread_mutex_unlock(&accounts->changing);
+    if (err == PL_OK) {
+        *version = account.config_version;
+    }
+    return err;
+}
+
+enum pl_err accounts_config(struct accounts *accounts, uint64_t id, uint64_t version,
+                            struct pl_buf *out, struct pl_why *why)
+{
+    struct account account;
+    uint8_t key[16];
+    enum pl_err err = begin(accounts, id, &account, why);
+    if (err != PL_OK) {
+        return err;
+    }
+    config_key(id, version == 0 ? account.config_version : version, key);
+    err = store_get(accounts->config.store, FAMILY_CONFIGS, pl_span(key, sizeof(key)), out);
+    if (err == PL_ENOTFOUND) {
+        return pl_fail(why, err, "account %s has published %s", account.name,
+                       account.config_version == 0 ? "no config yet" : "no such version");
+    }
+    return err == PL_OK ? err : pl_fail(why, err, "the config cannot be read from the database");
+}
+
+enum pl_err accounts_move(struct accounts *accounts, uint64_t id, enum account_state from,
+                          enum account_state to, int64_t now_ms, struct account *out,
+                          struct pl_why *why)
+{
+    struct account account;
+    pthread_mutex_lock(&accounts->changing);
+    enum pl_err err = begin(accounts, id, &account, why);
+    if (err == PL_OK && account.state != from) {
+        err = pl_fail(why, PL_EAGAIN, "account %s is %s by now, not %s", account.name,
+                      account_state_name(account.state), account_state_name(from));
+    }
+    if (err == PL_OK) {
+        account.state = to;
+        if (to == ACCOUNT_DELETING) {
+            account.deletion_started_ms = now_ms;
+        } else if (to == ACCOUNT_DELETED) {
+            account.deleted_ms = now_ms;
+            account.config_version = 0;
+        }
+        err = commit_alone(accounts, &account, why);
+    }
+    pthread_mutex_unlock(&accounts->changing);
+    if (err == PL_OK) {
+        *out = account;
+    }
+    return err;
+}
+
+enum intake_fate accounts_fate(void *ctx, uint64_t id, int64_t now_ms)
+{
+    struct accounts *accounts = ctx;
+    enum intake_fate fate = INTAKE_UNKNOWN;
+    pthread_rwlock_rdlock(&accounts->lock);
+    const struct account *account = find(accounts, id);
+    if (account != NULL) {
+        enum account_state state = account_state_at(account, now_ms);
+        fate = state == ACCOUNT_ACTIVE     ? INTAKE_ALIVE
+               : state >= ACCOUNT_DELETING ? INTAKE_DELETED
+                                           : INTAKE_EXPIRED;
+    }
+    pthread_rwlock_unlock(&accounts->lock);
+    return fate;
+}

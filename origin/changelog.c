@@ -1,0 +1,239 @@
+#include "origin/changelog.h"
+#include "origin/families.h"
+#include "proto/base/buf.h"
+
+#include <pthread.h>
+#include <search.h>
+#include <stdlib.h>
+
+static const struct pl_span EPOCH_KEY = PL_SPAN_INIT("changelog-epoch");
+
+/* Where an account's newest item stands. The tree is tsearch's. */
+struct place {
+    uint64_t account;
+    uint64_t position;
+};
+
+struct changelog {
+    struct store *store;
+    struct pl_id128 epoch;
+    void (*on_change)(void *ctx);
+    void *on_change_ctx;
+    pthread_mutex_t writing; /* one change at a time, in order */
+    void *places;            /* under writing */
+    _Atomic uint64_t position;
+};
+
+static int compare_places(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+    return (x->account > y->account) - (x->account < y->account);
+}
+
+static struct place *place_of(struct changelog *changelog, uint64_t account)
+{
+    struct place probe = {.account = account};
+    struct place **found = tfind(&probe, &changelog->places, compare_places);
+    if (found != NULL) {
+        return *found;
+    }
+    struct place *place = calloc(1, sizeof(*place));
+    if (place == NULL) {
+        return NULL;
+    }
+    place->account = account;
+    if (tsearch(place, &changelog->places, compare_places) == NULL) {
+        free(place);
+        return NULL;
+    }
+    return place;
+}
+
+static enum pl_err load_epoch(struct changelog *changelog, const struct pl_random *random,
+                              struct pl_why *why)
+{
+    struct pl_buf value;
+    pl_buf_init(&value, 64);
+    enum pl_err err = store_get(changelog->store, FAMILY_META, EPOCH_KEY, &value);
+    if (err == PL_OK && value.len == sizeof(changelog->epoch.bytes)) {
+        memcpy(changelog->epoch.bytes, value.data, value.len);
+    } else if (err == PL_OK) {
+        err = pl_fail(why, PL_ECORRUPT,
+                      "the changelog's epoch is %zu bytes long, not 16: the "
+                      "database is damaged; restore it from a backup",
+                      value.len);
+    } else if (err == PL_ENOTFOUND) {
+        err = pl_id128_random(random, &changelog->epoch);
+        if (err == PL_OK) {
+            err = store_put(changelog->store, FAMILY_META, EPOCH_KEY,
+                            pl_span(changelog->epoch.bytes, sizeof(changelog->epoch.bytes)), true,
+                            why);
+        }
+    }
+    pl_buf_release(&value);
+    return err;
+}
+
+static enum pl_err load_places(struct changelog *changelog, struct pl_why *why)
+{
+    struct store_scan *scan;
+    struct pl_span key, value;
+    struct catalog_item *item = malloc(sizeof(*item));
+    if (item == NULL) {
+        return PL_ENOMEM;
+    }
+    enum pl_err err =
+        store_scan_new(&scan, changelog->store, FAMILY_CHANGES, pl_span(NULL, 0), pl_span(NULL, 0));
+    while (err == PL_OK && (err = store_scan_next(scan, &key, &value)) == PL_OK) {
+        if (key.len != 8) {
+            err = pl_fail(why, PL_ECORRUPT, "a changelog key is %zu bytes long, not 8", key.len);
+        } else if ((err = catalog_decode(value, item, why)) == PL_OK) {
+            struct place *place = place_of(changelog, item->account);
+            err = place == NULL ? PL_ENOMEM : PL_OK;
+            if (place != NULL) {
+                place->position = pl_load_u64(key.data);
+                changelog->position = place->position;
+            }
+        }
+    }
+    store_scan_free(scan);
+    free(item);
+    return err == PL_ENOTFOUND ? PL_OK : err;
+}
+
+enum pl_err changelog_open(struct changelog **out, struct store *store,
+                           const struct pl_random *random, struct pl_why *why)
+{
+    struct changelog *changelog = calloc(1, sizeof(*changelog));
+    if (changelog == NULL) {
+        return pl_fail(why, PL_ENOMEM, "no memory for the changelog");
+    }
+    changelog->store = store;
+    pthread_mutex_init(&changelog->writing, NULL);
+    enum pl_err err = load_epoch(changelog, random, why);
+    if (err == PL_OK) {
+        err = load_places(changelog, why);
+    }
+    if (err != PL_OK) {
+        changelog_close(changelog);
+        return err;
+    }
+    *out = changelog;
+    return PL_OK;
+}
+
+void changelog_close(struct changelog *changelog)
+{
+    if (changelog != NULL) {
+        tdestroy(changelog->places, free);
+        pthread_mutex_destroy(&changelog->writing);
+        free(changelog);
+    }
+}
+
+void changelog_on_change(struct changelog *changelog, void (*fn)(void *ctx), void *ctx)
+{
+    changelog->on_change = fn;
+    changelog->on_change_ctx = ctx;
+}
+
+static enum pl_err write_item(struct changelog *changelog, struct store_batch *batch,
+                              const struct catalog_item *item, struct pl_buf *bytes,
+                              struct pl_why *why)
+{
+    uint8_t key[8], old[8];
+    uint64_t position = changelog->position + 1;
+    struct place *place = place_of(changelog, item->account);
+    if (place == NULL) {
+        return pl_fail(why, PL_ENOMEM, "no memory for a change");
+    }
+    enum pl_err err = catalog_encode(item, bytes);
+    if (err != PL_OK) {
+        return pl_fail(why, err, "a changelog item cannot be encoded: %s", pl_err_word(err));
+    }
+    if (place->position != 0) {
+        pl_store_u64(old, place->position);
+        store_batch_delete(batch, changelog->store, FAMILY_CHANGES, pl_span(old, sizeof(old)));
+    }
+    pl_store_u64(key, position);
+    store_batch_put(batch, changelog->store, FAMILY_CHANGES, pl_span(key, sizeof(key)),
+                    pl_buf_span(bytes));
+    err = store_write(changelog->store, batch, true, why);
+    if (err == PL_OK) {
+        place->position = position;
+        changelog->position = position;
+    }
+    return err;
+}
+
+enum pl_err changelog_write(struct changelog *changelog, struct store_batch *batch,
+                            const struct catalog_item *item, struct pl_why *why)
+{
+    struct pl_buf bytes;
+    pl_buf_init(&bytes, LIMIT_FRAME_BYTES);
+    pthread_mutex_lock(&changelog->writing);
+    enum pl_err err = write_item(changelog, batch, item, &bytes, why);
+    pthread_mutex_unlock(&changelog->writing);
+    pl_buf_release(&bytes);
+    if (err == PL_OK && changelog->on_change != NULL) {
+        changelog->on_change(changelog->on_change_ctx);
+    }
+    return err;
+}
+
+/* At least one item goes into a page, whatever max_bytes: an item is smaller than a frame. */
+static enum pl_err fill_page(struct store_scan *scan, uint64_t *position, size_t max_bytes,
+                             struct pl_buf *items, bool *full)
+{
+    struct pl_span key, value;
+    enum pl_err err;
+    size_t from = items->len;
+    *full = false;
+    while ((err = store_scan_next(scan, &key, &value)) == PL_OK) {
+        if (items->len > from && items->len - from + 4 + value.len > max_bytes) {
+            *full = true;
+            return PL_OK;
+        }
+        if ((err = pl_buf_put_u32(items, (uint32_t)value.len)) != PL_OK ||
+            (err = pl_buf_append_span(items, value)) != PL_OK) {
+            return err;
+        }
+        *position = pl_load_u64(key.data);
+    }
+    return err == PL_ENOTFOUND ? PL_OK : err;
+}
+
+enum pl_err changelog_feed(void *ctx, struct pl_id128 *epoch, uint64_t *position, size_t max_bytes,
+                           struct pl_buf *items, bool *caught_up)
+{
+    struct changelog *changelog = ctx;
+    struct store_scan *scan;
+    uint64_t at = *position;
+    uint8_t from[8];
+    bool full;
+    *epoch = changelog->epoch;
+    if (at >= changelog->position) {
+        return PL_ENOTFOUND;
+    }
+    pl_store_u64(from, at + 1);
+    enum pl_err err = store_scan_new(&scan, changelog->store, FAMILY_CHANGES,
+                                     pl_span(from, sizeof(from)), pl_span(NULL, 0));
+    if (err != PL_OK) {
+        return err;
+    }
+    err = fill_page(scan, &at, max_bytes, items, &full);
+    store_scan_free(scan);
+    if (err == PL_OK && at == *position) {
+        return PL_ENOTFOUND;
+    }
+    if (err == PL_OK) {
+        *position = at;
+        *caught_up = !full;
+    }
+    return err;
+}
+
+uint64_t changelog_position(const struct changelog *changelog)
+{
+    return changelog->position;
+}
