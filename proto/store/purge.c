@@ -151,12 +151,29 @@ static bool visit_leftover(void *ctx, enum file_kind kind, uint64_t number)
     return stays;
 }
 
+/* The engine knows the files that its own jobs have outdated, but a log left by an earlier run
+ * goes only when it lists the whole directory, every few hours or when deletions are enabled. */
+static enum pl_err sweep(struct store *store, struct pl_why *why)
+{
+    char *message = NULL;
+    rocksdb_disable_file_deletions(store->db, &message);
+    enum pl_err err = store_error_take(store, message, "remove dead files of", why);
+    if (err != PL_OK)
+        return err;
+    message = NULL;
+    rocksdb_enable_file_deletions(store->db, 0, &message);
+    return store_error_take(store, message, "remove dead files of", why);
+}
+
 /* PL_OK when nothing is; PL_EAGAIN when it may yet go away; PL_EIO when compaction failed. */
 static enum pl_err look(const struct purge *purge, struct pl_why *why)
 {
     struct blocker b = {.purge = purge};
     bool leftover = false;
-    enum pl_err err = list_live(&b);
+    enum pl_err err = sweep(purge->store, why);
+    if (err != PL_OK)
+        return err;
+    err = list_live(&b);
     if (err != PL_OK) {
         pl_fail(why, err, "no memory to list the tables of the store in %s", purge->store->path);
     } else if (b.holding != 0) {
