@@ -82,13 +82,17 @@ void http_conn_hang_up(struct http_conn *conn)
     shutdown(h2o_socket_get_fd(conn->sock), SHUT_RD);
 }
 
-void http_conn_cut(struct http_conn *conn)
+void http_conn_reset_at_close(struct http_conn *conn)
 {
     struct linger now = {.l_onoff = 1, .l_linger = 0};
-    int fd = h2o_socket_get_fd(conn->sock);
+    setsockopt(h2o_socket_get_fd(conn->sock), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+void http_conn_cut(struct http_conn *conn)
+{
     conn->cut = true;
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-    shutdown(fd, SHUT_RDWR);
+    http_conn_reset_at_close(conn);
+    shutdown(h2o_socket_get_fd(conn->sock), SHUT_RDWR);
 }
 
 static void on_close(void *data)

@@ -205,7 +205,9 @@ static inline struct http_conn *http_conn_of(h2o_socket_t *sock)
 void http_conn_linger(struct http_conn *conn);
 /* End of input: libh2o closes in its own good order. */
 void http_conn_hang_up(struct http_conn *conn);
-/* Reset, from whatever state. */
+/* The close, whenever it comes, drops what is unsent and tells the client so. */
+void http_conn_reset_at_close(struct http_conn *conn);
+/* Ends it now, from whatever state. */
 void http_conn_cut(struct http_conn *conn);
 void http_linger_expire(struct http_loop *loop, uint64_t now_ms, bool all);
 

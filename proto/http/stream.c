@@ -107,10 +107,8 @@ void http_stream_abort(struct http_stream *stream)
     if (stream->ended || stream->abort_wanted)
         return;
     /* Without chunks a close looks like the end of the body; a reset does not. */
-    if (stream->req->version < 0x101) {
-        stream->abort_wanted = true;
-        http_conn_cut(http_conn_of(http_request_socket(stream->req)));
-    }
+    if (stream->req->version < 0x200)
+        http_conn_reset_at_close(http_conn_of(http_request_socket(stream->req)));
     if (stream->may_write)
         finish(stream, NULL, 0, H2O_SEND_STATE_ERROR);
     else

@@ -1,0 +1,386 @@
+/* The server as a whole: configuration, listening, limits, draining. */
+#include "harness.h"
+
+static atomic_int entered;
+static struct http_suspended *held;
+static struct http_loop *held_on;
+
+static void on_ok(struct http_request *request, void *arg)
+{
+    (void)arg;
+    http_reply(request, 200, NULL, 0, PL_SPAN_LIT("ok"));
+}
+
+static void on_hold(struct http_request *request, void *arg)
+{
+    (void)arg;
+    held_on = http_request_loop(request);
+    held = http_suspend(request);
+    atomic_fetch_add(&entered, 1);
+}
+
+static void on_wall(struct http_request *request, void *arg)
+{
+    char text[64];
+    (void)arg;
+    int n = snprintf(text, sizeof(text), "%lld %lld",
+                     (long long)http_loop_wall_ms(http_request_loop(request)),
+                     (long long)http_loop_mono_ms(http_request_loop(request)));
+    http_reply(request, 200, NULL, 0, pl_span(text, (size_t)n));
+}
+
+static const struct http_route ROUTES[] = {
+    {HTTP_GET, "/", on_ok, NULL},
+    {HTTP_GET, "/hold", on_hold, NULL},
+    {HTTP_GET, "/wall", on_wall, NULL},
+};
+#define ROUTE_COUNT 3
+
+static void let_go(struct http_task *task)
+{
+    (void)task;
+    struct http_request *request = http_resume(held);
+    held = NULL;
+    if (request != NULL)
+        http_reply(request, 200, NULL, 0, PL_SPAN_LIT("held"));
+}
+static struct http_task let_go_task = {.run = let_go};
+
+static void *drain_in_thread(void *arg)
+{
+    http_server_drain(arg, 3000);
+    return NULL;
+}
+
+/* ---- configuration --------------------------------------------------------------------- */
+
+static void assert_refused(struct fixture *f, enum pl_err err, const char *word)
+{
+    struct http_server *server = NULL;
+    struct pl_why why = {0};
+    assert_int_equal(http_server_new(&server, &f->config, &why), err);
+    assert_null(server);
+    if (strstr(why.text, word) == NULL)
+        fail_msg("\"%s\" does not mention %s", why.text, word);
+}
+
+static void explains_what_is_wrong(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    f.config.loops = 0;
+    assert_refused(&f, PL_EINVAL, "loops");
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    f.config.listener_count = 0;
+    assert_refused(&f, PL_EINVAL, "listeners");
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    f.config.max_body_bytes = f.config.max_drain_bytes + 1;
+    assert_refused(&f, PL_EINVAL, "drain");
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    f.config.idle_timeout_ms = 0;
+    assert_refused(&f, PL_EINVAL, "timeouts");
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    f.listener.address = "localhost";
+    assert_refused(&f, PL_EINVAL, "localhost");
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    f.listener.address = "192.0.2.1";
+    assert_refused(&f, PL_EINVAL, "192.0.2.1");
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    f.listener.tls = true;
+    assert_refused(&f, PL_EINVAL, "certificate");
+    const struct http_route bad = {HTTP_GET, "no-slash", on_ok, NULL};
+    fixture_init(&f, &bad, 1);
+    assert_refused(&f, PL_EINVAL, "no-slash");
+}
+
+static void a_taken_port_is_told(void **state)
+{
+    (void)state;
+    struct fixture f, g;
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    fixture_start(&f);
+    fixture_init(&g, ROUTES, ROUTE_COUNT);
+    g.listener.port = f.port;
+    assert_refused(&g, PL_EEXISTS, "another process");
+    fixture_stop(&f);
+    /* And free again at once. */
+    fixture_start(&g);
+    int fd = dial(g.port);
+    assert_int_equal(ask(fd, GET("/"))->status, 200);
+    fixture_stop(&g);
+    close(fd);
+}
+
+static void new_without_start_can_be_freed(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct pl_why why;
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    assert_int_equal(http_server_new(&f.server, &f.config, &why), PL_OK);
+    http_server_free(f.server);
+    assert_int_equal(http_server_new(&f.server, &f.config, &why), PL_OK);
+    http_server_drain(f.server, 100);
+    http_server_free(f.server);
+    http_server_free(NULL);
+}
+
+static void serves_on_many_loops_and_listeners(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const struct http_listener two[] = {{.address = "127.0.0.1"}, {.address = "::1"}};
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    f.config.listeners = two;
+    f.config.listener_count = 2;
+    f.config.loops = 3;
+    fixture_start(&f);
+    int fds[60];
+    for (int i = 0; i < 60; ++i) {
+        fds[i] = dial(f.port);
+        assert_int_equal(ask(fds[i], GET("/"))->status, 200);
+    }
+    assert_int_equal(fixture_stats(&f).connections_open, 60);
+    assert_int_equal(fixture_stats(&f).requests, 60);
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6,
+                              .sin6_port = htons(http_server_port(f.server, 1)),
+                              .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int six = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(six, (struct sockaddr *)&to, sizeof(to)) == 0)
+        assert_int_equal(ask(six, GET("/"))->status, 200);
+    close(six);
+    fixture_stop(&f);
+    for (int i = 0; i < 60; ++i)
+        close(fds[i]);
+}
+
+static int64_t fixed_wall(void *ctx)
+{
+    (void)ctx;
+    return 4102444800123;
+}
+static int64_t fixed_mono(void *ctx)
+{
+    (void)ctx;
+    return 77;
+}
+
+static void takes_time_from_the_clock_it_is_given(void **state)
+{
+    (void)state;
+    const struct pl_clock clock = {fixed_wall, fixed_mono, NULL};
+    struct fixture f;
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    f.config.clock = &clock;
+    fixture_start(&f);
+    int fd = dial(f.port);
+    assert_string_equal(ask(fd, GET("/wall"))->body, "4102444800123 77");
+    fixture_stop(&f);
+    close(fd);
+}
+
+static void refuse_word(struct http_request *request, int status, const char *allow, void *arg)
+{
+    const struct http_header header = {PL_SPAN_LIT("x-allow"),
+                                       pl_span_str(allow == NULL ? "none" : allow)};
+    http_reply(request, status, &header, 1, pl_span_str(arg));
+}
+
+static void refusals_can_be_worded(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char words[] = "our words";
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    f.config.refuse = refuse_word;
+    f.config.refuse_arg = words;
+    f.config.max_body_bytes = 10;
+    fixture_start(&f);
+    int fd = dial(f.port);
+    struct reply *reply = ask(fd, GET("/nowhere"));
+    assert_int_equal(reply->status, 404);
+    assert_string_equal(reply->body, "our words");
+    reply = ask(fd, "PUT / HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_int_equal(reply->status, 405);
+    assert_string_equal(reply_header(reply, "x-allow"), "GET, HEAD");
+    reply = ask(fd, "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 11\r\n\r\nhello world");
+    assert_int_equal(reply->status, 413);
+    assert_string_equal(reply->body, "our words");
+    fixture_stop(&f);
+    close(fd);
+}
+
+/* ---- the connection limit -------------------------------------------------------------- */
+
+static void further_connections_wait(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    f.config.max_connections = 4;
+    f.config.loops = 2;
+    fixture_start(&f);
+    int fds[4];
+    for (int i = 0; i < 4; ++i) {
+        fds[i] = dial(f.port);
+        assert_int_equal(ask(fds[i], GET("/"))->status, 200);
+    }
+    int fifth = dial(f.port);
+    say(fifth, GET("/"));
+    struct pollfd quiet = {.fd = fifth, .events = POLLIN};
+    assert_int_equal(poll(&quiet, 1, 300), 0);
+    close(fds[2]);
+    assert_int_equal(read_reply(fifth)->status, 200);
+    assert_int_equal(fixture_stats(&f).connections_accepted, 5);
+    fixture_stop(&f);
+    close(fifth);
+    for (int i = 0; i < 4; ++i)
+        if (i != 2)
+            close(fds[i]);
+}
+
+/* ---- the drain ------------------------------------------------------------------------- */
+
+static void drain_finishes_what_is_under_way(void **state)
+{
+    (void)state;
+    struct fixture f;
+    pthread_t drainer;
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    fixture_start(&f);
+    int idle = dial(f.port), silent = dial(f.port), busy = dial(f.port), before = entered;
+    assert_int_equal(ask(idle, GET("/"))->status, 200);
+    say(busy, GET("/hold"));
+    EVENTUALLY(atomic_load(&entered) == before + 1);
+
+    pthread_create(&drainer, NULL, drain_in_thread, f.server);
+    assert_closed(idle);
+    assert_closed(silent);
+    /* Nobody listens any more. */
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(f.port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int late = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(late, (struct sockaddr *)&to, sizeof(to)), -1);
+    assert_int_equal(errno, ECONNREFUSED);
+    close(late);
+
+    http_loop_post(held_on, &let_go_task);
+    struct reply *reply = read_reply(busy);
+    assert_int_equal(reply->status, 200);
+    assert_string_equal(reply->body, "held");
+    assert_string_equal(reply_header(reply, "connection"), "close");
+    assert_closed(busy);
+    int64_t from = now_ms();
+    pthread_join(drainer, NULL);
+    assert_true(now_ms() - from < 1000);
+    http_server_free(f.server);
+}
+
+static void drain_sends_goaway(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct frame frame;
+    pthread_t drainer;
+    int before = entered;
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    fixture_start(&f);
+    int idle = h2_dial(f.port), busy = h2_dial(f.port);
+    h2_ask(idle, 1, "GET", "/", true);
+    assert_true(h2_await(idle, H2_HEADERS, &frame));
+    h2_ask(busy, 1, "GET", "/hold", true);
+    EVENTUALLY(atomic_load(&entered) == before + 1);
+    pthread_create(&drainer, NULL, drain_in_thread, f.server);
+    assert_true(h2_await(idle, H2_GOAWAY, &frame));
+    assert_int_equal(pl_load_u32(frame.payload + 4), 0);
+    assert_true(h2_await(busy, H2_GOAWAY, &frame));
+    http_loop_post(held_on, &let_go_task);
+    assert_true(h2_await(busy, H2_HEADERS, &frame));
+    assert_int_equal(h2_status(&frame), 200);
+    while (h2_hear(idle, &frame))
+        ;
+    while (h2_hear(busy, &frame))
+        ;
+    pthread_join(drainer, NULL);
+    http_server_free(f.server);
+    close(idle);
+    close(busy);
+}
+
+static void resume_held(struct http_loop *loop, void *arg)
+{
+    (void)loop;
+    *(bool *)arg = http_resume(held) == NULL;
+}
+
+static void drain_is_bounded(void **state)
+{
+    (void)state;
+    struct fixture f;
+    bool found_none = false;
+    int before = entered;
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    f.config.loop_stop = resume_held;
+    f.config.loop_arg = &found_none;
+    fixture_start(&f);
+    int held_fd = dial(f.port), half = dial(f.port);
+    say(held_fd, GET("/hold"));
+    EVENTUALLY(atomic_load(&entered) == before + 1);
+    say(half, "GET / HTTP/1.1\r\nHos");
+    int64_t from = now_ms();
+    http_server_drain(f.server, 300);
+    assert_in_range(now_ms() - from, 300, 1500);
+    /* Whoever was still waiting is told; the owner of the request finds its client gone. */
+    struct reply *reply = read_reply(held_fd);
+    assert_int_equal(reply->status, 503);
+    assert_true(found_none);
+    char byte;
+    assert_true(hear(half, &byte, 1) <= 0);
+    http_server_free(f.server);
+    close(held_fd);
+    close(half);
+}
+
+static void drain_under_load_loses_nothing(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; ++round) {
+        struct fixture f;
+        pthread_t drainer;
+        fixture_init(&f, ROUTES, ROUTE_COUNT);
+        f.config.loops = 2;
+        fixture_start(&f);
+        int fds[20];
+        for (int i = 0; i < 20; ++i) {
+            fds[i] = dial(f.port);
+            say(fds[i], GET("/"));
+        }
+        pthread_create(&drainer, NULL, drain_in_thread, f.server);
+        for (int i = 0; i < 20; ++i) {
+            assert_int_equal(read_reply(fds[i])->status, 200);
+            close(fds[i]);
+        }
+        pthread_join(drainer, NULL);
+        http_server_free(f.server);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(explains_what_is_wrong),
+        cmocka_unit_test(a_taken_port_is_told),
+        cmocka_unit_test(new_without_start_can_be_freed),
+        cmocka_unit_test(serves_on_many_loops_and_listeners),
+        cmocka_unit_test(takes_time_from_the_clock_it_is_given),
+        cmocka_unit_test(refusals_can_be_worded),
+        cmocka_unit_test(further_connections_wait),
+        cmocka_unit_test(drain_finishes_what_is_under_way),
+        cmocka_unit_test(drain_sends_goaway),
+        cmocka_unit_test(drain_is_bounded),
+        cmocka_unit_test(drain_under_load_loses_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
