@@ -14,7 +14,8 @@
  * "key file". private_file: refuse one that group or others may read. */
 enum pl_err pl_file_read(const char *path, const char *what, bool private_file, struct pl_buf *out,
                          struct pl_why *why);
-/* Writes path.tmp, fsyncs, renames, fsyncs the directory. mode e.g. 0600. */
+/* Writes path.tmp, fsyncs, renames, fsyncs the directory. mode e.g. 0600, whatever the umask. One
+ * writer for a path at a time. */
 enum pl_err pl_file_replace(const char *path, const char *what, unsigned mode, struct pl_span bytes,
                             struct pl_why *why);
 /* As above, but PL_EEXISTS when path is there already. */
