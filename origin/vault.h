@@ -2,10 +2,10 @@
  * vault: how one event becomes one sealed value under one storage key, and back. SPEC.md, "Vault
  * value", gives every byte.
  *
- * Promise: a value is AES-256-GCM under a key derived (HKDF) from the account's data key and the
- * day, with the whole storage key as associated data: moved under another key it does not open.
- * Ids appear in storage keys only as hashes keyed per account and purpose. A sealer notices at
- * its next call that a key was destroyed and wipes what it derived from it.
+ * Promise: a value is AES-256-GCM (SP 800-38D) under a key derived (HKDF) from the account's data
+ * key and the day, with the whole storage key as associated data: moved under another key it does
+ * not open. Ids appear in storage keys only as hashes keyed per account and purpose. A sealer
+ * notices at its next call that a key was destroyed and wipes what it derived from it.
  *
  * A sealer is single-owner: one per thread. Nothing here blocks, except vault_sealer_new.
  */
@@ -42,6 +42,9 @@ struct vault_sealer;
 enum pl_err vault_sealer_new(struct vault_sealer **out, struct keyring *keyring,
                              const struct pl_random *random, size_t cache_entries);
 void vault_sealer_free(struct vault_sealer *sealer); /* wipes; NULL is fine */
+/* Wipes what was derived from keys that are destroyed by now. Every call below does it first; a
+ * thread that may idle calls it about once a second. Cheap. */
+void vault_sealer_tidy(struct vault_sealer *sealer);
 
 /* What names an event that brought no message id: its place in its chain. */
 struct vault_place {

@@ -1,0 +1,364 @@
+#include "origin/vault.h"
+
+#include "origin/dictionary.h"
+#include "proto/base/secret.h"
+
+#include <stdlib.h>
+
+#define VERSION_BYTES  1
+#define HEAD_BYTES     (VERSION_BYTES + PL_AEAD_NONCE_BYTES)
+#define CACHE_WAYS     4
+#define CACHE_DEFAULT  256
+#define ID_INPUT_BYTES (2 + LIMIT_ID_BYTES)
+
+_Static_assert(HEAD_BYTES + PL_AEAD_TAG_BYTES == VAULT_VALUE_EXTRA, "what the header says");
+
+/* What is derived from one account's data key for one day. The two hash keys do not depend on the
+ * day; having them here keeps a seal to one look-up. */
+struct derived {
+    uint64_t account;
+    uint32_t day;
+    uint32_t last_used;
+    struct pl_aead *aead;    /* NULL: a free place */
+    struct pl_cmac *visitor; /* hashes of visitor and user ids */
+    struct pl_cmac *message; /* hashes of message ids and places */
+};
+
+struct vault_sealer {
+    struct keyring *keyring;
+    uint64_t generation;
+    struct derived *cache; /* sets of CACHE_WAYS */
+    size_t set_count;
+    struct derived *recent;
+    uint32_t tick;
+    struct pl_zstd *zstd;
+    struct pl_zstd_dict *dictionary;
+    struct pl_random_pool random;
+    struct pl_buf compressed;
+};
+
+/* ---- storage keys */
+
+uint64_t vault_key_account(const struct vault_key *key)
+{
+    return pl_load_u64(key->bytes);
+}
+
+int64_t vault_key_day(const struct vault_key *key)
+{
+    return pl_load_u16(key->bytes + 8);
+}
+
+int64_t vault_key_time_ms(const struct vault_key *key)
+{
+    return (int64_t)(((uint64_t)pl_load_u16(key->bytes + 18) << 32) | pl_load_u32(key->bytes + 20));
+}
+
+uint64_t vault_key_event_hash(const struct vault_key *key)
+{
+    return pl_load_u64(key->bytes + 24);
+}
+
+void vault_key_set_event_hash(struct vault_key *key, uint64_t event_hash)
+{
+    pl_store_u64(key->bytes + 24, event_hash);
+}
+
+void vault_key_first(uint64_t account, int64_t day, struct vault_key *key)
+{
+    memset(key, 0, sizeof(*key));
+    if (day > VAULT_DAY_MAX) {
+        account++;
+        day = 0;
+    }
+    pl_store_u64(key->bytes, account);
+    pl_store_u16(key->bytes + 8, (uint16_t)day);
+}
+
+/* ---- derived keys */
+
+static void forget(struct derived *d)
+{
+    pl_aead_free(d->aead);
+    pl_cmac_free(d->visitor);
+    pl_cmac_free(d->message);
+    memset(d, 0, sizeof(*d));
+}
+
+void vault_sealer_tidy(struct vault_sealer *s)
+{
+    uint64_t now = keyring_generation(s->keyring);
+    if (now == s->generation)
+        return;
+    for (size_t i = 0; i < s->set_count * CACHE_WAYS; i++)
+        forget(&s->cache[i]);
+    s->recent = NULL;
+    s->generation = now;
+}
+
+enum pl_err vault_sealer_new(struct vault_sealer **out, struct keyring *keyring,
+                             const struct pl_random *random, size_t cache_entries)
+{
+    struct vault_sealer *s = calloc(1, sizeof(*s));
+    if (s == NULL)
+        return PL_ENOMEM;
+    s->keyring = keyring;
+    s->generation = keyring_generation(keyring);
+    s->set_count =
+        ((cache_entries == 0 ? CACHE_DEFAULT : cache_entries) + CACHE_WAYS - 1) / CACHE_WAYS;
+    pl_random_pool_init(&s->random, random);
+    pl_buf_init(&s->compressed, 2 * LIMIT_EVENT_WIRE_BYTES);
+    enum pl_err err = PL_ENOMEM;
+    s->cache = calloc(s->set_count * CACHE_WAYS, sizeof(*s->cache));
+    if (s->cache != NULL)
+        err = pl_zstd_new(&s->zstd, 1);
+    if (err == PL_OK)
+        err = dictionary_new(DICTIONARY_LATEST, &s->dictionary);
+    if (err != PL_OK) {
+        vault_sealer_free(s);
+        return err;
+    }
+    *out = s;
+    return PL_OK;
+}
+
+void vault_sealer_free(struct vault_sealer *s)
+{
+    if (s == NULL)
+        return;
+    for (size_t i = 0; s->cache != NULL && i < s->set_count * CACHE_WAYS; i++)
+        forget(&s->cache[i]);
+    free(s->cache);
+    pl_zstd_free(s->zstd);
+    pl_zstd_dict_free(s->dictionary);
+    pl_random_pool_wipe(&s->random);
+    pl_buf_wipe(&s->compressed);
+    free(s);
+}
+
+/* HKDF-Expand (RFC 5869): the data key is uniformly random, so it is its own PRK. */
+static enum pl_err derive(const uint8_t data_key[32], struct derived *d)
+{
+    static const char day_label[] = "polder vault day v1", visitor_label[] = "polder visitor v1",
+                      message_label[] = "polder message v1";
+    uint8_t info[sizeof(day_label) + 2], key[32];
+    memcpy(info, day_label, sizeof(day_label));
+    pl_store_u16(info + sizeof(day_label), (uint16_t)d->day);
+    struct pl_span prk = pl_span(data_key, 32);
+    enum pl_err err = pl_hkdf_expand(prk, pl_span(info, sizeof(info)), key, sizeof(key));
+    if (err == PL_OK)
+        err = pl_aead_new(&d->aead, key, sizeof(key));
+    if (err == PL_OK)
+        err = pl_hkdf_expand(prk, pl_span(visitor_label, sizeof(visitor_label)), key, sizeof(key));
+    if (err == PL_OK)
+        err = pl_cmac_new(&d->visitor, key);
+    if (err == PL_OK)
+        err = pl_hkdf_expand(prk, pl_span(message_label, sizeof(message_label)), key, sizeof(key));
+    if (err == PL_OK)
+        err = pl_cmac_new(&d->message, key);
+    pl_wipe(key, sizeof(key));
+    return err;
+}
+
+static struct derived *place_for(struct vault_sealer *s, uint64_t account, uint32_t day)
+{
+    uint64_t mixed = (account ^ day) * UINT64_C(0x9e3779b97f4a7c15);
+    struct derived *set = &s->cache[(mixed >> 32) % s->set_count * CACHE_WAYS];
+    struct derived *oldest = set;
+    for (size_t i = 0; i < CACHE_WAYS; i++) {
+        if (set[i].aead != NULL && set[i].account == account && set[i].day == day)
+            return &set[i];
+        if (set[i].aead == NULL ||
+            (oldest->aead != NULL && s->tick - set[i].last_used > s->tick - oldest->last_used))
+            oldest = &set[i];
+    }
+    forget(oldest);
+    return oldest;
+}
+
+static enum pl_err derived_for(struct vault_sealer *s, uint64_t account, uint32_t day,
+                               struct derived **out)
+{
+    vault_sealer_tidy(s);
+    if (s->recent != NULL && s->recent->account == account && s->recent->day == day) {
+        *out = s->recent;
+        return PL_OK;
+    }
+    struct derived *d = place_for(s, account, day);
+    if (d->aead == NULL) {
+        uint8_t data_key[KEYRING_DATA_KEY_BYTES];
+        enum pl_err err = keyring_key(s->keyring, account, data_key);
+        s->recent = NULL;
+        if (err != PL_OK)
+            return err;
+        d->account = account;
+        d->day = day;
+        err = derive(data_key, d);
+        pl_wipe(data_key, sizeof(data_key));
+        if (err != PL_OK) {
+            forget(d);
+            return err;
+        }
+    }
+    d->last_used = ++s->tick;
+    s->recent = d;
+    *out = d;
+    return PL_OK;
+}
+
+/* ---- from event to storage key */
+
+/* Tags keep the kinds of id apart. Ids over the limit, which no edge lets in, go through a hash
+ * first. */
+static enum pl_err hash_id(struct pl_cmac *cmac, char tag, struct pl_span id, uint8_t out[8])
+{
+    uint8_t input[ID_INPUT_BYTES], mac[PL_CMAC_BYTES], digest[PL_SHA256_BYTES];
+    input[0] = (uint8_t)tag;
+    input[1] = id.len > LIMIT_ID_BYTES;
+    if (id.len > LIMIT_ID_BYTES) {
+        pl_sha256_one(id, digest);
+        id = pl_span(digest, sizeof(digest));
+    }
+    if (id.len > 0)
+        memcpy(input + 2, id.data, id.len);
+    enum pl_err err = pl_cmac(cmac, pl_span(input, 2 + id.len), mac);
+    if (err == PL_OK)
+        memcpy(out, mac, 8);
+    return err;
+}
+
+static enum pl_err hash_place(struct pl_cmac *cmac, const struct vault_place *place, uint8_t out[8])
+{
+    uint8_t input[28];
+    memcpy(input, place->incarnation.bytes, 16);
+    pl_store_u64(input + 16, place->number);
+    pl_store_u32(input + 24, place->index);
+    return hash_id(cmac, 'p', pl_span(input, sizeof(input)), out);
+}
+
+enum pl_err vault_key_of(struct vault_sealer *s, const struct event *event,
+                         const struct vault_place *place, struct vault_key *key)
+{
+    uint64_t account = event_u64(event, EVENT_ACCOUNT);
+    int64_t time_ms = event_i64(event, EVENT_ACCEPTED_MS), day = pl_day_of(time_ms);
+    if (account == 0 || !event_has(event, EVENT_ACCEPTED_MS) || day < 0 || day > VAULT_DAY_MAX)
+        return PL_EINVAL;
+    struct derived *d;
+    enum pl_err err = derived_for(s, account, (uint32_t)day, &d);
+    if (err != PL_OK)
+        return err;
+    uint8_t *p = key->bytes;
+    pl_store_u64(p, account);
+    pl_store_u16(p + 8, (uint16_t)day);
+    if (event_has(event, EVENT_VISITOR_ID))
+        err = hash_id(d->visitor, 'v', event_str(event, EVENT_VISITOR_ID), p + 10);
+    else
+        err = hash_id(d->visitor, 'u', event_str(event, EVENT_USER_ID), p + 10);
+    pl_store_u16(p + 18, (uint16_t)((uint64_t)time_ms >> 32));
+    pl_store_u32(p + 20, (uint32_t)time_ms);
+    if (err != PL_OK)
+        return err;
+    return event_has(event, EVENT_MESSAGE_ID)
+               ? hash_id(d->message, 'm', event_str(event, EVENT_MESSAGE_ID), p + 24)
+               : hash_place(d->message, place, p + 24);
+}
+
+enum pl_err vault_visitor_prefix(struct vault_sealer *s, uint64_t account, int64_t day,
+                                 struct pl_span id, bool user, uint8_t prefix[18])
+{
+    if (day < 0 || day > VAULT_DAY_MAX)
+        return PL_EINVAL;
+    struct derived *d;
+    enum pl_err err = derived_for(s, account, (uint32_t)day, &d);
+    if (err != PL_OK)
+        return err;
+    pl_store_u64(prefix, account);
+    pl_store_u16(prefix + 8, (uint16_t)day);
+    return hash_id(d->visitor, user ? 'u' : 'v', id, prefix + 10);
+}
+
+/* ---- from event to value and back */
+
+static enum pl_err seal_compressed(struct vault_sealer *s, const struct vault_key *key,
+                                   size_t value_at, struct pl_buf *value)
+{
+    struct derived *d;
+    enum pl_err err = derived_for(s, vault_key_account(key), (uint32_t)vault_key_day(key), &d);
+    if (err == PL_OK)
+        err = pl_buf_reserve(value, PL_AEAD_TAG_BYTES);
+    if (err != PL_OK)
+        return err;
+    uint8_t *head = value->data + value_at;
+    head[0] = DICTIONARY_LATEST;
+    err = pl_random_pool_fill(&s->random, head + VERSION_BYTES, PL_AEAD_NONCE_BYTES);
+    if (err != PL_OK)
+        return err;
+    uint8_t *text = head + HEAD_BYTES;
+    err = pl_aead_seal(d->aead, head + VERSION_BYTES, vault_key_span(key),
+                       pl_span(text, value->len - value_at - HEAD_BYTES), text);
+    if (err == PL_OK)
+        value->len += PL_AEAD_TAG_BYTES;
+    return err;
+}
+
+enum pl_err vault_seal(struct vault_sealer *s, const struct vault_key *key, struct pl_span encoded,
+                       struct pl_buf *value)
+{
+    size_t before = value->len;
+    enum pl_err err = pl_buf_reserve(value, HEAD_BYTES);
+    if (err != PL_OK)
+        return err;
+    value->len += HEAD_BYTES;
+    err = pl_zstd_compress(s->zstd, s->dictionary, encoded, value);
+    if (err == PL_OK)
+        err = seal_compressed(s, key, before, value);
+    if (err != PL_OK)
+        value->len = before;
+    return err;
+}
+
+/* Appends what the value seals, still compressed. */
+static enum pl_err open_compressed(struct vault_sealer *s, const struct vault_key *key,
+                                   struct pl_span value, struct pl_buf *out)
+{
+    if (value.len < VAULT_VALUE_EXTRA)
+        return PL_EAUTH;
+    if (value.data[0] != DICTIONARY_LATEST)
+        return PL_EUNSUPPORTED;
+    struct derived *d;
+    enum pl_err err = derived_for(s, vault_key_account(key), (uint32_t)vault_key_day(key), &d);
+    if (err == PL_OK)
+        err = pl_buf_reserve(out, value.len - VAULT_VALUE_EXTRA);
+    if (err == PL_OK)
+        err = pl_aead_open(d->aead, value.data + VERSION_BYTES, vault_key_span(key),
+                           pl_span_from(value, HEAD_BYTES), out->data + out->len);
+    if (err == PL_OK)
+        out->len += value.len - VAULT_VALUE_EXTRA;
+    return err;
+}
+
+enum pl_err vault_open_value(struct vault_sealer *s, const struct vault_key *key,
+                             struct pl_span value, struct pl_buf *encoded)
+{
+    pl_buf_reset(&s->compressed);
+    enum pl_err err = open_compressed(s, key, value, &s->compressed);
+    return err != PL_OK ? err
+                        : pl_zstd_decompress(s->zstd, s->dictionary, pl_buf_span(&s->compressed),
+                                             LIMIT_EVENT_WIRE_BYTES, encoded);
+}
+
+enum pl_err vault_move(struct vault_sealer *s, const struct vault_key *from,
+                       const struct vault_key *to, struct pl_span value, struct pl_buf *moved)
+{
+    size_t before = moved->len;
+    enum pl_err err = pl_buf_reserve(moved, HEAD_BYTES);
+    if (err != PL_OK)
+        return err;
+    moved->len += HEAD_BYTES;
+    err = open_compressed(s, from, value, moved);
+    if (err == PL_OK)
+        err = seal_compressed(s, to, before, moved);
+    if (err != PL_OK)
+        moved->len = before;
+    return err;
+}
