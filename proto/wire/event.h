@@ -162,7 +162,9 @@ struct pl_span event_str(const struct event *event, enum event_field field);
 uint64_t event_u64(const struct event *event, enum event_field field);
 int64_t event_i64(const struct event *event, enum event_field field);
 
-/* Appends one event: a msgpack map from field id to value, ids ascending. */
+/* Appends one event: a msgpack map from field id to value, ids ascending. PL_EINVAL: text that is
+ * not UTF-8; PL_ELIMIT: over LIMIT_EVENT_WIRE_BYTES, or out is full. Packs are taken as they are.
+ */
 enum pl_err event_encode(const struct event *event, struct pl_buf *out);
 
 /* Reads a sequence of encoded events. One reader per thread, re-used. */
@@ -171,13 +173,16 @@ enum pl_err event_reader_new(struct event_reader **out);
 void event_reader_free(struct event_reader *reader);
 /* Takes the next event off *rest; spans view the input; *encoded (may be NULL) is the run of
  * bytes it was read from. PL_ENOTFOUND at the end; PL_ECORRUPT names what is wrong (not a map,
- * wrong kind for a field, ids out of order, not UTF-8, limits). Unknown ids are skipped. */
+ * wrong kind for a field, ids out of order, not UTF-8, limits), *rest stays and *event is empty.
+ * Unknown ids are skipped. What a pack holds is not looked at here, which would double the cost:
+ * event_write_json does. */
 enum pl_err event_read(struct event_reader *reader, struct pl_span *rest, struct event *event,
                        struct pl_span *encoded, struct pl_why *why);
 
 /* Appends the event as one JSON object without a newline: names from the table, dotted ones
  * nested, account in hex, enums by name, *_ms as RFC 3339 under the name without the suffix.
- * Field order is the table's. */
+ * Field order is the table's. PL_ECORRUPT: a pack that is not one msgpack value. On any error out
+ * is as it was. */
 enum pl_err event_write_json(const struct event *event, struct json_writer *w, struct pl_buf *out);
 
 /* ---- msgpack writing, for dialects that build props and items. Errors stick in *err. */

@@ -100,7 +100,8 @@ void json_write_pair_bool(struct json_writer *w, const char *name, bool v);
 
 /* Appends the value as msgpack. PL_ELIMIT when out is full. */
 enum pl_err json_to_msgpack(struct json value, struct pl_buf *out);
-/* One msgpack value, whole span. PL_ECORRUPT when it is not. */
+/* One msgpack value, whole span. PL_ECORRUPT when it is not; the document then ends half-way and
+ * must be given up. */
 enum pl_err json_write_msgpack(struct json_writer *w, struct pl_span msgpack);
 
 #ifdef __cplusplus
