@@ -109,6 +109,10 @@ static void test_one_problem_each(void **state)
          "settings.session_timeout_minutes", "whole number"},
         {"{\"campaigns\":[],\"settings\":{\"honour_dnt\":\"yes\"}}", 1, "\"yes\"}}",
          "settings.honour_dnt", "true or false, not text"},
+        /* numbers, nesting and escapes in front must not move the place */
+        {"{\"settings\":{\"session_timeout_minutes\":30},\"c\\u0061mpaigns\":[{\"traffic\":0.5,"
+         "\"enabled\":true,\"url\":[],\"id\":null,\"variants\":[{\"id\":\"v\"}]}]}",
+         1, "null,", "campaigns[0].id", "text, not null"},
         {"{\"campaigns\":[{\"varaints\":[],\n\"id\":\"x\",\"variants\":[{\"id\":\"v\"}]}]}", 1,
          "\"varaints\"", "campaigns[0].varaints", "did you mean 'variants'?"},
         {"{\"campaigns\":[{\"id\":\"x\"}]}", 1, "{\"id\":\"x\"}", "campaigns[0].variants",
