@@ -1,0 +1,62 @@
+#include "proto/base/address.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void test_accepts(void **state)
+{
+    struct pl_address a;
+    (void)state;
+    assert_int_equal(pl_address_parse("127.0.0.1:8080", "http_listen", &a, NULL), PL_OK);
+    assert_string_equal(a.host, "127.0.0.1");
+    assert_int_equal(a.port, 8080);
+    assert_int_equal(pl_address_parse("[::1]:0", "http_listen", &a, NULL), PL_OK);
+    assert_string_equal(a.host, "::1");
+    assert_int_equal(a.port, 0);
+    assert_int_equal(pl_address_parse("0.0.0.0:65535", "http_listen", &a, NULL), PL_OK);
+    assert_int_equal(a.port, 65535);
+}
+
+static void test_refuses(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        "8080",
+        ":8080",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "127.0.0.1:80x",
+        "localhost:80",
+        "::1:80",
+        "[::1]",
+        "[127.0.0.1]:80",
+        "[]:80",
+        "[::1:80",
+        "1111:2222:3333:4444:5555:6666:7777:8888:9999:80",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct pl_address a = {.port = 7};
+        struct pl_why why = {0};
+        assert_int_equal(pl_address_parse(bad[i], "https_listen", &a, &why), PL_EINVAL);
+        assert_string_equal(why.field, "https_listen");
+        assert_non_null(strstr(why.text, "127.0.0.1:8080"));
+        assert_int_equal(a.port, 7);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_accepts),
+        cmocka_unit_test(test_refuses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
