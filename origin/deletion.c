@@ -2,7 +2,7 @@
 #include "origin/families.h"
 
 #define SLICE_KEYS       100000 /* counted before the scan is opened anew, so that it pins little */
-#define PURGE_TIMEOUT_MS 20000
+#define PURGE_TIMEOUT_MS 2000   /* exports let go of what they pin every 250 ms */
 
 struct range {
     uint8_t from[8];

@@ -1,0 +1,363 @@
+/* A hundred days on a clock of our own, with real keyring, store and accounts. */
+#include "origin/families.h"
+#include "origin/lifecycle.h"
+#include "origin/vault.h"
+#include "proto/base/file.h"
+#include "proto/base/pki.h"
+
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define START_MS INT64_C(1767225600000) /* 2026-01-01T00:00:00Z */
+
+struct house {
+    char dir[64];
+    char ring_a[96], ring_b[96];
+    int64_t now_ms;
+    struct pl_clock clock;
+    struct pl_log log;
+    struct store *store;
+    struct keyring *keyring;
+    struct changelog *changelog;
+    struct accounts *accounts;
+    struct lifecycle *lifecycle;
+    struct json_parser *parser;
+    struct pl_buf signer_pem;
+};
+
+static int64_t house_time(void *ctx)
+{
+    return ((struct house *)ctx)->now_ms;
+}
+
+static void must(enum pl_err err, const struct pl_why *why)
+{
+    if (err != PL_OK) {
+        fail_msg("%s: %s", pl_err_word(err), why->text);
+    }
+}
+
+static void open_house(struct house *house, bool create)
+{
+    struct pl_why why = {0};
+    char data[96];
+    snprintf(data, sizeof(data), "%s/data", house->dir);
+    struct store_config store = {
+        .path = data,
+        .families = origin_families,
+        .family_count = FAMILY_COUNT,
+        .cache_bytes = 1 << 20,
+        .write_buffer_bytes = 8 << 20,
+        .background_threads = 1,
+        .log = &house->log,
+    };
+    must(store_open(&house->store, &store, &why), &why);
+    const char *paths[] = {house->ring_a, house->ring_b};
+    struct keyring_config keyring = {
+        .paths = paths,
+        .path_count = 2,
+        .create = create,
+        .kek_text =
+            PL_SPAN_LIT("00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n"),
+        .signer_pem = pl_buf_span(&house->signer_pem),
+        .clock = &house->clock,
+        .random = pl_random_system(),
+        .log = &house->log,
+    };
+    must(keyring_open(&house->keyring, &keyring, &why), &why);
+    must(changelog_open(&house->changelog, house->store, pl_random_system(), &why), &why);
+    struct accounts_config accounts = {
+        .store = house->store,
+        .changelog = house->changelog,
+        .keyring = house->keyring,
+        .clock = &house->clock,
+        .random = pl_random_system(),
+        .log = &house->log,
+    };
+    must(accounts_open(&house->accounts, &accounts, &why), &why);
+    struct lifecycle_config lifecycle = {
+        .store = house->store,
+        .accounts = house->accounts,
+        .keyring = house->keyring,
+        .clock = &house->clock,
+        .random = pl_random_system(),
+        .log = &house->log,
+    };
+    must(lifecycle_new(&house->lifecycle, &lifecycle), &why);
+}
+
+static void close_house(struct house *house)
+{
+    lifecycle_free(house->lifecycle);
+    accounts_close(house->accounts);
+    changelog_close(house->changelog);
+    keyring_close(house->keyring);
+    store_close(house->store);
+}
+
+static int setup(void **state)
+{
+    struct house *house = calloc(1, sizeof(*house));
+    strcpy(house->dir, "/tmp/polder-lifecycle-XXXXXX");
+    assert_non_null(mkdtemp(house->dir));
+    snprintf(house->ring_a, sizeof(house->ring_a), "%s/ring-a", house->dir);
+    snprintf(house->ring_b, sizeof(house->ring_b), "%s/ring-b", house->dir);
+    house->now_ms = START_MS;
+    house->clock = (struct pl_clock){house_time, house_time, house};
+    house->log = (struct pl_log){.fd = -1};
+    pl_buf_init(&house->signer_pem, 4096);
+    assert_int_equal(pl_pki_new_key(pl_random_system(), &house->signer_pem), PL_OK);
+    assert_int_equal(json_parser_new(&house->parser, 65536, 16), PL_OK);
+    open_house(house, true);
+    *state = house;
+    return 0;
+}
+
+static int unlink_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static int teardown(void **state)
+{
+    struct house *house = *state;
+    close_house(house);
+    json_parser_free(house->parser);
+    pl_buf_release(&house->signer_pem);
+    nftw(house->dir, unlink_one, 16, FTW_DEPTH | FTW_PHYS);
+    free(house);
+    return 0;
+}
+
+static struct account new_account(struct house *house, const char *name)
+{
+    struct pl_why why = {0};
+    struct json request;
+    struct account account;
+    char text[256];
+    snprintf(text, sizeof(text), "{\"name\":\"%s\"}", name);
+    must(json_parse(house->parser, pl_span_str(text), &request, &why), &why);
+    must(accounts_create(house->accounts, request, &account, &why), &why);
+    return account;
+}
+
+static void put_event(struct house *house, uint64_t account, unsigned char mark)
+{
+    struct pl_why why = {0};
+    struct vault_key key;
+    vault_key_first(account, pl_day_of(house->now_ms), &key);
+    key.bytes[VAULT_KEY_BYTES - 1] = mark;
+    must(store_put(house->store, FAMILY_VAULT, vault_key_span(&key), PL_SPAN_LIT("sealed"), true,
+                   &why),
+         &why);
+}
+
+static size_t events_of(struct house *house, uint64_t account)
+{
+    struct store_scan *scan;
+    struct pl_span key, value;
+    uint8_t from[8], to[8];
+    size_t count = 0;
+    pl_store_u64(from, account);
+    pl_store_u64(to, account + 1);
+    assert_int_equal(
+        store_scan_new(&scan, house->store, FAMILY_VAULT, pl_span(from, 8), pl_span(to, 8)), PL_OK);
+    while (store_scan_next(scan, &key, &value) == PL_OK) {
+        count++;
+    }
+    store_scan_free(scan);
+    return count;
+}
+
+static enum account_state state_of(struct house *house, uint64_t id)
+{
+    struct account account;
+    assert_int_equal(accounts_get(house->accounts, id, &account), PL_OK);
+    return account_state_at(&account, house->now_ms);
+}
+
+static void tick_on_day(struct house *house, int64_t day)
+{
+    house->now_ms = START_MS + day * PL_DAY_MS + 1;
+    lifecycle_tick(house->lifecycle);
+}
+
+static void an_expired_account_is_gone_within_its_window(void **state)
+{
+    struct house *house = *state;
+    struct pl_why why = {0};
+    uint8_t key[KEYRING_DATA_KEY_BYTES];
+    struct account neighbour = new_account(house, "neighbour");
+    struct account account = new_account(house, "leaver");
+    put_event(house, account.id, 1);
+    put_event(house, account.id, 2);
+    put_event(house, neighbour.id, 1);
+    must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_EXPIRED);
+    assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms), INTAKE_EXPIRED);
+
+    int64_t gone_on = -1;
+    for (int64_t day = 0; day <= 100; day++) {
+        tick_on_day(house, day);
+        struct lifecycle_status status;
+        lifecycle_status(house->lifecycle, &status);
+        assert_int_equal(status.overdue, 0);
+        if (day < LIFECYCLE_KEEP_DAYS) {
+            assert_int_equal(events_of(house, account.id), 2);
+            assert_int_equal(keyring_key(house->keyring, account.id, key), PL_OK);
+        }
+        if (gone_on < 0 && state_of(house, account.id) == ACCOUNT_DELETED) {
+            gone_on = day;
+        }
+        assert_int_equal(events_of(house, neighbour.id), 1);
+    }
+    assert_in_range(gone_on, LIFECYCLE_KEEP_DAYS, LIFECYCLE_WARN_DAYS);
+    assert_int_equal(events_of(house, account.id), 0);
+    assert_int_equal(keyring_key(house->keyring, account.id, key), PL_EEXPIRED);
+    assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms), INTAKE_DELETED);
+    assert_int_equal(state_of(house, neighbour.id), ACCOUNT_ACTIVE);
+    assert_int_equal(accounts_reinstate(house->accounts, account.id, 0, &account, &why),
+                     PL_EEXPIRED);
+}
+
+static void deletions_are_spread(void **state)
+{
+    struct house *house = *state;
+    struct pl_why why = {0};
+    bool seen[LIFECYCLE_SPREAD_DAYS] = {false};
+    size_t days = 0;
+    for (int i = 0; i < 60; i++) {
+        struct account account = new_account(house, "many");
+        must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
+        int64_t day = (lifecycle_due_ms(&account) - START_MS) / PL_DAY_MS;
+        assert_in_range(day, LIFECYCLE_KEEP_DAYS, LIFECYCLE_WARN_DAYS);
+        days += !seen[day - LIFECYCLE_KEEP_DAYS];
+        seen[day - LIFECYCLE_KEEP_DAYS] = true;
+    }
+    assert_true(days > 15);
+}
+
+static void reinstating_on_day_44_loses_nothing(void **state)
+{
+    struct house *house = *state;
+    struct pl_why why = {0};
+    uint8_t key[KEYRING_DATA_KEY_BYTES];
+    struct account account = new_account(house, "returner");
+    put_event(house, account.id, 7);
+    must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
+    for (int64_t day = 0; day <= 44; day++) {
+        tick_on_day(house, day);
+    }
+    must(accounts_reinstate(house->accounts, account.id, 0, &account, &why), &why);
+    for (int64_t day = 45; day <= 100; day++) {
+        tick_on_day(house, day);
+    }
+    assert_int_equal(state_of(house, account.id), ACCOUNT_ACTIVE);
+    assert_int_equal(events_of(house, account.id), 1);
+    assert_int_equal(keyring_key(house->keyring, account.id, key), PL_OK);
+    assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms), INTAKE_ALIVE);
+}
+
+static void a_date_in_the_future_expires_by_itself(void **state)
+{
+    struct house *house = *state;
+    struct pl_why why = {0};
+    struct account account = new_account(house, "dated");
+    must(accounts_expire(house->accounts, account.id, START_MS + 3 * PL_DAY_MS, &account, &why),
+         &why);
+    tick_on_day(house, 2);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_ACTIVE);
+    house->now_ms = START_MS + 3 * PL_DAY_MS;
+    /* Nobody has ticked yet: the date counts all the same. */
+    assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms), INTAKE_EXPIRED);
+    assert_int_equal(accounts_expire(house->accounts, account.id, 0, &account, &why), PL_EEXPIRED);
+}
+
+static void an_interrupted_deletion_is_resumed(void **state)
+{
+    struct house *house = *state;
+    struct pl_why why = {0};
+    struct account account = new_account(house, "crashed");
+    put_event(house, account.id, 1);
+    must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
+    house->now_ms = lifecycle_due_ms(&account) + 1;
+    must(accounts_move(house->accounts, account.id, ACCOUNT_EXPIRED, ACCOUNT_DELETABLE,
+                       house->now_ms, &account, &why),
+         &why);
+    must(accounts_move(house->accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING,
+                       house->now_ms, &account, &why),
+         &why);
+    must(keyring_destroy(house->keyring, account.id, "as before the crash", NULL, &why), &why);
+    close_house(house);
+    open_house(house, false);
+    lifecycle_tick(house->lifecycle);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
+    assert_int_equal(events_of(house, account.id), 0);
+
+    struct json_writer *w;
+    struct pl_buf records;
+    pl_buf_init(&records, 65536);
+    must(json_writer_new(&w, false), &why);
+    json_writer_begin(w, &records);
+    must(lifecycle_records(house->lifecycle, account.id, w), &why);
+    must(json_writer_end(w), &why);
+    must(pl_buf_terminate(&records), &why);
+    assert_non_null(strstr((char *)records.data, "\"what\":\"deleted\""));
+    assert_non_null(strstr((char *)records.data, "\"events\":1"));
+    json_writer_free(w);
+    pl_buf_release(&records);
+}
+
+static void what_hinders_a_deletion_is_named(void **state)
+{
+    struct house *house = *state;
+    struct pl_why why = {0};
+    struct lifecycle_status status;
+    struct store_scan *scan;
+    struct pl_span key, value;
+    struct account account = new_account(house, "pinned");
+    put_event(house, account.id, 1);
+    must(store_flush(house->store, &why), &why);
+    must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
+    /* Somebody keeps reading: the bytes cannot go. */
+    assert_int_equal(
+        store_scan_new(&scan, house->store, FAMILY_VAULT, pl_span(NULL, 0), pl_span(NULL, 0)),
+        PL_OK);
+    assert_int_equal(store_scan_next(scan, &key, &value), PL_OK);
+    tick_on_day(house, 91);
+    lifecycle_status(house->lifecycle, &status);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETING);
+    assert_int_equal(status.overdue, 1);
+    assert_true(status.past_limit);
+    char id[PL_ACCOUNT_TEXT];
+    pl_account_format(account.id, id);
+    assert_non_null(strstr(status.reason, id));
+    store_scan_free(scan);
+    lifecycle_tick(house->lifecycle);
+    lifecycle_status(house->lifecycle, &status);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
+    assert_false(status.past_limit);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_expired_account_is_gone_within_its_window, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(deletions_are_spread, setup, teardown),
+        cmocka_unit_test_setup_teardown(reinstating_on_day_44_loses_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_date_in_the_future_expires_by_itself, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_interrupted_deletion_is_resumed, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_hinders_a_deletion_is_named, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
