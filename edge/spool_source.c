@@ -1,0 +1,407 @@
+/* What the uplink's sender sees of the spool. Only its thread runs here. */
+#include "edge/spool_internal.h"
+#include "proto/base/text.h"
+
+#include <inttypes.h>
+
+#define TRIM_BLOCKS 1024 /* keys one batch deletes at most */
+
+/* ---- trimming */
+
+/* The chain as of now: its `next` is the committer's to move. */
+static struct spool_chain copy_of(struct spool *spool, const struct spool_chain *chain)
+{
+    pthread_mutex_lock(&spool->lock);
+    const struct spool_chain copy = *chain;
+    pthread_mutex_unlock(&spool->lock);
+    return copy;
+}
+
+/* Takes the acked prefix off one chain, at most TRIM_BLOCKS at a time; `settle` held. */
+static enum pl_err trim_some(struct spool *spool, struct spool_chain *chain, uint64_t gap)
+{
+    struct spool_chain after = copy_of(spool, chain);
+    const struct spool_view view = spool_view_of(&after);
+    const uint64_t to = gap - view.acked > TRIM_BLOCKS ? view.acked + TRIM_BLOCKS : gap;
+    struct spool_tally last;
+    enum pl_err err = spool_tally_of(spool, &view, to - 1, &last);
+    if (err != PL_OK)
+        return err;
+    store_batch_clear(spool->trims);
+    for (uint64_t n = view.acked; n < to; n++) {
+        uint8_t key[SPOOL_KEY_BYTES];
+        spool_key(&chain->incarnation, n, key);
+        store_batch_delete(spool->trims, spool->config.store, EDGE_BLOCKS,
+                           pl_span(key, sizeof(key)));
+        store_batch_delete(spool->trims, spool->config.store, EDGE_MARKS,
+                           pl_span(key, sizeof(key)));
+    }
+    after.acked = to;
+    after.acked_totals = last.through;
+    spool_chain_row_put(spool, spool->trims, &after);
+    /* Not synced: a trim that a crash undoes sends blocks again, and the origin knows them. */
+    err = store_write(spool->config.store, spool->trims, false, NULL);
+    store_batch_clear(spool->trims);
+    if (err != PL_OK)
+        return err;
+    pthread_mutex_lock(&spool->lock);
+    spool->counts.trimmed_blocks += to - chain->acked;
+    chain->acked = to;
+    chain->acked_totals = last.through;
+    ackset_advance(&chain->acks, to);
+    pthread_mutex_unlock(&spool->lock);
+    return PL_OK;
+}
+
+static void trim(struct spool *spool, struct spool_chain *chain)
+{
+    enum pl_err err = PL_OK;
+    while (err == PL_OK) {
+        pthread_mutex_lock(&spool->lock);
+        uint64_t gap = ackset_gap(&chain->acks, chain->acked);
+        if (gap > chain->next)
+            gap = chain->next;
+        const bool nothing = gap == chain->acked;
+        pthread_mutex_unlock(&spool->lock);
+        if (nothing)
+            return;
+        err = trim_some(spool, chain, gap);
+    }
+    /* The committer meets the same failure with its next write, says so and recovers. */
+    pl_log(spool->config.log, PL_LOG_DEBUG, "spool", "trimming waits: %s", pl_err_word(err));
+}
+
+/* ---- chains */
+
+static enum pl_err source_chains(void *ctx, struct chain_claim *out, size_t max, size_t *count)
+{
+    struct spool *spool = ctx;
+    pthread_mutex_lock(&spool->settle);
+    for (size_t i = 0; i < spool->chains.count; i++)
+        trim(spool, spool->chains.items[i]);
+    pthread_mutex_lock(&spool->lock);
+    size_t n = 0;
+    for (size_t i = 0; i < spool->chains.count; i++) {
+        const struct spool_chain *c = spool->chains.items[i];
+        /* The live chain keeps its place when there are more old ones than fit. */
+        if (n + 1 >= max && i + 1 < spool->chains.count)
+            continue;
+        if (n == max)
+            break;
+        out[n++] = (struct chain_claim){
+            .incarnation = c->incarnation,
+            .acked = c->acked,
+            .next = c->next,
+            .acked_events = c->acked_totals.events,
+            .closed = c->closed,
+        };
+    }
+    pthread_mutex_unlock(&spool->lock);
+    pthread_mutex_unlock(&spool->settle);
+    *count = n;
+    return PL_OK;
+}
+
+/* ---- reading */
+
+static bool find_unacked(struct spool *spool, const struct pl_id128 *incarnation, uint64_t *number,
+                         struct spool_view *view)
+{
+    bool found = false;
+    pthread_mutex_lock(&spool->lock);
+    const struct spool_chain *chain = spool_chains_find(&spool->chains, incarnation);
+    if (chain != NULL) {
+        uint64_t n = ackset_gap(&chain->acks, *number > chain->acked ? *number : chain->acked);
+        found = n < chain->next;
+        if (found)
+            *number = n;
+        *view = spool_view_of(chain);
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return found;
+}
+
+/* Is this what was written under that number? Without a mark the block's own header has to do;
+ * its seal tells the origin the rest. */
+static enum pl_err check_block(struct spool *spool, const struct spool_view *view, uint64_t number,
+                               struct pl_span block)
+{
+    struct block_header header;
+    struct spool_mark mark;
+    struct pl_span body;
+    uint8_t hash[BLOCK_HASH_BYTES];
+    if (block_parse(block, &header, &body, NULL) != PL_OK || header.number != number ||
+        !pl_id128_eq(&header.incarnation, &view->incarnation))
+        return PL_ECORRUPT;
+    enum pl_err err = spool_mark_get(spool, &view->incarnation, number, &mark);
+    if (err == PL_ENOTFOUND)
+        return PL_OK;
+    if (err != PL_OK)
+        return err;
+    block_hash(block, hash);
+    return memcmp(hash, mark.hash, sizeof(hash)) == 0 ? PL_OK : PL_ECORRUPT;
+}
+
+/* The block is gone: its mark or its neighbours say what it was. */
+static enum pl_err declare_loss(struct spool *spool, const struct spool_view *view, uint64_t number,
+                                struct block_loss *loss)
+{
+    struct spool_tally tally;
+    enum pl_err err = spool_tally_of(spool, view, number, &tally);
+    if (err != PL_OK)
+        return err;
+    *loss = (struct block_loss){
+        .incarnation = view->incarnation,
+        .number = number,
+        .events = (uint32_t)(tally.own.events > UINT32_MAX ? UINT32_MAX : tally.own.events),
+    };
+    memcpy(loss->hash, tally.hash, sizeof(loss->hash));
+    char incarnation[PL_ID128_TEXT], hash[2 * BLOCK_HASH_BYTES + 1];
+    pl_id128_format(&view->incarnation, incarnation);
+    pl_hex_encode(pl_span(tally.hash, sizeof(tally.hash)), hash);
+    pl_log(spool->config.log, PL_LOG_ERROR, "spool",
+           "a block is lost: the disk does not give back what was written%s; the origin is told. "
+           "Check the disk. incarnation=%s number=%" PRIu64 " events=%" PRIu64 " hash=%s",
+           tally.counted ? "" : ", nor how many events it held", incarnation, number,
+           tally.own.events, hash);
+    return PL_ECORRUPT;
+}
+
+static enum pl_err source_read(void *ctx, const struct pl_id128 *incarnation, uint64_t *number,
+                               struct pl_buf *out, struct block_loss *loss)
+{
+    struct spool *spool = ctx;
+    struct spool_view view;
+    uint64_t n = *number;
+    if (!find_unacked(spool, incarnation, &n, &view))
+        return PL_ENOTFOUND;
+    uint8_t key[SPOOL_KEY_BYTES];
+    spool_key(incarnation, n, key);
+    const size_t start = out->len;
+    enum pl_err err = store_get(spool->config.store, EDGE_BLOCKS, pl_span(key, sizeof(key)), out);
+    if (err == PL_OK)
+        err = check_block(spool, &view, n, pl_span_from(pl_buf_span(out), start));
+    if (err == PL_OK) {
+        *number = n;
+        return PL_OK;
+    }
+    out->len = start;
+    if (err != PL_ENOTFOUND && err != PL_ECORRUPT)
+        return err;
+    err = declare_loss(spool, &view, n, loss);
+    if (err == PL_ECORRUPT)
+        *number = n;
+    return err;
+}
+
+/* ---- verdicts */
+
+/* Out of the way of trimming, for somebody to look at. */
+static enum pl_err quarantine(struct spool *spool, const struct pl_id128 *incarnation,
+                              uint64_t number, enum block_verdict verdict)
+{
+    uint8_t key[SPOOL_KEY_BYTES];
+    struct pl_buf value;
+    struct pl_why why = {0};
+    spool_key(incarnation, number, key);
+    pl_buf_init(&value, LIMIT_BLOCK_BYTES + 1);
+    enum pl_err err = pl_buf_put_u8(&value, (uint8_t)verdict);
+    if (err == PL_OK)
+        err = store_get(spool->config.store, EDGE_BLOCKS, pl_span(key, sizeof(key)), &value);
+    if (err == PL_OK)
+        err = store_put(spool->config.store, EDGE_QUARANTINE, pl_span(key, sizeof(key)),
+                        pl_buf_span(&value), true, &why);
+    if (err == PL_OK) {
+        pthread_mutex_lock(&spool->lock);
+        spool->counts.quarantined_blocks++;
+        spool->counts.quarantined_bytes += value.len;
+        pthread_mutex_unlock(&spool->lock);
+    }
+    pl_buf_release(&value);
+    return err == PL_ENOTFOUND || err == PL_ECORRUPT ? PL_OK : err;
+}
+
+static void log_verdict(struct spool *spool, const struct pl_id128 *incarnation, uint64_t number,
+                        enum block_verdict verdict)
+{
+    char text[PL_ID128_TEXT];
+    pl_id128_format(incarnation, text);
+    pl_log(spool->config.log, PL_LOG_ERROR, "spool",
+           "the origin %s; the block is kept in quarantine. incarnation=%s number=%" PRIu64,
+           verdict == BLOCK_FORK ? "holds another block under this number"
+                                 : "refuses a block: it cannot be opened or does not fit its chain",
+           text, number);
+}
+
+/* True when the number is one that can have a verdict. */
+static bool may_settle(struct spool *spool, const struct pl_id128 *incarnation, uint64_t number)
+{
+    pthread_mutex_lock(&spool->lock);
+    const struct spool_chain *chain = spool_chains_find(&spool->chains, incarnation);
+    bool may = chain != NULL && number < chain->next && !ackset_has(&chain->acks, number);
+    pthread_mutex_unlock(&spool->lock);
+    return may;
+}
+
+static enum pl_err note_verdict(struct spool *spool, const struct pl_id128 *incarnation,
+                                uint64_t number)
+{
+    pthread_mutex_lock(&spool->lock);
+    struct spool_chain *chain = spool_chains_find(&spool->chains, incarnation);
+    enum pl_err err = chain == NULL ? PL_OK : ackset_add(&chain->acks, number);
+    pthread_mutex_unlock(&spool->lock);
+    return err;
+}
+
+static enum pl_err source_verdict(void *ctx, const struct pl_id128 *incarnation, uint64_t number,
+                                  enum block_verdict verdict)
+{
+    struct spool *spool = ctx;
+    enum pl_err err = PL_OK;
+    if (verdict == BLOCK_RETRY)
+        return PL_OK;
+    pthread_mutex_lock(&spool->settle);
+    if (may_settle(spool, incarnation, number)) {
+        if (verdict == BLOCK_FORK || verdict == BLOCK_REFUSED) {
+            err = quarantine(spool, incarnation, number, verdict);
+            if (err == PL_OK)
+                log_verdict(spool, incarnation, number, verdict);
+        }
+        if (err == PL_OK)
+            err = note_verdict(spool, incarnation, number);
+    }
+    pthread_mutex_unlock(&spool->settle);
+    return err;
+}
+
+/* ---- books */
+
+static bool origin_adds_up(const struct chain_record *r)
+{
+    return r->stored + r->duplicate + r->dropped == r->events;
+}
+
+/* Events that we counted into blocks below `contiguous`; false when that cannot be told. */
+static bool our_count(struct spool *spool, const struct spool_chain *chain, uint64_t contiguous,
+                      uint64_t *events)
+{
+    const struct spool_chain copy = copy_of(spool, chain);
+    const struct spool_view view = spool_view_of(&copy);
+    struct spool_tally tally;
+    if (contiguous == view.acked) {
+        *events = view.acked_totals.events;
+        return true;
+    }
+    if (contiguous < view.acked || contiguous > view.next ||
+        spool_tally_of(spool, &view, contiguous - 1, &tally) != PL_OK)
+        return false;
+    *events = tally.through.events;
+    return true;
+}
+
+/* The answer left the origin after our previous books and before this one, so it must include
+ * what was acked then, and need not include what was acked since. */
+static enum spool_books judge(struct spool *spool, const struct spool_chain *chain,
+                              const struct chain_record *record)
+{
+    uint64_t events;
+    if (!origin_adds_up(record) || record->contiguous < chain->acked_at_books)
+        return SPOOL_BOOKS_MISMATCH;
+    if (!our_count(spool, chain, record->contiguous, &events))
+        return SPOOL_BOOKS_SETTLING;
+    return events == record->events ? SPOOL_BOOKS_BALANCED : SPOOL_BOOKS_MISMATCH;
+}
+
+/* A crash may cost the last records of a chain after the origin has taken the blocks: then it
+ * knows the chain's end better than we do. */
+static void adopt_end(struct spool *spool, struct spool_chain *chain,
+                      const struct chain_record *record)
+{
+    if (!chain->closed || record->contiguous <= chain->next || chain->acked != chain->next)
+        return;
+    pl_log(spool->config.log, PL_LOG_WARN, "spool",
+           "the origin holds %" PRIu64 " more blocks of an earlier chain than the disk remembers",
+           record->contiguous - chain->next);
+    chain->acked = chain->next = record->contiguous;
+    chain->acked_totals.events = chain->totals.events = record->events;
+    chain->acked_totals.bytes = chain->totals.bytes;
+    ackset_advance(&chain->acks, chain->acked);
+}
+
+static void log_books(struct spool *spool, const struct spool_chain *chain, enum spool_books books,
+                      const struct chain_record *r)
+{
+    char text[PL_ID128_TEXT];
+    pl_id128_format(&chain->incarnation, text);
+    if (books == SPOOL_BOOKS_MISMATCH && chain->books != SPOOL_BOOKS_MISMATCH)
+        pl_log(spool->config.log, PL_LOG_ERROR, "spool",
+               "the books do not balance: edge acked=%" PRIu64 " acked_events=%" PRIu64
+               ", origin contiguous=%" PRIu64 " events=%" PRIu64 " stored=%" PRIu64
+               " duplicate=%" PRIu64 " dropped=%" PRIu64 " incarnation=%s",
+               chain->acked, chain->acked_totals.events, r->contiguous, r->events, r->stored,
+               r->duplicate, r->dropped, text);
+    else if (books != SPOOL_BOOKS_MISMATCH && chain->books == SPOOL_BOOKS_MISMATCH)
+        pl_log(spool->config.log, PL_LOG_INFO, "spool", "the books balance again incarnation=%s",
+               text);
+}
+
+static void remove_chain(struct spool *spool, struct spool_chain *chain)
+{
+    size_t kept = 0;
+    pthread_mutex_lock(&spool->lock);
+    for (size_t i = 0; i < spool->chains.count; i++)
+        if (spool->chains.items[i] != chain)
+            spool->chains.items[kept++] = spool->chains.items[i];
+    spool->chains.count = kept;
+    pthread_mutex_unlock(&spool->lock);
+    spool_chain_delete(spool, chain);
+    char text[PL_ID128_TEXT];
+    pl_id128_format(&chain->incarnation, text);
+    pl_log(spool->config.log, PL_LOG_INFO, "spool",
+           "an earlier chain is settled incarnation=%s blocks=%" PRIu64 " events=%" PRIu64, text,
+           chain->next, chain->totals.events);
+    spool_chain_free(chain);
+}
+
+static void hear(struct spool *spool, struct spool_chain *chain, const struct chain_record *record)
+{
+    trim(spool, chain);
+    pthread_mutex_lock(&spool->lock);
+    adopt_end(spool, chain, record);
+    pthread_mutex_unlock(&spool->lock);
+    const enum spool_books books = judge(spool, chain, record);
+    log_books(spool, chain, books, record);
+    pthread_mutex_lock(&spool->lock);
+    chain->books = books;
+    chain->origin = *record;
+    chain->acked_at_books = chain->acked;
+    /* A closed chain that the origin holds whole has nothing more to tell. */
+    const bool settled = chain->closed && books == SPOOL_BOOKS_BALANCED &&
+                         chain->acked == chain->next && record->contiguous == chain->next;
+    pthread_mutex_unlock(&spool->lock);
+    if (settled)
+        remove_chain(spool, chain);
+}
+
+static void source_books(void *ctx, const struct chain_record *records, size_t count)
+{
+    struct spool *spool = ctx;
+    pthread_mutex_lock(&spool->settle);
+    for (size_t i = 0; i < count; i++) {
+        struct spool_chain *chain = spool_chains_find(&spool->chains, &records[i].incarnation);
+        if (chain != NULL)
+            hear(spool, chain, &records[i]);
+    }
+    pthread_mutex_unlock(&spool->settle);
+}
+
+struct uplink_source spool_source(struct spool *spool)
+{
+    return (struct uplink_source){
+        .ctx = spool,
+        .chains = source_chains,
+        .read = source_read,
+        .verdict = source_verdict,
+        .books = source_books,
+    };
+}

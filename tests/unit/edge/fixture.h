@@ -1,0 +1,76 @@
+/* What the tests of this room share: a data directory, an edge's store in it, and sealed blocks. */
+#ifndef POLDER_TESTS_EDGE_FIXTURE_H
+#define POLDER_TESTS_EDGE_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "edge/families.h"
+#include "proto/wire/block.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define S(literal) PL_SPAN_LIT(literal)
+
+static const struct pl_log fixture_silent = {.fd = -1};
+
+struct fixture {
+    char dir[64];
+    struct store *store;
+    uint8_t origin_secret[PL_X25519_BYTES], origin_public[PL_X25519_BYTES];
+    uint8_t edge_secret[PL_X25519_BYTES], edge_public[PL_X25519_BYTES];
+    struct block_sealer *sealer;
+};
+
+static inline void fixture_store_open(struct fixture *f)
+{
+    struct pl_why why = {0};
+    if (edge_store_open(&f->store, f->dir, &fixture_silent, &why) != PL_OK)
+        fail_msg("%s", why.text);
+}
+
+static inline void fixture_store_close(struct fixture *f)
+{
+    store_close(f->store);
+    f->store = NULL;
+}
+
+static inline int fixture_setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    snprintf(f->dir, sizeof(f->dir), "/tmp/polder-edge-XXXXXX");
+    if (mkdtemp(f->dir) == NULL)
+        return -1;
+    assert_int_equal(pl_x25519_keypair(pl_random_system(), f->origin_secret, f->origin_public),
+                     PL_OK);
+    assert_int_equal(pl_x25519_keypair(pl_random_system(), f->edge_secret, f->edge_public), PL_OK);
+    struct block_sealer_config config = {
+        .edge_secret = f->edge_secret,
+        .origin_public = f->origin_public,
+        .random = pl_random_system(),
+        .clock = pl_clock_system(),
+    };
+    assert_int_equal(block_sealer_new(&f->sealer, &config), PL_OK);
+    *state = f;
+    return 0;
+}
+
+static inline int fixture_teardown(void **state)
+{
+    struct fixture *f = *state;
+    char command[128];
+    store_close(f->store);
+    block_sealer_free(f->sealer);
+    snprintf(command, sizeof(command), "rm -rf %s", f->dir);
+    int rc = system(command);
+    free(f);
+    return rc;
+}
+
+#endif

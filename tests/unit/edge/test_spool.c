@@ -1,0 +1,760 @@
+#include "tests/unit/edge/fixture.h"
+
+#include "edge/spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/* ---- helpers */
+
+static struct spool *open_spool(struct fixture *f, uint64_t max_bytes)
+{
+    struct spool *spool;
+    struct pl_why why = {0};
+    struct spool_config config = {
+        .store = f->store,
+        .data_dir = f->dir,
+        .max_bytes = max_bytes,
+        .random = pl_random_system(),
+        .clock = pl_clock_system(),
+        .log = &fixture_silent,
+    };
+    if (spool_new(&spool, &config, &why) != PL_OK)
+        fail_msg("%s", why.text);
+    return spool;
+}
+
+static struct spool *reopen(struct fixture *f)
+{
+    fixture_store_open(f);
+    return open_spool(f, UINT64_MAX / 2);
+}
+
+static void shut(struct fixture *f, struct spool *spool)
+{
+    spool_free(spool);
+    fixture_store_close(f);
+}
+
+/* One block of `bytes` bytes that cannot be compressed. */
+static enum pl_err append(struct fixture *f, struct spool *spool, uint32_t events, size_t bytes,
+                          struct block_header *header)
+{
+    struct pl_buf plain, block;
+    struct pl_why why;
+    uint8_t hash[BLOCK_HASH_BYTES];
+    pl_buf_init(&plain, LIMIT_BLOCK_PLAIN_BYTES);
+    pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+    assert_int_equal(pl_buf_reserve(&plain, bytes), PL_OK);
+    assert_int_equal(pl_random_fill(pl_random_system(), plain.data, bytes), PL_OK);
+    plain.len = bytes;
+    *header = (struct block_header){.events = events};
+    spool_next(spool, header);
+    assert_int_equal(block_seal(f->sealer, header, pl_buf_span(&plain), &block, hash), PL_OK);
+    enum pl_err err = spool_append(spool, header, pl_buf_span(&block), hash, &why);
+    pl_buf_release(&plain);
+    pl_buf_release(&block);
+    return err;
+}
+
+static void commit_one(struct fixture *f, struct spool *spool, uint32_t events, size_t bytes)
+{
+    struct block_header header;
+    assert_int_equal(append(f, spool, events, bytes, &header), PL_OK);
+    assert_int_equal(spool_commit(spool, NULL), PL_OK);
+}
+
+static size_t claims_of(struct spool *spool, struct chain_claim *claims, size_t max)
+{
+    size_t count = 0;
+    struct uplink_source source = spool_source(spool);
+    assert_int_equal(source.chains(source.ctx, claims, max, &count), PL_OK);
+    return count;
+}
+
+static void verdict(struct spool *spool, const struct pl_id128 *incarnation, uint64_t number,
+                    enum block_verdict v)
+{
+    struct uplink_source source = spool_source(spool);
+    assert_int_equal(source.verdict(source.ctx, incarnation, number, v), PL_OK);
+}
+
+struct drained {
+    uint64_t blocks, events, lost_blocks, lost_events;
+    uint64_t last_lost; /* its number */
+    struct block_loss loss;
+};
+
+/* Reads a chain to its end, as the sender does, giving every block its verdict. */
+static struct drained drain_chain(struct spool *spool, const struct pl_id128 *incarnation)
+{
+    struct uplink_source source = spool_source(spool);
+    struct drained d = {0};
+    struct pl_buf block;
+    struct block_loss loss;
+    uint64_t number = 0;
+    pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+    for (;; number++) {
+        pl_buf_reset(&block);
+        enum pl_err err = source.read(source.ctx, incarnation, &number, &block, &loss);
+        if (err == PL_ENOTFOUND)
+            break;
+        if (err == PL_ECORRUPT) {
+            assert_int_equal(loss.number, number);
+            d.lost_blocks++;
+            d.lost_events += loss.events;
+            d.last_lost = number;
+            d.loss = loss;
+        } else {
+            struct block_header header;
+            struct pl_span body;
+            assert_int_equal(err, PL_OK);
+            assert_int_equal(block_parse(pl_buf_span(&block), &header, &body, NULL), PL_OK);
+            assert_int_equal(header.number, number);
+            d.blocks++;
+            d.events += header.events;
+        }
+        assert_int_equal(source.verdict(source.ctx, incarnation, number, BLOCK_STORED), PL_OK);
+    }
+    pl_buf_release(&block);
+    return d;
+}
+
+/* The log file that holds `needle`, and where; false when none does. */
+static bool find_in_logs(const struct fixture *f, const uint8_t *needle, size_t len, char *path,
+                         size_t path_size, off_t *offset)
+{
+    char dir[128];
+    snprintf(dir, sizeof(dir), "%s/store", f->dir);
+    DIR *d = opendir(dir);
+    bool found = false;
+    for (struct dirent *e; !found && (e = readdir(d)) != NULL;) {
+        struct stat st;
+        if (strstr(e->d_name, ".log") == NULL)
+            continue;
+        snprintf(path, path_size, "%s/%s", dir, e->d_name);
+        int fd = open(path, O_RDONLY);
+        assert_int_equal(fstat(fd, &st), 0);
+        uint8_t *bytes = malloc((size_t)st.st_size + 1);
+        assert_int_equal(read(fd, bytes, (size_t)st.st_size), st.st_size);
+        uint8_t *at = memmem(bytes, (size_t)st.st_size, needle, len);
+        if (at != NULL) {
+            *offset = at - bytes;
+            found = true;
+        }
+        free(bytes);
+        close(fd);
+    }
+    closedir(d);
+    return found;
+}
+
+static void flip(const char *path, off_t offset)
+{
+    uint8_t byte;
+    int fd = open(path, O_RDWR);
+    assert_int_equal(pread(fd, &byte, 1, offset), 1);
+    byte ^= 0x40;
+    assert_int_equal(pwrite(fd, &byte, 1, offset), 1);
+    close(fd);
+}
+
+/* ---- the ordinary life of a block */
+
+static void test_offered_until_acked(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct chain_claim claim;
+    struct spool_status status;
+    assert_int_equal(claims_of(spool, &claim, 1), 1);
+    assert_int_equal(claim.next, 0);
+    assert_false(claim.closed);
+
+    for (uint32_t i = 1; i <= 10; i++)
+        commit_one(f, spool, i, 300);
+    assert_int_equal(claims_of(spool, &claim, 1), 1);
+    assert_int_equal(claim.next, 10);
+    spool_status(spool, &status);
+    assert_int_equal(status.pending_blocks, 10);
+    assert_int_equal(status.pending_events, 55);
+    assert_true(status.pending_bytes > 3000);
+
+    struct drained d = drain_chain(spool, &claim.incarnation);
+    assert_int_equal(d.blocks, 10);
+    assert_int_equal(d.events, 55);
+    assert_int_equal(d.lost_blocks, 0);
+    assert_int_equal(claims_of(spool, &claim, 1), 1);
+    assert_int_equal(claim.acked, 10);
+    assert_int_equal(claim.acked_events, 55);
+    spool_status(spool, &status);
+    assert_int_equal(status.pending_blocks, 0);
+    assert_int_equal(status.pending_events, 0);
+    assert_int_equal(status.pending_bytes, 0);
+    shut(f, spool);
+}
+
+static void test_appended_is_not_offered_before_commit(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct block_header header;
+    struct chain_claim claim;
+    assert_int_equal(append(f, spool, 3, 300, &header), PL_OK);
+    claims_of(spool, &claim, 1);
+    assert_int_equal(claim.next, 0);
+    assert_int_equal(drain_chain(spool, &claim.incarnation).blocks, 0);
+    assert_int_equal(spool_commit(spool, NULL), PL_OK);
+    assert_int_equal(drain_chain(spool, &claim.incarnation).blocks, 1);
+    shut(f, spool);
+}
+
+static void test_blocks_are_chained(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct uplink_source source = spool_source(spool);
+    struct chain_claim claim;
+    uint8_t previous[BLOCK_HASH_BYTES] = {0};
+    /* Two blocks in one commit, then one. */
+    struct block_header header;
+    append(f, spool, 1, 100, &header);
+    append(f, spool, 1, 100, &header);
+    assert_int_equal(spool_commit(spool, NULL), PL_OK);
+    commit_one(f, spool, 1, 100);
+    claims_of(spool, &claim, 1);
+    for (uint64_t n = 0; n < 3; n++) {
+        struct pl_buf block;
+        struct pl_span body;
+        uint64_t number = n;
+        pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+        assert_int_equal(source.read(source.ctx, &claim.incarnation, &number, &block, NULL), PL_OK);
+        assert_int_equal(number, n);
+        assert_int_equal(block_parse(pl_buf_span(&block), &header, &body, NULL), PL_OK);
+        assert_memory_equal(header.previous_hash, previous, sizeof(previous));
+        block_hash(pl_buf_span(&block), previous);
+        pl_buf_release(&block);
+    }
+    shut(f, spool);
+}
+
+static void test_acks_out_of_order(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct uplink_source source = spool_source(spool);
+    struct chain_claim claim;
+    struct pl_buf block;
+    for (int i = 0; i < 200; i++)
+        commit_one(f, spool, 1, 50);
+    claims_of(spool, &claim, 1);
+    for (uint64_t n = 199; n > 0; n--)
+        verdict(spool, &claim.incarnation, n, n % 2 ? BLOCK_STORED : BLOCK_REPEAT);
+    claims_of(spool, &claim, 1);
+    assert_int_equal(claim.acked, 0);
+
+    uint64_t number = 0;
+    pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+    assert_int_equal(source.read(source.ctx, &claim.incarnation, &number, &block, NULL), PL_OK);
+    assert_int_equal(number, 0);
+    number = 1;
+    assert_int_equal(source.read(source.ctx, &claim.incarnation, &number, &block, NULL),
+                     PL_ENOTFOUND);
+    pl_buf_release(&block);
+    /* "Try again later" is no ack; neither are numbers that never were. */
+    verdict(spool, &claim.incarnation, 0, BLOCK_RETRY);
+    verdict(spool, &claim.incarnation, 5000, BLOCK_STORED);
+    claims_of(spool, &claim, 1);
+    assert_int_equal(claim.acked, 0);
+    verdict(spool, &claim.incarnation, 0, BLOCK_STORED);
+    claims_of(spool, &claim, 1);
+    assert_int_equal(claim.acked, 200);
+    assert_int_equal(claim.acked_events, 200);
+    shut(f, spool);
+}
+
+static void test_refused_blocks_are_kept_aside(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct chain_claim claim;
+    struct spool_status status;
+    for (int i = 0; i < 3; i++)
+        commit_one(f, spool, 1, 500);
+    claims_of(spool, &claim, 1);
+    verdict(spool, &claim.incarnation, 0, BLOCK_STORED);
+    verdict(spool, &claim.incarnation, 1, BLOCK_FORK);
+    verdict(spool, &claim.incarnation, 1, BLOCK_FORK);
+    verdict(spool, &claim.incarnation, 2, BLOCK_REFUSED);
+    claims_of(spool, &claim, 1);
+    assert_int_equal(claim.acked, 3);
+    spool_status(spool, &status);
+    assert_int_equal(status.quarantined_blocks, 2);
+    assert_true(status.quarantined_bytes > 1000);
+    shut(f, spool);
+    spool = reopen(f);
+    spool_status(spool, &status);
+    assert_int_equal(status.quarantined_blocks, 2);
+    shut(f, spool);
+}
+
+static void test_full_spool_says_so(void **state)
+{
+    struct fixture *f = *state;
+    fixture_store_open(f);
+    struct spool *spool = open_spool(f, 10000);
+    struct chain_claim claim;
+    struct pl_why why;
+    assert_int_equal(spool_room(spool, 10000, &why), PL_OK);
+    assert_int_equal(spool_room(spool, 10001, &why), PL_ENOSPC);
+    commit_one(f, spool, 1, 8000);
+    assert_int_equal(spool_room(spool, 5000, &why), PL_ENOSPC);
+    assert_non_null(strstr(why.text, "spool_max_bytes"));
+    claims_of(spool, &claim, 1);
+    drain_chain(spool, &claim.incarnation);
+    claims_of(spool, &claim, 1);
+    assert_int_equal(spool_room(spool, 5000, &why), PL_OK);
+    shut(f, spool);
+}
+
+/* ---- earlier chains */
+
+static struct chain_record record_of(const struct chain_claim *claim)
+{
+    return (struct chain_record){
+        .incarnation = claim->incarnation,
+        .contiguous = claim->acked,
+        .highest = claim->acked,
+        .events = claim->acked_events,
+        .stored = claim->acked_events,
+    };
+}
+
+static void test_earlier_chains_drain_and_settle(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct chain_claim claims[4], first;
+    for (uint32_t i = 0; i < 5; i++)
+        commit_one(f, spool, 10, 200);
+    claims_of(spool, &first, 1);
+    verdict(spool, &first.incarnation, 0, BLOCK_STORED);
+    shut(f, spool);
+
+    spool = reopen(f);
+    commit_one(f, spool, 1, 200);
+    assert_int_equal(claims_of(spool, claims, 4), 2);
+    assert_true(pl_id128_eq(&claims[0].incarnation, &first.incarnation));
+    assert_true(claims[0].closed);
+    assert_int_equal(claims[0].next, 5);
+    assert_false(claims[1].closed);
+    assert_int_equal(claims[1].next, 1);
+    /* With room for one, the live chain is the one that counts. */
+    assert_int_equal(claims_of(spool, claims, 1), 1);
+    assert_false(claims[0].closed);
+
+    drain_chain(spool, &first.incarnation);
+    claims_of(spool, claims, 4);
+    assert_int_equal(claims[0].acked, 5);
+    assert_int_equal(claims[0].acked_events, 50);
+
+    /* Drained, but the row stays until the origin's books agree. */
+    struct uplink_source source = spool_source(spool);
+    struct spool_chain_status chains[4];
+    struct chain_record wrong = record_of(&claims[0]);
+    wrong.events = 49;
+    wrong.stored = 49;
+    source.books(source.ctx, &wrong, 1);
+    assert_int_equal(spool_chains(spool, chains, 4), 2);
+    assert_int_equal(chains[0].books, SPOOL_BOOKS_MISMATCH);
+    struct chain_record right = record_of(&claims[0]);
+    source.books(source.ctx, &right, 1);
+    assert_int_equal(spool_chains(spool, chains, 4), 1);
+    assert_false(chains[0].closed);
+    shut(f, spool);
+
+    spool = reopen(f);
+    assert_int_equal(claims_of(spool, claims, 4), 2);
+    assert_false(pl_id128_eq(&claims[0].incarnation, &first.incarnation));
+    shut(f, spool);
+}
+
+static void test_a_process_that_collected_nothing_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct chain_claim claims[4];
+    for (int i = 0; i < 5; i++) {
+        struct spool *spool = reopen(f);
+        assert_int_equal(claims_of(spool, claims, 4), 1);
+        shut(f, spool);
+    }
+}
+
+static void test_books(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct uplink_source source = spool_source(spool);
+    struct spool_chain_status chain;
+    struct chain_claim claim;
+    for (uint32_t i = 1; i <= 6; i++)
+        commit_one(f, spool, i, 100);
+    claims_of(spool, &claim, 1);
+    spool_chains(spool, &chain, 1);
+    assert_int_equal(chain.books, SPOOL_BOOKS_UNKNOWN);
+    for (uint64_t n = 0; n < 3; n++)
+        verdict(spool, &claim.incarnation, n, BLOCK_STORED);
+    claims_of(spool, &claim, 1);
+
+    /* The origin is ahead of the acks: compared all the same, 1+2+3+4 events. */
+    struct chain_record r = {.incarnation = claim.incarnation, .contiguous = 4, .events = 10};
+    r.stored = 7;
+    r.duplicate = 2;
+    r.dropped = 1;
+    source.books(source.ctx, &r, 1);
+    spool_chains(spool, &chain, 1);
+    assert_int_equal(chain.books, SPOOL_BOOKS_BALANCED);
+
+    /* Its own sum is wrong. */
+    r.dropped = 0;
+    source.books(source.ctx, &r, 1);
+    spool_chains(spool, &chain, 1);
+    assert_int_equal(chain.books, SPOOL_BOOKS_MISMATCH);
+    r.dropped = 1;
+    source.books(source.ctx, &r, 1);
+    spool_chains(spool, &chain, 1);
+    assert_int_equal(chain.books, SPOOL_BOOKS_BALANCED);
+
+    /* It has forgotten what it had acked. */
+    r = (struct chain_record){.incarnation = claim.incarnation, .contiguous = 2, .events = 3};
+    r.stored = 3;
+    source.books(source.ctx, &r, 1);
+    spool_chains(spool, &chain, 1);
+    assert_int_equal(chain.books, SPOOL_BOOKS_MISMATCH);
+    struct spool_status status;
+    spool_status(spool, &status);
+    assert_int_equal(status.mismatches, 1);
+    shut(f, spool);
+}
+
+/* ---- death and rot */
+
+/* Commits until it is killed, telling the number of events after each commit. */
+static void commit_for_ever(struct fixture *f, int pipe_fd)
+{
+    struct spool *spool = reopen(f);
+    uint64_t events = 0;
+    for (;;) {
+        commit_one(f, spool, 7, 100 + (size_t)events % 40000);
+        events += 7;
+        if (write(pipe_fd, &events, sizeof(events)) != sizeof(events))
+            _exit(1);
+    }
+}
+
+static void test_killed_during_commits(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t told = 0;
+    for (int round = 0; round < 5; round++) {
+        int fds[2];
+        uint64_t events = 0, last = 0;
+        assert_int_equal(pipe(fds), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+            close(fds[0]);
+            commit_for_ever(f, fds[1]);
+        }
+        close(fds[1]);
+        for (int i = 0; i < 20 + 13 * round; i++)
+            assert_int_equal(read(fds[0], &last, sizeof(last)), sizeof(last));
+        kill(pid, SIGKILL);
+        while (read(fds[0], &events, sizeof(events)) == sizeof(events))
+            last = events;
+        close(fds[0]);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        told += last;
+    }
+    struct spool *spool = reopen(f);
+    struct chain_claim claims[8];
+    uint64_t found = 0;
+    size_t count = claims_of(spool, claims, 8);
+    assert_int_equal(count, 6);
+    for (size_t i = 0; i < count; i++) {
+        struct drained d = drain_chain(spool, &claims[i].incarnation);
+        assert_int_equal(d.lost_blocks, 0);
+        found += d.events;
+    }
+    assert_true(found >= told);
+    assert_true(found <= told + 5 * 7); /* what was committed but not told of any more */
+    struct spool_status status;
+    claims_of(spool, claims, 8);
+    spool_status(spool, &status);
+    assert_int_equal(status.pending_events, 0);
+    shut(f, spool);
+}
+
+/* A child's chain of `count` blocks that ends without a word, as in a power cut. */
+static void crashed_chain(struct fixture *f, uint32_t count, size_t bytes)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct spool *spool = reopen(f);
+        for (uint32_t i = 0; i < count; i++)
+            commit_one(f, spool, i + 1, bytes);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+/* Where block `number` of a crashed chain begins in the log. Opens nothing. */
+static off_t place_of_block(struct fixture *f, const struct pl_id128 *incarnation, uint64_t number,
+                            char *path, size_t path_size)
+{
+    uint8_t needle[4 + 16 + 16 + 8] = {'P', 'L', 'B', '1'};
+    off_t offset;
+    memcpy(needle + 4 + 16, incarnation->bytes, 16);
+    pl_store_u64(needle + 4 + 16 + 16, number);
+    assert_true(find_in_logs(f, needle, sizeof(needle), path, path_size, &offset));
+    return offset;
+}
+
+/* The incarnation in a log: that of the first block header found. */
+static struct pl_id128 incarnation_in_logs(struct fixture *f)
+{
+    uint8_t needle[4 + 16] = {'P', 'L', 'B', '1'}; /* magic and the fixture's edge id, zeros */
+    struct pl_id128 incarnation;
+    char path[256];
+    off_t offset;
+    assert_true(find_in_logs(f, needle, sizeof(needle), path, sizeof(path), &offset));
+    int fd = open(path, O_RDONLY);
+    assert_int_equal(pread(fd, incarnation.bytes, 16, offset + 20), 16);
+    close(fd);
+    return incarnation;
+}
+
+static void test_rotten_block_is_declared(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    crashed_chain(f, 6, 100 * 1024);
+    struct pl_id128 incarnation = incarnation_in_logs(f);
+    off_t at = place_of_block(f, &incarnation, 3, path, sizeof(path));
+    flip(path, at + 50 * 1024);
+    struct spool *spool = reopen(f);
+    struct drained d = drain_chain(spool, &incarnation);
+    assert_int_equal(d.blocks, 5);
+    assert_int_equal(d.lost_blocks, 1);
+    assert_int_equal(d.last_lost, 3);
+    assert_int_equal(d.lost_events, 4);
+    uint8_t zeros[BLOCK_HASH_BYTES] = {0};
+    assert_memory_not_equal(d.loss.hash, zeros, sizeof(zeros));
+    assert_int_equal(d.events + d.lost_events, 21);
+    /* The books count it. */
+    struct chain_claim claims[2];
+    claims_of(spool, claims, 2);
+    assert_int_equal(claims[0].acked, 6);
+    assert_int_equal(claims[0].acked_events, 21);
+    shut(f, spool);
+}
+
+static void test_block_without_mark_is_sent(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    crashed_chain(f, 6, 100 * 1024);
+    struct pl_id128 incarnation = incarnation_in_logs(f);
+    /* The mark of block 2 follows the block; it is small and stands right behind it. */
+    uint8_t key[24];
+    memcpy(key, incarnation.bytes, 16);
+    pl_store_u64(key + 16, 2);
+    off_t block = place_of_block(f, &incarnation, 2, path, sizeof(path));
+    int fd = open(path, O_RDONLY);
+    uint8_t *bytes = malloc(110 * 1024);
+    assert_true(pread(fd, bytes, 110 * 1024, block) > 0);
+    close(fd);
+    uint8_t *mark = memmem(bytes + 1024, 109 * 1024, key, sizeof(key)); /* not its header */
+    assert_non_null(mark);
+    flip(path, block + (mark - bytes) + 30);
+    free(bytes);
+
+    struct spool *spool = reopen(f);
+    struct drained d = drain_chain(spool, &incarnation);
+    /* The log reader gives up the rest of its 32 KiB page: the beginning of block 3 lay there. */
+    assert_int_equal(d.blocks + d.lost_blocks, 6);
+    assert_true(d.lost_blocks <= 1);
+    assert_int_equal(d.events + d.lost_events, 21);
+    if (d.lost_blocks == 1)
+        assert_int_equal(d.last_lost, 3);
+    shut(f, spool);
+}
+
+/* Wherever one bit flips, except in the last page that has no later witness: what can be read
+ * and what is declared lost add up to what was committed. */
+static void test_one_flip_anywhere_adds_up(void **state)
+{
+    struct fixture *f = *state;
+    const uint32_t count = 300;
+    char path[256], command[256];
+    crashed_chain(f, count, 700);
+    struct pl_id128 incarnation = incarnation_in_logs(f);
+    off_t first = place_of_block(f, &incarnation, 0, path, sizeof(path));
+    off_t last = place_of_block(f, &incarnation, count - 1, path, sizeof(path)) - 64 * 1024;
+    assert_true(last > first);
+    snprintf(command, sizeof(command), "cp -r %s/store %s/pristine", f->dir, f->dir);
+    assert_int_equal(system(command), 0);
+    uint64_t lost_rounds = 0;
+    for (off_t at = first; at < last; at += (last - first) / 23) {
+        snprintf(command, sizeof(command), "rm -rf %s/store && cp -r %s/pristine %s/store", f->dir,
+                 f->dir, f->dir);
+        assert_int_equal(system(command), 0);
+        flip(path, at);
+        struct spool *spool = reopen(f);
+        struct drained d = drain_chain(spool, &incarnation);
+        assert_int_equal(d.blocks + d.lost_blocks, count);
+        assert_int_equal(d.events + d.lost_events, count * (count + 1) / 2);
+        lost_rounds += d.lost_blocks > 0;
+        struct chain_claim claims[2];
+        assert_int_equal(claims_of(spool, claims, 2), 2);
+        assert_int_equal(claims[0].acked_events, count * (count + 1) / 2);
+        shut(f, spool);
+    }
+    assert_true(lost_rounds > 15);
+}
+
+static void test_lost_row_is_pieced_together(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct chain_claim claims[2];
+    for (uint32_t i = 0; i < 8; i++)
+        commit_one(f, spool, 5, 100);
+    claims_of(spool, claims, 1);
+    struct pl_id128 incarnation = claims[0].incarnation;
+    for (uint64_t n = 0; n < 3; n++)
+        verdict(spool, &incarnation, n, BLOCK_STORED);
+    claims_of(spool, claims, 1);
+    spool_free(spool);
+    struct store_batch *batch;
+    assert_int_equal(store_batch_new(&batch), PL_OK);
+    store_batch_delete(batch, f->store, EDGE_CHAINS, pl_span(incarnation.bytes, 16));
+    assert_int_equal(store_write(f->store, batch, true, NULL), PL_OK);
+    store_batch_free(batch);
+    fixture_store_close(f);
+
+    spool = reopen(f);
+    assert_int_equal(claims_of(spool, claims, 2), 2);
+    assert_true(pl_id128_eq(&claims[0].incarnation, &incarnation));
+    assert_int_equal(claims[0].acked, 3);
+    assert_int_equal(claims[0].acked_events, 15);
+    assert_int_equal(claims[0].next, 8);
+    assert_int_equal(drain_chain(spool, &incarnation).events, 25);
+    shut(f, spool);
+}
+
+/* ---- a disk that fails */
+
+static void with_file_limit(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void test_failed_write_closes_the_chain(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct chain_claim claims[4];
+    struct block_header header;
+    struct pl_why why;
+    signal(SIGXFSZ, SIG_IGN);
+    commit_one(f, spool, 2, 1000);
+    with_file_limit(200 * 1024);
+    enum pl_err err = PL_OK;
+    uint32_t committed = 2, attempts = 0;
+    while (err == PL_OK && attempts++ < 100) {
+        err = append(f, spool, 3, 50 * 1000, &header);
+        if (err == PL_OK)
+            err = spool_commit(spool, &why);
+        if (err == PL_OK)
+            committed += 3;
+    }
+    assert_int_equal(err, PL_ENOSPC);
+    /* No second try under that number. */
+    assert_int_equal(append(f, spool, 3, 10, &header), PL_EIO);
+    assert_int_equal(spool_commit(spool, &why), PL_EIO);
+    with_file_limit(RLIM_INFINITY);
+    assert_int_equal(spool_recover(spool, &why), PL_OK);
+    commit_one(f, spool, 11, 100);
+
+    assert_int_equal(claims_of(spool, claims, 4), 2);
+    assert_true(claims[0].closed);
+    assert_false(claims[1].closed);
+    assert_false(pl_id128_eq(&claims[0].incarnation, &claims[1].incarnation));
+    uint64_t old = drain_chain(spool, &claims[0].incarnation).events;
+    assert_true(old == committed || old == committed + 3);
+    assert_int_equal(drain_chain(spool, &claims[1].incarnation).events, 11);
+    claims_of(spool, claims, 4);
+    assert_int_equal(claims[0].acked_events, old);
+    shut(f, spool);
+}
+
+static void test_verdicts_survive_recovery(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct chain_claim claims[4];
+    struct block_header header;
+    struct pl_why why;
+    signal(SIGXFSZ, SIG_IGN);
+    for (int i = 0; i < 5; i++)
+        commit_one(f, spool, 1, 100);
+    claims_of(spool, claims, 1);
+    verdict(spool, &claims[0].incarnation, 3, BLOCK_STORED);
+    with_file_limit(64 * 1024); /* the store's own small files must still fit */
+    enum pl_err err = append(f, spool, 1, 100 * 1000, &header);
+    if (err == PL_OK)
+        err = spool_commit(spool, &why);
+    assert_int_not_equal(err, PL_OK);
+    with_file_limit(RLIM_INFINITY);
+    assert_int_equal(spool_recover(spool, &why), PL_OK);
+    for (uint64_t n = 0; n < 3; n++)
+        verdict(spool, &claims[0].incarnation, n, BLOCK_STORED);
+    claims_of(spool, claims, 4);
+    assert_int_equal(claims[0].acked, 4);
+    shut(f, spool);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_offered_until_acked),
+        TEST(test_appended_is_not_offered_before_commit),
+        TEST(test_blocks_are_chained),
+        TEST(test_acks_out_of_order),
+        TEST(test_refused_blocks_are_kept_aside),
+        TEST(test_full_spool_says_so),
+        TEST(test_earlier_chains_drain_and_settle),
+        TEST(test_a_process_that_collected_nothing_leaves_nothing),
+        TEST(test_books),
+        TEST(test_killed_during_commits),
+        TEST(test_rotten_block_is_declared),
+        TEST(test_block_without_mark_is_sent),
+        TEST(test_one_flip_anywhere_adds_up),
+        TEST(test_lost_row_is_pieced_together),
+        TEST(test_failed_write_closes_the_chain),
+        TEST(test_verdicts_survive_recovery),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
