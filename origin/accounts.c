@@ -248,7 +248,7 @@ static enum pl_err commit(struct accounts *accounts, struct account *account,
     uint8_t key[8];
     struct catalog_item *item = malloc(sizeof(*item));
     pl_buf_init(&record, RECORD_BYTES_MAX);
-    pl_buf_init(&config, LIMIT_CONFIG_BYTES + 4096);
+    pl_buf_init(&config, LIMIT_CONFIG_PUBLIC_BYTES);
     enum pl_err err = item == NULL ? PL_ENOMEM : json_writer_new(&w, false);
     if (err == PL_OK) {
         err = make_item(accounts, account, document, item, &config, why);

@@ -1,0 +1,91 @@
+// Promise 1 and 3 when disks misbehave: a full one, and one that rots.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, openSync, readSync, writeSync, closeSync, readdirSync, statSync, writeFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { startCluster, postBatch, trackEvent, exportedIds, until } from './lib/fixture.mjs';
+
+function flipByte(file, offset) {
+    const fd = openSync(file, 'r+');
+    const byte = Buffer.alloc(1);
+    readSync(fd, byte, 0, 1, offset);
+    byte[0] ^= 0x40;
+    writeSync(fd, byte, 0, 1, offset);
+    closeSync(fd);
+}
+
+test('a flipped byte in a spool is found, declared with its number and count, booked; the rest flows', { timeout: 180000 }, async (t) => {
+    const { cluster, account, dir } = await startCluster(t);
+    await cluster.nodes.get('origin').kill();
+    const batches = [];
+    for (let i = 0; i < 40; i++) {
+        const events = Array.from({ length: 10 }, () => trackEvent({ properties: { filler: 'f'.repeat(200), i } }));
+        assert.equal(await postBatch(cluster.url('eu'), account.write_key, events), 200);
+        batches.push(events.map((event) => event.messageId));
+    }
+    await cluster.nodes.get('eu').kill();
+
+    // The log of the spool's database holds all 40 blocks: damage its middle.
+    const spool = path.join(dir, 'edges/eu/data');
+    const logs = readdirSync(spool, { recursive: true }).map((name) => path.join(spool, String(name)))
+        .filter((name) => /\.log$/.test(name)).sort((a, b) => statSync(b).size - statSync(a).size);
+    flipByte(logs[0], Math.floor(statSync(logs[0]).size / 2));
+
+    await cluster.startOrigin();
+    await cluster.startEdge('eu');
+    const books = await until('the books are settled', 60000, async () => {
+        const now = await cluster.books(['eu']);
+        return now.settled && now;
+    });
+    const row = books.rows[0];
+    const counts = await exportedIds(cluster, account);
+    const gone = batches.flat().filter((id) => !counts.has(id));
+    assert.equal(row.accepted, 400);
+    assert.equal(row.dropped, gone.length, 'what is missing is booked as dropped');
+    assert.equal(row.lost, gone.length, 'and the edge declared as many');
+    assert.equal(row.stored, 400 - gone.length);
+    assert.ok(gone.length <= 10, 'at most the one block');
+    assert.ok([...counts.values()].every((count) => count === 1));
+});
+
+test('a full disk answers 503, does not crash, and recovers by itself', { timeout: 180000 }, async (t) => {
+    const { cluster, account, dir } = await startCluster(t, { edges: ['eu', 'us'], start: ['us'] });
+    const data = path.join(dir, 'edges/eu/data');
+    mkdirSync(data, { recursive: true });
+    try {
+        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m,mode=700', 'polder-test', data], { stdio: 'pipe' });
+    } catch (error) {
+        return t.skip(`a file system of its own cannot be mounted here: ${String(error.stderr).trim()}`);
+    }
+    t.after(() => execFileSync('umount', ['-l', data]));
+    await cluster.startEdge('eu');
+    await cluster.nodes.get('origin').kill();
+
+    const accepted = [];
+    const filler = path.join(data, 'filler');
+    writeFileSync(filler, Buffer.alloc(12 << 20));
+    const refused = await until('the disk is full', 60000, async () => {
+        const events = Array.from({ length: 50 }, () => trackEvent({ properties: { noise: Array.from({ length: 40 }, () => Math.random()) } }));
+        const reply = await fetch(`${cluster.url('eu')}/v1/batch`, { method: 'POST', body: JSON.stringify({ writeKey: account.write_key, batch: events }) });
+        await reply.arrayBuffer();
+        if (reply.status !== 200) return reply;
+        accepted.push(...events.map((event) => event.messageId));
+        return null;
+    });
+    assert.equal(refused.status, 503);
+    assert.ok(Number(refused.headers.get('retry-after')) > 0);
+    const ready = await fetch(`${cluster.url('eu')}/ready`);
+    assert.equal(ready.status, 503);
+    assert.match(await ready.text(), /disk|space|full/i);
+    assert.equal((await fetch(`${cluster.url('eu')}/health`)).status, 200);
+
+    rmSync(filler);
+    const late = [trackEvent()];
+    await until('the edge takes events again', 30000, async () => (await postBatch(cluster.url('eu'), account.write_key, late)) === 200);
+    accepted.push(late[0].messageId);
+    await cluster.startOrigin();
+    await cluster.untilSettled(['eu'], 60000);
+    const counts = await exportedIds(cluster, account);
+    assert.deepEqual(accepted.filter((id) => counts.get(id) !== 1), []);
+});

@@ -1,0 +1,51 @@
+// The replication link as operators know it: cut paths, slow paths, revoked edges, restarts.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { Relay } from './lib/relay.mjs';
+import { startCluster, postBatch, trackEvent, exportedIds, until } from './lib/fixture.mjs';
+
+test('a cut path is noticed within 3 s at both ends, and healed without an operator', { timeout: 120000 }, async (t) => {
+    let relay;
+    const { cluster, account } = await startCluster(t, {
+        start: [],
+        linkUrl: (c) => {
+            relay = new Relay({ targetPort: c.port('link') });
+            return `tls+tcp://127.0.0.1:${c.port('link') + 5}`;
+        },
+    });
+    await relay.listen(cluster.port('link') + 5);
+    t.after(() => relay.close());
+    await cluster.startEdge('eu');
+    await until('connected', 10000, async () => (await cluster.replication('eu')).connected);
+    relay.cut();
+    const began = Date.now();
+    await until('the edge notices', 6000, async () => !(await cluster.replication('eu')).connected);
+    const noticedMs = Date.now() - began;
+    assert.ok(noticedMs <= 3500, `the edge took ${noticedMs} ms`);
+    const events = Array.from({ length: 30 }, () => trackEvent());
+    assert.equal(await postBatch(cluster.url('eu'), account.write_key, events), 200);
+    relay.restore();
+    await cluster.untilSettled(['eu'], 20000);
+    const counts = await exportedIds(cluster, account);
+    assert.deepEqual(events.filter((event) => counts.get(event.messageId) !== 1), []);
+});
+
+test('a revoked edge is refused; what it already delivered stays', { timeout: 120000 }, async (t) => {
+    const { cluster, account } = await startCluster(t, { edges: ['eu', 'us'] });
+    const before = [trackEvent()];
+    assert.equal(await postBatch(cluster.url('us'), account.write_key, before), 200);
+    await cluster.untilSettled(['eu', 'us'], 20000);
+    await cluster.ctl('edge', 'revoke', 'us');
+    await until('the revoked edge knows', 5000, async () => {
+        const now = await cluster.replication('us');
+        return !now.connected && now.reasons.some((reason) => /revoked/.test(reason));
+    });
+    const after = [trackEvent()];
+    await postBatch(cluster.url('us'), account.write_key, after);
+    const other = [trackEvent()];
+    assert.equal(await postBatch(cluster.url('eu'), account.write_key, other), 200);
+    await until('the other edge goes on', 20000, async () => (await exportedIds(cluster, account)).has(other[0].messageId));
+    const counts = await exportedIds(cluster, account);
+    assert.equal(counts.get(before[0].messageId), 1);
+    assert.equal(counts.has(after[0].messageId), false);
+});
