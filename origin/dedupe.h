@@ -25,11 +25,12 @@ struct dedupe_entry {
     struct vault_key key;      /* moved on when its hash collides */
     struct pl_span value;      /* sealed */
     struct pl_span message_id; /* empty: never a duplicate */
-    bool duplicate;            /* out */
+    bool duplicate;            /* out: another copy stands, or stands earlier in the list */
+    bool gone;                 /* out: its account's key was destroyed meanwhile */
 };
 
 struct dedupe;
-/* max_entries in one call of dedupe_check. Single-owner: the writer's. */
+/* Single-owner: the writer's. */
 enum pl_err dedupe_new(struct dedupe **out, struct store *store, struct vault_sealer *sealer);
 void dedupe_free(struct dedupe *dedupe);
 
@@ -41,10 +42,10 @@ enum pl_err dedupe_check(struct dedupe *dedupe, struct dedupe_entry *const *entr
 uint64_t dedupe_collisions(const struct dedupe *dedupe);
 
 /* Removes the entries of one day's events (call for days older than DEDUPE_DAYS, before the
- * events themselves go). Walks at most max_keys vault keys a call; *cursor starts at 0 and is
+ * events themselves go). Walks at most max_keys vault keys a call; *cursor starts as zeros and is
  * where to go on. PL_EAGAIN: call again; PL_OK: the day is done. Blocks on the disk; lifecycle
  * thread. */
-enum pl_err dedupe_expire(struct store *store, int64_t day, uint64_t *cursor, size_t max_keys,
-                          struct pl_why *why);
+enum pl_err dedupe_expire(struct store *store, int64_t day, struct vault_key *cursor,
+                          size_t max_keys, struct pl_why *why);
 
 #endif

@@ -42,6 +42,13 @@ struct ledger_block {
     struct ledger_counts counts;
 };
 
+enum ledger_alarm_kind {
+    LEDGER_HOLE = 1, /* blocks [number, number + count) are missing before later ones */
+    LEDGER_FORK,     /* two blocks claim one number */
+    LEDGER_REFUSED,  /* a block that does not open or does not fit its chain */
+    LEDGER_MISCOUNT  /* a block held another number of events than its header says */
+};
+
 struct ledger;
 struct ledger_config {
     struct store *store;
@@ -70,10 +77,11 @@ enum pl_err ledger_write(struct ledger *ledger, struct store_batch *batch);
 void ledger_commit(struct ledger *ledger);
 /* The batch failed: everything is read from the store again (call after store_recover). */
 enum pl_err ledger_reload(struct ledger *ledger, struct pl_why *why);
-/* Keeps a forked or refused block aside (in the batch; not when the quarantine is full) and
- * raises the alarm. reason is for people. */
+/* Raises an alarm about a block, kept in the store with the block's bytes (empty for a miscount;
+ * left out when the quarantine is full). reason is for people. Of a block that did not open, only
+ * the edge, which the link vouches for, is taken at its word. */
 enum pl_err ledger_quarantine(struct ledger *ledger, struct store_batch *batch,
-                              const struct ledger_block *block, enum block_verdict verdict,
+                              const struct ledger_block *block, enum ledger_alarm_kind kind,
                               struct pl_span bytes, const char *reason);
 
 /* ---- any thread; memory only */
@@ -81,6 +89,10 @@ enum pl_err ledger_quarantine(struct ledger *ledger, struct store_batch *batch,
 /* For receiver_ops.books: one record per claim, zeros for chains never heard of. */
 void ledger_books(struct ledger *ledger, const struct pl_id128 *edge,
                   const struct chain_claim *claims, size_t count, struct chain_record *records);
+/* Events in the blocks [from, to) of a chain, all of them recorded. Blocks on the disk. */
+enum pl_err ledger_events_between(struct ledger *ledger, const struct pl_id128 *edge,
+                                  const struct pl_id128 *incarnation, uint64_t from, uint64_t to,
+                                  uint64_t *events);
 /* Everything recorded since the store was made. */
 void ledger_totals(struct ledger *ledger, struct ledger_counts *out);
 
@@ -92,12 +104,6 @@ struct ledger_chain {
 /* Newest first, at most max; returns how many there are. */
 size_t ledger_chains(struct ledger *ledger, struct ledger_chain *out, size_t max);
 
-enum ledger_alarm_kind {
-    LEDGER_HOLE,    /* blocks [number, number + count) are missing before later ones */
-    LEDGER_FORK,    /* two blocks claim one number */
-    LEDGER_REFUSED, /* a block that does not open or does not fit its chain */
-    LEDGER_MISCOUNT /* a block held another number of events than its header says */
-};
 struct ledger_alarm {
     enum ledger_alarm_kind kind;
     struct pl_id128 edge, incarnation;

@@ -22,7 +22,7 @@ struct lifecycle {
     struct pl_mailbox stop;
     /* the thread's (or the test's that ticks) */
     int64_t swept_day; /* the last day whose dedupe entries are gone; -1: not read yet */
-    uint64_t sweep_cursor;
+    struct vault_key sweep_cursor;
     pthread_mutex_t lock;
     struct lifecycle_status status; /* under lock */
 };
@@ -279,7 +279,7 @@ static void sweep_dedupe(struct lifecycle *lifecycle, int64_t now_ms)
     }
     if (err == PL_OK) {
         lifecycle->swept_day++;
-        lifecycle->sweep_cursor = 0;
+        memset(&lifecycle->sweep_cursor, 0, sizeof(lifecycle->sweep_cursor));
         pl_store_u64(day, (uint64_t)lifecycle->swept_day);
         err = store_put(lifecycle->config.store, FAMILY_META, SWEPT_KEY, pl_span(day, sizeof(day)),
                         false, &why);
