@@ -44,6 +44,7 @@ static enum pl_err open_chain(struct spool *spool, struct spool_chains *chains, 
     spool->incarnation = live->incarnation;
     spool->staged_next = 0;
     spool->staged = (struct spool_totals){0};
+    spool->staged_ms = 0;
     memset(spool->last_hash, 0, sizeof(spool->last_hash));
     store_batch_clear(spool->marks);
     spool->broken = false;
@@ -91,11 +92,15 @@ enum pl_err spool_new(struct spool **out, const struct spool_config *config, str
         return pl_fail(why, err, "no memory for the spool");
     }
     err = spool_load(spool, &spool->chains, why);
-    if (err == PL_OK)
+    if (err == PL_OK) {
         log_chains(spool, &spool->chains);
-    if (err == PL_OK && (err = count_quarantine(spool)) != PL_OK)
-        pl_fail(why, err, "cannot read the quarantine in %s: %s", config->data_dir,
-                pl_err_word(err));
+        err = spool_load_settled(spool);
+        if (err == PL_OK)
+            err = count_quarantine(spool);
+        if (err != PL_OK)
+            pl_fail(why, err, "cannot read the spool in %s: %s", config->data_dir,
+                    pl_err_word(err));
+    }
     if (err == PL_OK)
         err = open_chain(spool, &spool->chains, why);
     if (err != PL_OK) {
@@ -188,7 +193,10 @@ enum pl_err spool_append(struct spool *spool, const struct block_header *header,
     struct spool_mark mark = {
         .own = {.events = header->events, .bytes = block.len},
         .through = spool->staged,
+        .sealed_ms = header->sealed_ms,
     };
+    if (spool->staged_ms == 0)
+        spool->staged_ms = header->sealed_ms;
     memcpy(mark.hash, hash, sizeof(mark.hash));
     spool_mark_encode(&mark, bytes);
     store_batch_put(spool->marks, spool->config.store, EDGE_MARKS, pl_span(key, sizeof(key)),
@@ -209,9 +217,13 @@ enum pl_err spool_commit(struct spool *spool, struct pl_why *why)
     }
     pthread_mutex_lock(&spool->lock);
     struct spool_chain *live = spool->chains.items[spool->chains.count - 1];
+    if (live->next == live->acked)
+        live->oldest_ms = spool->staged_ms;
+    live->newest_ms = spool->staged_ms;
     live->next = spool->staged_next;
     live->totals = spool->staged;
     pthread_mutex_unlock(&spool->lock);
+    spool->staged_ms = 0;
     return PL_OK;
 }
 
@@ -294,12 +306,15 @@ void spool_status(struct spool *spool, struct spool_status *out)
     const struct spool_totals sum = pending(spool);
     out->pending_events = sum.events;
     out->pending_bytes = sum.bytes;
-    out->pending_blocks = 0;
-    out->mismatches = 0;
+    out->accepted_events = spool->settled_events;
     out->chains = spool->chains.count;
     for (size_t i = 0; i < spool->chains.count; i++) {
         const struct spool_chain *c = spool->chains.items[i];
         out->pending_blocks += c->next - c->acked;
+        out->accepted_events += c->totals.events;
+        if (c->oldest_ms != 0 &&
+            (out->oldest_pending_ms == 0 || c->oldest_ms < out->oldest_pending_ms))
+            out->oldest_pending_ms = c->oldest_ms;
         out->mismatches += c->books == SPOOL_BOOKS_MISMATCH;
     }
     pthread_mutex_unlock(&spool->lock);

@@ -76,6 +76,8 @@ struct spool_chain_status {
 
 struct spool_status {
     uint64_t pending_blocks, pending_events, pending_bytes;
+    int64_t oldest_pending_ms; /* wall clock when the oldest of them was sealed; 0: none */
+    uint64_t accepted_events;  /* counted into durable blocks since this edge began */
     uint64_t chains;
     uint64_t quarantined_blocks, quarantined_bytes;
     uint64_t lost_blocks, lost_events; /* declared since this process began */

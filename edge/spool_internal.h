@@ -18,7 +18,7 @@
 #include <pthread.h>
 
 #define SPOOL_KEY_BYTES  24 /* incarnation | number */
-#define SPOOL_MARK_BYTES 57
+#define SPOOL_MARK_BYTES 65
 
 struct spool_totals {
     uint64_t events, bytes;
@@ -29,6 +29,7 @@ struct spool_mark {
     uint8_t hash[BLOCK_HASH_BYTES];
     struct spool_totals own;
     struct spool_totals through; /* of the chain, this block included */
+    int64_t sealed_ms;
 };
 
 struct spool_chain {
@@ -41,6 +42,8 @@ struct spool_chain {
     uint64_t next; /* below: durable */
     struct spool_totals totals;
     bool exact;         /* totals are counted, not pieced together from what a crash left */
+    int64_t oldest_ms;  /* when block `acked` was sealed, as far as known; 0: nothing waits */
+    int64_t newest_ms;  /* of the last commit */
     struct ackset acks; /* verdicts at or above `acked` */
 
     enum spool_books books;
@@ -61,6 +64,7 @@ struct spool {
     /* Never held over a store call. Guards everything below it. */
     pthread_mutex_t lock;
     struct spool_chains chains;
+    uint64_t settled_events;    /* of chains whose rows are gone */
     struct spool_status counts; /* pending_* and chains are computed when asked */
 
     /* The committer's: the live chain including what is written but not committed. */
@@ -69,6 +73,7 @@ struct spool {
     struct spool_totals staged;
     uint8_t last_hash[BLOCK_HASH_BYTES];
     struct store_batch *marks;
+    int64_t staged_ms; /* when the first of them was sealed; 0: nothing is staged */
     bool broken;
 
     /* Under `settle`. */
@@ -106,8 +111,9 @@ enum pl_err spool_chain_write(struct spool *spool, const struct spool_chain *cha
                               struct pl_why *why);
 void spool_chain_row_put(struct spool *spool, struct store_batch *batch,
                          const struct spool_chain *chain);
-/* Removes its row; `settle` held. */
+/* Removes its row, and notes settled_events beside; `settle` held. */
 void spool_chain_delete(struct spool *spool, const struct spool_chain *chain);
+enum pl_err spool_load_settled(struct spool *spool);
 enum pl_err spool_chains_add(struct spool_chains *chains, struct spool_chain *chain);
 struct spool_chain *spool_chains_find(const struct spool_chains *chains,
                                       const struct pl_id128 *incarnation);

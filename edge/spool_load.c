@@ -68,9 +68,28 @@ enum pl_err spool_chain_write(struct spool *spool, const struct spool_chain *cha
                      row_encode(chain, row), sync, why);
 }
 
+/* Beside the rows, under a key that no incarnation has: what settled chains had accepted. */
+static const struct pl_span settled_key = PL_SPAN_INIT("settled");
+
+enum pl_err spool_load_settled(struct spool *spool)
+{
+    struct pl_buf value;
+    pl_buf_init(&value, 4096);
+    enum pl_err err = store_get(spool->config.store, EDGE_CHAINS, settled_key, &value);
+    if (err == PL_OK && value.len == 8)
+        spool->settled_events = pl_load_u64(value.data);
+    pl_buf_release(&value);
+    /* A statistic: its loss stops nothing. */
+    return err == PL_ENOTFOUND || err == PL_ECORRUPT ? PL_OK : err;
+}
+
 void spool_chain_delete(struct spool *spool, const struct spool_chain *chain)
 {
+    uint8_t settled[8];
+    pl_store_u64(settled, spool->settled_events);
     store_batch_clear(spool->trims);
+    store_batch_put(spool->trims, spool->config.store, EDGE_CHAINS, settled_key,
+                    pl_span(settled, sizeof(settled)));
     store_batch_delete(spool->trims, spool->config.store, EDGE_CHAINS,
                        pl_span(chain->incarnation.bytes, sizeof(chain->incarnation.bytes)));
     /* A row that stays is met and dropped again at the next start. */
@@ -290,6 +309,9 @@ static enum pl_err complete(struct spool *spool, struct spool_chain *chain)
         err = drop_acked(spool, chain, EDGE_BLOCKS);
     if (err == PL_OK)
         err = drop_acked(spool, chain, EDGE_MARKS);
+    if (err == PL_OK && chain->next > chain->acked &&
+        spool_mark_get(spool, &chain->incarnation, chain->acked, &mark) == PL_OK)
+        chain->oldest_ms = mark.sealed_ms;
     ackset_init(&chain->acks, chain->acked);
     return err;
 }

@@ -17,6 +17,7 @@ void spool_mark_encode(const struct spool_mark *mark, uint8_t out[SPOOL_MARK_BYT
     pl_store_u32(p + 4, (uint32_t)mark->own.bytes);
     pl_store_u64(p + 8, mark->through.events);
     pl_store_u64(p + 16, mark->through.bytes);
+    pl_store_u64(p + 24, (uint64_t)mark->sealed_ms);
 }
 
 static enum pl_err mark_decode(struct pl_span bytes, struct spool_mark *mark)
@@ -29,6 +30,7 @@ static enum pl_err mark_decode(struct pl_span bytes, struct spool_mark *mark)
     mark->own.bytes = pl_get_u32(&r);
     mark->through.events = pl_get_u64(&r);
     mark->through.bytes = pl_get_u64(&r);
+    mark->sealed_ms = (int64_t)pl_get_u64(&r);
     return PL_OK;
 }
 

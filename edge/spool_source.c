@@ -44,10 +44,16 @@ static enum pl_err trim_some(struct spool *spool, struct spool_chain *chain, uin
     store_batch_clear(spool->trims);
     if (err != PL_OK)
         return err;
+    struct spool_mark oldest = {0};
+    if (to < view.next)
+        (void)spool_mark_get(spool, &view.incarnation, to, &oldest);
     pthread_mutex_lock(&spool->lock);
     spool->counts.trimmed_blocks += to - chain->acked;
     chain->acked = to;
     chain->acked_totals = last.through;
+    chain->oldest_ms = to == chain->next ? 0 : oldest.sealed_ms;
+    if (to < chain->next && chain->oldest_ms == 0)
+        chain->oldest_ms = chain->newest_ms; /* committed meanwhile */
     ackset_advance(&chain->acks, to);
     pthread_mutex_unlock(&spool->lock);
     return PL_OK;
@@ -353,6 +359,7 @@ static void remove_chain(struct spool *spool, struct spool_chain *chain)
         if (spool->chains.items[i] != chain)
             spool->chains.items[kept++] = spool->chains.items[i];
     spool->chains.count = kept;
+    spool->settled_events += chain->totals.events;
     pthread_mutex_unlock(&spool->lock);
     spool_chain_delete(spool, chain);
     char text[PL_ID128_TEXT];

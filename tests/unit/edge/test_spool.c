@@ -184,6 +184,8 @@ static void test_offered_until_acked(void **state)
     assert_int_equal(status.pending_blocks, 10);
     assert_int_equal(status.pending_events, 55);
     assert_true(status.pending_bytes > 3000);
+    assert_int_equal(status.accepted_events, 55);
+    assert_in_range(pl_wall_ms(pl_clock_system()) - status.oldest_pending_ms, 0, 60000);
 
     struct drained d = drain_chain(spool, &claim.incarnation);
     assert_int_equal(d.blocks, 10);
@@ -196,6 +198,8 @@ static void test_offered_until_acked(void **state)
     assert_int_equal(status.pending_blocks, 0);
     assert_int_equal(status.pending_events, 0);
     assert_int_equal(status.pending_bytes, 0);
+    assert_int_equal(status.oldest_pending_ms, 0);
+    assert_int_equal(status.accepted_events, 55);
     shut(f, spool);
 }
 
@@ -381,6 +385,11 @@ static void test_earlier_chains_drain_and_settle(void **state)
     spool = reopen(f);
     assert_int_equal(claims_of(spool, claims, 4), 2);
     assert_false(pl_id128_eq(&claims[0].incarnation, &first.incarnation));
+    /* What settled chains had accepted is not forgotten with them. */
+    struct spool_status status;
+    spool_status(spool, &status);
+    assert_int_equal(status.accepted_events, 51);
+    assert_true(status.oldest_pending_ms > 0);
     shut(f, spool);
 }
 
