@@ -13,6 +13,8 @@ struct prepared {
 struct http_body {
     _Atomic size_t refs;
     _Atomic(struct prepared *) prepared;
+    void (*release)(void *arg); /* may be NULL */
+    void *release_arg;
     size_t len;
     uint8_t bytes[];
 };
@@ -26,11 +28,18 @@ enum pl_err http_body_new(struct http_body **out, struct pl_span bytes)
         return PL_ENOMEM;
     atomic_init(&body->refs, 1);
     atomic_init(&body->prepared, NULL);
+    body->release = NULL;
     body->len = bytes.len;
     if (bytes.len != 0)
         memcpy(body->bytes, bytes.data, bytes.len);
     *out = body;
     return PL_OK;
+}
+
+void http_body_on_release(struct http_body *body, void (*release)(void *arg), void *arg)
+{
+    body->release = release;
+    body->release_arg = arg;
 }
 
 struct http_body *http_body_ref(struct http_body *body)
@@ -43,6 +52,8 @@ void http_body_unref(struct http_body *body)
 {
     if (body == NULL || atomic_fetch_sub_explicit(&body->refs, 1, memory_order_acq_rel) != 1)
         return;
+    if (body->release != NULL)
+        body->release(body->release_arg);
     free(atomic_load_explicit(&body->prepared, memory_order_relaxed));
     free(body);
 }
