@@ -104,11 +104,21 @@ int http_guard_h2_head(const h2o_req_t *req)
 
 /* ---- HTTP/2: the frame budget ---------------------------------------------------------- */
 
-#define WINDOW_MS UINT64_C(10000)
-/* One control frame. WINDOW_UPDATE is counted as a sixteenth: a fast download needs many. */
-#define COST_CONTROL 16
+#define WINDOW_MS    UINT64_C(10000)
+#define COST_CONTROL 16 /* one control frame */
+/* WINDOW_UPDATE comes with every download: one for so many bytes sent is free, further ones
+ * count as a sixteenth. */
+#define BYTES_PER_FREE_UPDATE 512
 
-static uint64_t frame_cost(const uint8_t *frame, size_t payload_len)
+static uint64_t update_cost(struct http_conn *conn)
+{
+    if (conn->sock->bytes_written - conn->h2_updates_earned < BYTES_PER_FREE_UPDATE)
+        return 1;
+    conn->h2_updates_earned += BYTES_PER_FREE_UPDATE;
+    return 0;
+}
+
+static uint64_t frame_cost(struct http_conn *conn, const uint8_t *frame, size_t payload_len)
 {
     switch (frame[3]) {
     case H2O_HTTP2_FRAME_TYPE_HEADERS:
@@ -117,7 +127,7 @@ static uint64_t frame_cost(const uint8_t *frame, size_t payload_len)
         return payload_len == 0 && (frame[4] & H2O_HTTP2_FRAME_FLAG_END_STREAM) == 0 ? COST_CONTROL
                                                                                      : 0;
     case H2O_HTTP2_FRAME_TYPE_WINDOW_UPDATE:
-        return 1;
+        return update_cost(conn);
     default:
         return COST_CONTROL;
     }
@@ -185,7 +195,7 @@ static ssize_t expect_frame(h2o_http2_conn_t *h2, const uint8_t *src, size_t len
     bool in_head = h2->_headers_unparsed != NULL;
     if (payload_len > HTTP_H2_MAX_FRAME_BYTES || !whole) {
         taken = expect_next(conn, h2, src, len, err_desc);
-    } else if (!spend(conn, frame_cost(src, payload_len)) ||
+    } else if (!spend(conn, frame_cost(conn, src, payload_len)) ||
                (in_head && h2->_headers_unparsed->size + payload_len > HTTP_HEAD_MAX_BYTES)) {
         taken = flood(conn, err_desc);
     } else if (src[3] > H2O_HTTP2_FRAME_TYPE_CONTINUATION && !in_head) {
@@ -193,7 +203,12 @@ static ssize_t expect_frame(h2o_http2_conn_t *h2, const uint8_t *src, size_t len
         taken = (ssize_t)(H2O_HTTP2_FRAME_HEADER_SIZE + payload_len);
     } else {
         uint64_t errors = errors_answered(h2);
+        const uint64_t *refused =
+            &h2->super.ctx->http2.events.protocol_level_errors[-H2O_HTTP2_ERROR_REFUSED_STREAM];
+        uint64_t refused_before = *refused;
         taken = expect_next(conn, h2, src, len, err_desc);
+        if (src[3] == H2O_HTTP2_FRAME_TYPE_DATA && *refused != refused_before)
+            http_count(&conn->loop->counters.too_large); /* over max_drain_bytes */
         if (taken > 0 && !spend(conn, (errors_answered(h2) - errors) * COST_CONTROL))
             taken = flood(conn, err_desc);
     }

@@ -193,6 +193,7 @@ struct http_conn {
     bool h2_greeted;
     uint64_t h2_window_start_ms;
     uint64_t h2_spent;
+    size_t h2_updates_earned; /* bytes sent that have been set off against WINDOW_UPDATEs */
 };
 
 void http_conn_accept(h2o_socket_t *listener, const char *err);

@@ -172,7 +172,11 @@ struct pl_span http_request_body(const struct http_request *request)
 
 struct pl_span http_request_authority(const struct http_request *request)
 {
-    return pl_span(request->req->authority.base, request->req->authority.len);
+    const h2o_req_t *req = request->req;
+    /* Where none was sent libh2o puts the name of its host configuration. */
+    if (req->authority.base == req->hostconf->authority.hostport.base)
+        return pl_span(NULL, 0);
+    return pl_span(req->authority.base, req->authority.len);
 }
 
 bool http_request_is_tls(const struct http_request *request)

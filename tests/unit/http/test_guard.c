@@ -234,6 +234,14 @@ static void closes_on_control_frame_floods(void **state)
         assert_int_equal(fixture_stats(&f).refused_flood, before + 1);
         close(fd);
     }
+    /* Unearned by anything sent, window updates add up as well. */
+    static const uint8_t one[4] = {0, 0, 0, 1};
+    uint8_t update[16];
+    int idler = h2_dial(f.port);
+    size_t update_len = put_frame(update, H2_WINDOW, 0, 0, one, 4);
+    assert_int_equal(flood_with(idler, update, update_len, 20 * CONTROL_FRAMES), ENHANCE_YOUR_CALM);
+    close(idler);
+
     h2_ask(bystander, 3, "GET", "/", true);
     assert_true(h2_await(bystander, H2_HEADERS, &answer));
     assert_int_equal(h2_status(&answer), 200);

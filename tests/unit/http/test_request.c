@@ -222,6 +222,8 @@ static void tells_the_handler_what_was_sent(void **state)
                         "/tell/a%2Fb/../c|a%2Fb/../c|x=1&y=%20|shop.example:81|tester|1|1|4|0");
     reply = ask(fd, "GET /tell/? HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_string_equal(reply->body, "/tell/|||h|-|-|1|4|0");
+    reply = ask(fd, "GET /tell/x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert_string_equal(reply->body, "/tell/x|x|||-|-|1|4|0");
     /* Absolute form; its authority wins. */
     reply = ask(fd, "GET http://other.example/tell/z?q HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_string_equal(reply->body, "/tell/z|z|q|other.example|-|-|1|4|0");
@@ -385,7 +387,21 @@ static void serves_http2(void **state)
     assert_int_equal(frame.stream, 5);
     assert_true(h2_await(fd, H2_DATA, &frame));
     assert_memory_equal(frame.payload, "abcd", 4);
-    h2_ask(fd, 7, "PUT", "/hello", true);
+    /* Over the limit: 413. Over what is drained: only that stream suffers. */
+    static uint8_t part[16384];
+    h2_ask(fd, 9, "POST", "/echo", false);
+    for (int i = 0; i < 5; ++i)
+        say_frame(fd, H2_DATA, i == 4 ? H2_END_STREAM : 0, 9, part, sizeof(part));
+    assert_true(h2_await(fd, H2_HEADERS, &frame));
+    assert_int_equal(h2_status(&frame), 413);
+    uint64_t before = fixture_stats(&f).refused_too_large;
+    h2_ask(fd, 11, "POST", "/echo", false);
+    for (int i = 0; i < 65; ++i)
+        say_frame(fd, H2_DATA, 0, 11, part, sizeof(part));
+    assert_true(h2_await(fd, H2_RST, &frame));
+    assert_int_equal(frame.stream, 11);
+    assert_int_equal(fixture_stats(&f).refused_too_large, before + 1);
+    h2_ask(fd, 13, "PUT", "/hello", true);
     assert_true(h2_await(fd, H2_HEADERS, &frame));
     assert_int_equal(h2_status(&frame), 405);
     close(fd);

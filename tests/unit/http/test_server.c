@@ -274,7 +274,7 @@ static void drain_finishes_what_is_under_way(void **state)
     assert_closed(busy);
     int64_t from = now_ms();
     pthread_join(drainer, NULL);
-    assert_true(now_ms() - from < 1000);
+    assert_true(now_ms() - from < 2500);
     http_server_free(f.server);
 }
 
@@ -331,7 +331,7 @@ static void drain_is_bounded(void **state)
     say(half, "GET / HTTP/1.1\r\nHos");
     int64_t from = now_ms();
     http_server_drain(f.server, 300);
-    assert_in_range(now_ms() - from, 300, 1500);
+    assert_in_range(now_ms() - from, 300, 4000);
     /* Whoever was still waiting is told; the owner of the request finds its client gone. */
     struct reply *reply = read_reply(held_fd);
     assert_int_equal(reply->status, 503);

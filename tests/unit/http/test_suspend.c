@@ -155,7 +155,7 @@ static int start(void **state)
     f.config.loop_start = loop_start;
     f.config.loop_stop = loop_stop;
     f.config.loop_arg = &stopped;
-    f.config.write_timeout_ms = 400;
+    f.config.write_timeout_ms = 800;
     fixture_start(&f);
     EVENTUALLY(atomic_load(&loops_up) == 1);
     return 0;
@@ -340,7 +340,7 @@ static void a_slow_reader_holds_the_stream_back(void **state)
     int fd = dial_with(f.port, 8192);
     say(fd, GET("/stream/4000"));
     static char sink[PIECE];
-    int64_t until = now_ms() + 700; /* longer than the write timeout, but it does read */
+    int64_t until = now_ms() + 1300; /* longer than the write timeout, but it does read */
     while (now_ms() < until) {
         assert_true(hear(fd, sink, sizeof(sink)) > 0);
         poll(NULL, 0, 20);
