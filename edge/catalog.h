@@ -61,9 +61,8 @@ size_t catalog_count(const struct catalog_snapshot *snapshot);
 
 struct catalog_config {
     struct store *store;
-    unsigned accounts_family; /* account(8) → item */
-    unsigned meta_family;     /* "catalog-position" and the sealing key's item */
-    int64_t max_age_seconds;  /* Cache-Control of configs and scripts */
+    unsigned family;         /* of its own; catalog.c says what stands in it */
+    int64_t max_age_seconds; /* Cache-Control of configs and scripts */
     /* A new snapshot is to be served; the callee takes a reference of its own. Called by the
      * follower thread, and once by catalog_open. */
     void (*publish)(void *ctx, struct catalog_snapshot *snapshot);

@@ -1,0 +1,249 @@
+#include "edge/catalog_parts.h"
+#include "edge/sdk.h"
+#include "proto/base/compress.h"
+#include "proto/base/crypto.h"
+#include "proto/base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SCRIPT_BYTES_MAX (LIMIT_CONFIG_PUBLIC_BYTES + 256 * 1024)
+#define ETAG_BYTES       10 /* of the content's hash: enough to tell versions apart */
+
+/* What visitors get of an account that has published nothing yet. */
+static const struct pl_span no_config =
+    PL_SPAN_INIT("{\"version\":0,\"campaigns\":[],\"settings\":{}}");
+
+enum account_state catalog_entry_state(const struct catalog_entry *entry, int64_t now_ms)
+{
+    bool passed = entry->expires_at_ms != 0 && entry->expires_at_ms <= now_ms;
+    return entry->state == ACCOUNT_ACTIVE && passed ? ACCOUNT_EXPIRED : entry->state;
+}
+
+bool catalog_entry_allows_region(const struct catalog_entry *entry, const char *region)
+{
+    for (unsigned i = 0; i < entry->region_count; i++) {
+        if (strcmp(entry->regions[i], region) == 0) {
+            return true;
+        }
+    }
+    return entry->region_count == 0;
+}
+
+/* "https://" "*.shop.example" allows https://www.shop.example, not https://shop.example. */
+static bool origin_matches(struct pl_span allowed, struct pl_span origin)
+{
+    static const struct pl_span wildcard = PL_SPAN_INIT("://*.");
+    const uint8_t *star = memmem(allowed.data, allowed.len, wildcard.data, wildcard.len);
+    if (star == NULL) {
+        return pl_span_eq_nocase(allowed, origin);
+    }
+    size_t scheme_len = (size_t)(star - allowed.data) + 3;
+    struct pl_span domain = pl_span_from(allowed, scheme_len + 1); /* with its leading dot */
+    if (origin.len <= scheme_len + domain.len) {
+        return false;
+    }
+    return pl_span_eq_nocase(pl_span(origin.data, scheme_len), pl_span(allowed.data, scheme_len)) &&
+           pl_span_eq_nocase(pl_span_from(origin, origin.len - domain.len), domain);
+}
+
+bool catalog_entry_allows_origin(const struct catalog_entry *entry, struct pl_span origin)
+{
+    for (unsigned i = 0; i < entry->origin_count; i++) {
+        if (origin_matches(entry->origins[i], origin)) {
+            return true;
+        }
+    }
+    return entry->origin_count == 0;
+}
+
+/* ---- replies */
+
+static void add_header(struct catalog_reply *reply, enum catalog_encoding encoding,
+                       struct pl_span name, const char *value)
+{
+    struct http_header *header = &reply->headers[encoding][reply->header_count[encoding]++];
+    header->name = name;
+    header->value = pl_span_str(value);
+}
+
+static void set_headers(struct catalog_reply *reply, enum catalog_encoding encoding,
+                        const char *content_type, const char *cache_control)
+{
+    static const char *const names[CATALOG_ENCODINGS] = {NULL, "gzip", "br"};
+    reply->header_count[encoding] = 0;
+    add_header(reply, encoding, PL_SPAN_LIT("content-type"), content_type);
+    add_header(reply, encoding, PL_SPAN_LIT("cache-control"), cache_control);
+    add_header(reply, encoding, PL_SPAN_LIT("etag"), reply->etag[encoding]);
+    add_header(reply, encoding, PL_SPAN_LIT("vary"), "accept-encoding");
+    add_header(reply, encoding, PL_SPAN_LIT("access-control-allow-origin"), "*");
+    add_header(reply, encoding, PL_SPAN_LIT("x-content-type-options"), "nosniff");
+    if (names[encoding] != NULL) {
+        add_header(reply, encoding, PL_SPAN_LIT("content-encoding"), names[encoding]);
+    }
+}
+
+static void set_etag(struct catalog_reply *reply, const uint8_t hash[PL_SHA256_BYTES])
+{
+    static const char suffixes[CATALOG_ENCODINGS] = {'i', 'g', 'b'};
+    char text[2 * ETAG_BYTES + 1];
+    pl_hex_encode(pl_span(hash, ETAG_BYTES), text);
+    for (int encoding = 0; encoding < CATALOG_ENCODINGS; encoding++) {
+        snprintf(reply->etag[encoding], sizeof(reply->etag[encoding]), "\"%s-%c\"", text,
+                 suffixes[encoding]);
+    }
+}
+
+/* The compressed form: as kept, or made now. */
+static enum pl_err packed_body(enum pl_err (*compress)(struct pl_span, struct pl_buf *),
+                               struct pl_span identity, struct pl_reader *kept,
+                               struct pl_buf *packed_out, struct http_body **body)
+{
+    struct pl_buf made;
+    enum pl_err err = PL_OK;
+    pl_buf_init(&made, SCRIPT_BYTES_MAX + 1024);
+    if (kept->rest.len > 0) {
+        struct pl_span bytes = pl_get_span(kept, pl_get_u32(kept));
+        err = kept->failed ? PL_ECORRUPT : pl_buf_append_span(&made, bytes);
+    } else {
+        err = compress(identity, &made);
+    }
+    if (err == PL_OK && packed_out != NULL) {
+        err = pl_buf_put_u32(packed_out, (uint32_t)made.len);
+    }
+    if (err == PL_OK && packed_out != NULL) {
+        err = pl_buf_append_span(packed_out, pl_buf_span(&made));
+    }
+    if (err == PL_OK && made.len < identity.len) {
+        err = http_body_new(body, pl_buf_span(&made));
+    }
+    pl_buf_release(&made);
+    return err;
+}
+
+static enum pl_err make_reply(struct catalog_reply *reply, struct pl_span identity,
+                              const char *content_type, const char *cache_control,
+                              struct pl_reader *kept, struct pl_buf *packed_out)
+{
+    uint8_t hash[PL_SHA256_BYTES];
+    pl_sha256_one(identity, hash);
+    set_etag(reply, hash);
+    for (int encoding = 0; encoding < CATALOG_ENCODINGS; encoding++) {
+        set_headers(reply, (enum catalog_encoding)encoding, content_type, cache_control);
+    }
+    enum pl_err err = http_body_new(&reply->body[CATALOG_IDENTITY], identity);
+    if (err == PL_OK) {
+        err = packed_body(pl_gzip, identity, kept, packed_out, &reply->body[CATALOG_GZIP]);
+    }
+    if (err == PL_OK) {
+        err = packed_body(pl_brotli, identity, kept, packed_out, &reply->body[CATALOG_BROTLI]);
+    }
+    return err;
+}
+
+static void release_reply(struct catalog_reply *reply)
+{
+    for (int encoding = 0; encoding < CATALOG_ENCODINGS; encoding++) {
+        http_body_unref(reply->body[encoding]);
+    }
+}
+
+/* ---- nodes */
+
+/* Kept bodies are good for the document and the SDK they were made from. */
+static void packed_stamp(struct pl_span config, uint8_t stamp[PL_SHA256_BYTES])
+{
+    struct pl_span parts[] = {config, sdk_text()};
+    pl_sha256(parts, 2, stamp);
+}
+
+static enum pl_err make_replies(struct catalog_node *node, struct pl_span config,
+                                struct pl_span packed, struct pl_buf *packed_out)
+{
+    struct pl_buf script;
+    uint8_t stamp[PL_SHA256_BYTES];
+    struct pl_reader kept = pl_reader(packed);
+    packed_stamp(config, stamp);
+    struct pl_span kept_stamp = pl_get_span(&kept, sizeof(stamp));
+    if (kept.failed || !pl_span_eq(kept_stamp, pl_span(stamp, sizeof(stamp)))) {
+        kept = pl_reader(pl_span(NULL, 0));
+    }
+    pl_buf_init(&script, SCRIPT_BYTES_MAX);
+    enum pl_err err = pl_buf_append(packed_out, stamp, sizeof(stamp));
+    if (err == PL_OK) {
+        err = sdk_script_of(&node->entry.write_key, config, &script);
+    }
+    if (err == PL_OK) {
+        err = make_reply(&node->entry.config, config, "application/json", node->cache_control,
+                         &kept, packed_out);
+    }
+    if (err == PL_OK) {
+        err = make_reply(&node->entry.script, pl_buf_span(&script),
+                         "text/javascript; charset=utf-8", node->cache_control, &kept, packed_out);
+    }
+    pl_buf_release(&script);
+    return err;
+}
+
+static void fill_entry(struct catalog_entry *entry, const struct catalog_item *item)
+{
+    entry->account = item->account;
+    entry->write_key = item->write_key;
+    entry->state = item->state;
+    entry->expires_at_ms = item->expires_at_ms;
+    entry->config_version = item->config_version;
+    entry->region_count = item->region_count;
+    memcpy(entry->regions, item->regions, sizeof(entry->regions));
+    entry->origin_count = item->origin_count;
+    memcpy(entry->origins, item->origins, item->origin_count * sizeof(item->origins[0]));
+    entry->honour_dnt = item->honour_dnt;
+}
+
+enum pl_err catalog_node_new(struct catalog_node **out, struct pl_span bytes,
+                             int64_t max_age_seconds, struct pl_span packed,
+                             struct pl_buf *packed_out, struct pl_why *why)
+{
+    struct catalog_item item;
+    struct catalog_node *node = calloc(1, sizeof(*node));
+    if (node == NULL || (node->item = malloc(bytes.len)) == NULL) {
+        free(node);
+        return pl_fail(why, PL_ENOMEM, "no memory for an account");
+    }
+    node->references = 1;
+    memcpy(node->item, bytes.data, bytes.len);
+    enum pl_err err = catalog_decode(pl_span(node->item, bytes.len), &item, why);
+    if (err == PL_OK) {
+        fill_entry(&node->entry, &item);
+        snprintf(node->cache_control, sizeof(node->cache_control),
+                 "public, max-age=%lld, stale-while-revalidate=60, stale-if-error=86400",
+                 (long long)max_age_seconds);
+        err = make_replies(node, item.config_json.len > 0 ? item.config_json : no_config, packed,
+                           packed_out);
+        if (err != PL_OK) {
+            pl_fail(why, err, "the replies of account %016llx cannot be made: %s",
+                    (unsigned long long)item.account, pl_err_word(err));
+        }
+    }
+    if (err != PL_OK) {
+        catalog_node_unref(node);
+        return err;
+    }
+    *out = node;
+    return PL_OK;
+}
+
+struct catalog_node *catalog_node_ref(struct catalog_node *node)
+{
+    node->references++;
+    return node;
+}
+
+void catalog_node_unref(struct catalog_node *node)
+{
+    if (node != NULL && --node->references == 0) {
+        release_reply(&node->entry.config);
+        release_reply(&node->entry.script);
+        free(node->item);
+        free(node);
+    }
+}
