@@ -18,15 +18,15 @@
 #include "proto/wire/catalog.h"
 #include "replication/uplink.h"
 
-/* One reply, ready in three encodings. body is NULL where an encoding would not be smaller. */
+/* One reply, ready in three encodings. A body is NULL where an encoding would not be smaller. The
+ * headers live as long as their body, as http_reply_shared asks; headers and etag of an encoding
+ * without a body are NULL. */
 enum catalog_encoding { CATALOG_IDENTITY, CATALOG_GZIP, CATALOG_BROTLI, CATALOG_ENCODINGS };
-#define CATALOG_HEADERS 8
-#define CATALOG_ETAG    40
 struct catalog_reply {
     struct http_body *body[CATALOG_ENCODINGS];
-    char etag[CATALOG_ENCODINGS][CATALOG_ETAG]; /* strong, quotes included (RFC 9110, 8.8.3) */
-    struct http_header headers[CATALOG_ENCODINGS][CATALOG_HEADERS];
+    const struct http_header *headers[CATALOG_ENCODINGS];
     size_t header_count[CATALOG_ENCODINGS];
+    const char *etag[CATALOG_ENCODINGS]; /* strong, quotes included (RFC 9110, 8.8.3) */
 };
 
 struct catalog_entry {

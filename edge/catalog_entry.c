@@ -59,48 +59,79 @@ bool catalog_entry_allows_origin(const struct catalog_entry *entry, struct pl_sp
 
 /* ---- replies */
 
-static void add_header(struct catalog_reply *reply, enum catalog_encoding encoding,
-                       struct pl_span name, const char *value)
-{
-    struct http_header *header = &reply->headers[encoding][reply->header_count[encoding]++];
-    header->name = name;
-    header->value = pl_span_str(value);
-}
+/* What the headers of one body point at; freed with it. */
+struct head {
+    struct http_header headers[8];
+    char etag[40];
+    char cache_control[96];
+};
 
-static void set_headers(struct catalog_reply *reply, enum catalog_encoding encoding,
-                        const char *content_type, const char *cache_control)
+static size_t set_headers(struct head *head, enum catalog_encoding encoding,
+                          const char *content_type)
 {
     static const char *const names[CATALOG_ENCODINGS] = {NULL, "gzip", "br"};
-    reply->header_count[encoding] = 0;
-    add_header(reply, encoding, PL_SPAN_LIT("content-type"), content_type);
-    add_header(reply, encoding, PL_SPAN_LIT("cache-control"), cache_control);
-    add_header(reply, encoding, PL_SPAN_LIT("etag"), reply->etag[encoding]);
-    add_header(reply, encoding, PL_SPAN_LIT("vary"), "accept-encoding");
-    add_header(reply, encoding, PL_SPAN_LIT("access-control-allow-origin"), "*");
-    add_header(reply, encoding, PL_SPAN_LIT("x-content-type-options"), "nosniff");
-    if (names[encoding] != NULL) {
-        add_header(reply, encoding, PL_SPAN_LIT("content-encoding"), names[encoding]);
+    const struct {
+        struct pl_span name;
+        const char *value;
+    } rows[] = {
+        {PL_SPAN_INIT("content-type"), content_type},
+        {PL_SPAN_INIT("cache-control"), head->cache_control},
+        {PL_SPAN_INIT("etag"), head->etag},
+        {PL_SPAN_INIT("vary"), "accept-encoding"},
+        {PL_SPAN_INIT("access-control-allow-origin"), "*"},
+        {PL_SPAN_INIT("x-content-type-options"), "nosniff"},
+        {PL_SPAN_INIT("content-encoding"), names[encoding]},
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (rows[i].value != NULL) {
+            head->headers[count++] = (struct http_header){rows[i].name, pl_span_str(rows[i].value)};
+        }
     }
+    return count;
 }
 
-static void set_etag(struct catalog_reply *reply, const uint8_t hash[PL_SHA256_BYTES])
+/* What the bodies of one reply have in common. */
+struct making {
+    struct catalog_reply *reply;
+    const char *content_type;
+    int64_t max_age_seconds;
+    char hash[2 * ETAG_BYTES + 1];
+};
+
+static enum pl_err add_body(const struct making *making, enum catalog_encoding encoding,
+                            struct pl_span bytes)
 {
     static const char suffixes[CATALOG_ENCODINGS] = {'i', 'g', 'b'};
-    char text[2 * ETAG_BYTES + 1];
-    pl_hex_encode(pl_span(hash, ETAG_BYTES), text);
-    for (int encoding = 0; encoding < CATALOG_ENCODINGS; encoding++) {
-        snprintf(reply->etag[encoding], sizeof(reply->etag[encoding]), "\"%s-%c\"", text,
-                 suffixes[encoding]);
+    struct catalog_reply *reply = making->reply;
+    struct head *head = calloc(1, sizeof(*head));
+    if (head == NULL) {
+        return PL_ENOMEM;
     }
+    enum pl_err err = http_body_new(&reply->body[encoding], bytes);
+    if (err != PL_OK) {
+        free(head);
+        return err;
+    }
+    http_body_on_release(reply->body[encoding], free, head);
+    snprintf(head->etag, sizeof(head->etag), "\"%s-%c\"", making->hash, suffixes[encoding]);
+    snprintf(head->cache_control, sizeof(head->cache_control),
+             "public, max-age=%lld, stale-while-revalidate=60, stale-if-error=86400",
+             (long long)making->max_age_seconds);
+    reply->header_count[encoding] = set_headers(head, encoding, making->content_type);
+    reply->headers[encoding] = head->headers;
+    reply->etag[encoding] = head->etag;
+    return PL_OK;
 }
 
-/* The compressed form: as kept, or made now. */
-static enum pl_err packed_body(enum pl_err (*compress)(struct pl_span, struct pl_buf *),
-                               struct pl_span identity, struct pl_reader *kept,
-                               struct pl_buf *packed_out, struct http_body **body)
+/* A compressed form: as kept, or made now. */
+static enum pl_err add_packed(const struct making *making, enum catalog_encoding encoding,
+                              enum pl_err (*compress)(struct pl_span, struct pl_buf *),
+                              struct pl_span identity, struct pl_reader *kept,
+                              struct pl_buf *packed_out)
 {
     struct pl_buf made;
-    enum pl_err err = PL_OK;
+    enum pl_err err;
     pl_buf_init(&made, SCRIPT_BYTES_MAX + 1024);
     if (kept->rest.len > 0) {
         struct pl_span bytes = pl_get_span(kept, pl_get_u32(kept));
@@ -108,35 +139,28 @@ static enum pl_err packed_body(enum pl_err (*compress)(struct pl_span, struct pl
     } else {
         err = compress(identity, &made);
     }
-    if (err == PL_OK && packed_out != NULL) {
-        err = pl_buf_put_u32(packed_out, (uint32_t)made.len);
-    }
-    if (err == PL_OK && packed_out != NULL) {
+    if (err == PL_OK && (err = pl_buf_put_u32(packed_out, (uint32_t)made.len)) == PL_OK) {
         err = pl_buf_append_span(packed_out, pl_buf_span(&made));
     }
     if (err == PL_OK && made.len < identity.len) {
-        err = http_body_new(body, pl_buf_span(&made));
+        err = add_body(making, encoding, pl_buf_span(&made));
     }
     pl_buf_release(&made);
     return err;
 }
 
-static enum pl_err make_reply(struct catalog_reply *reply, struct pl_span identity,
-                              const char *content_type, const char *cache_control,
+static enum pl_err make_reply(struct making *making, struct pl_span identity,
                               struct pl_reader *kept, struct pl_buf *packed_out)
 {
     uint8_t hash[PL_SHA256_BYTES];
     pl_sha256_one(identity, hash);
-    set_etag(reply, hash);
-    for (int encoding = 0; encoding < CATALOG_ENCODINGS; encoding++) {
-        set_headers(reply, (enum catalog_encoding)encoding, content_type, cache_control);
-    }
-    enum pl_err err = http_body_new(&reply->body[CATALOG_IDENTITY], identity);
+    pl_hex_encode(pl_span(hash, ETAG_BYTES), making->hash);
+    enum pl_err err = add_body(making, CATALOG_IDENTITY, identity);
     if (err == PL_OK) {
-        err = packed_body(pl_gzip, identity, kept, packed_out, &reply->body[CATALOG_GZIP]);
+        err = add_packed(making, CATALOG_GZIP, pl_gzip, identity, kept, packed_out);
     }
     if (err == PL_OK) {
-        err = packed_body(pl_brotli, identity, kept, packed_out, &reply->body[CATALOG_BROTLI]);
+        err = add_packed(making, CATALOG_BROTLI, pl_brotli, identity, kept, packed_out);
     }
     return err;
 }
@@ -157,9 +181,13 @@ static void packed_stamp(struct pl_span config, uint8_t stamp[PL_SHA256_BYTES])
     pl_sha256(parts, 2, stamp);
 }
 
-static enum pl_err make_replies(struct catalog_node *node, struct pl_span config,
-                                struct pl_span packed, struct pl_buf *packed_out)
+static enum pl_err make_replies(struct catalog_entry *entry, struct pl_span config,
+                                int64_t max_age_seconds, struct pl_span packed,
+                                struct pl_buf *packed_out)
 {
+    struct making config_reply = {&entry->config, "application/json", max_age_seconds, ""};
+    struct making script_reply = {&entry->script, "text/javascript; charset=utf-8", max_age_seconds,
+                                  ""};
     struct pl_buf script;
     uint8_t stamp[PL_SHA256_BYTES];
     struct pl_reader kept = pl_reader(packed);
@@ -171,15 +199,13 @@ static enum pl_err make_replies(struct catalog_node *node, struct pl_span config
     pl_buf_init(&script, SCRIPT_BYTES_MAX);
     enum pl_err err = pl_buf_append(packed_out, stamp, sizeof(stamp));
     if (err == PL_OK) {
-        err = sdk_script_of(&node->entry.write_key, config, &script);
+        err = sdk_script_of(&entry->write_key, config, &script);
     }
     if (err == PL_OK) {
-        err = make_reply(&node->entry.config, config, "application/json", node->cache_control,
-                         &kept, packed_out);
+        err = make_reply(&config_reply, config, &kept, packed_out);
     }
     if (err == PL_OK) {
-        err = make_reply(&node->entry.script, pl_buf_span(&script),
-                         "text/javascript; charset=utf-8", node->cache_control, &kept, packed_out);
+        err = make_reply(&script_reply, pl_buf_span(&script), &kept, packed_out);
     }
     pl_buf_release(&script);
     return err;
@@ -214,11 +240,8 @@ enum pl_err catalog_node_new(struct catalog_node **out, struct pl_span bytes,
     enum pl_err err = catalog_decode(pl_span(node->item, bytes.len), &item, why);
     if (err == PL_OK) {
         fill_entry(&node->entry, &item);
-        snprintf(node->cache_control, sizeof(node->cache_control),
-                 "public, max-age=%lld, stale-while-revalidate=60, stale-if-error=86400",
-                 (long long)max_age_seconds);
-        err = make_replies(node, item.config_json.len > 0 ? item.config_json : no_config, packed,
-                           packed_out);
+        err = make_replies(&node->entry, item.config_json.len > 0 ? item.config_json : no_config,
+                           max_age_seconds, packed, packed_out);
         if (err != PL_OK) {
             pl_fail(why, err, "the replies of account %016llx cannot be made: %s",
                     (unsigned long long)item.account, pl_err_word(err));

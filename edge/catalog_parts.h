@@ -11,7 +11,6 @@ struct catalog_node {
     struct catalog_entry entry;
     _Atomic size_t references;
     uint8_t *item; /* entry.origins view it */
-    char cache_control[96];
 };
 
 /* Makes the node of a decoded CATALOG_ACCOUNT item (bytes: its encoding, copied). packed:
