@@ -235,6 +235,22 @@ static enum pl_err decide(struct dedupe *d, struct dedupe_entry *const *entries,
     return PL_OK;
 }
 
+/* Rot in the index: what can be read is, what cannot counts as not there, so that at worst a
+ * retry is stored twice. */
+static enum pl_err look_up_singly(struct dedupe *d, size_t count)
+{
+    enum pl_err err = PL_OK;
+    for (size_t i = 0; err == PL_OK && i < count; i++) {
+        size_t at = d->values.len;
+        err = store_get(d->store, FAMILY_DEDUPE, d->spans[i], &d->values);
+        d->found[i] = (struct store_found){
+            .found = err == PL_OK, .value_offset = at, .value_len = d->values.len - at};
+        if (err == PL_ENOTFOUND || err == PL_ECORRUPT)
+            err = PL_OK;
+    }
+    return err;
+}
+
 static enum pl_err look_up(struct dedupe *d, struct dedupe_entry *const *entries, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -242,7 +258,9 @@ static enum pl_err look_up(struct dedupe *d, struct dedupe_entry *const *entries
         d->spans[i] = pl_span(d->keys[i], DEDUPE_KEY_BYTES);
     }
     pl_buf_reset(&d->values);
-    return store_get_many(d->store, FAMILY_DEDUPE, d->spans, count, d->found, &d->values);
+    enum pl_err err =
+        store_get_many(d->store, FAMILY_DEDUPE, d->spans, count, d->found, &d->values);
+    return err == PL_ECORRUPT ? look_up_singly(d, count) : err;
 }
 
 enum pl_err dedupe_check(struct dedupe *d, struct dedupe_entry *const *entries, size_t count,

@@ -35,8 +35,8 @@ struct intake_config {
     enum pl_err (*edge_public)(void *ctx, const struct pl_id128 *edge,
                                uint8_t public_key[PL_X25519_BYTES]);
     void *edge_ctx;
-    /* Whether an account's events are still taken. Opener threads; memory only; asked once per
-     * account and block. accepted_ms is when the edge took the (first such) event. */
+    /* Whether an account's events are still taken. Opener threads; memory only; asked about once
+     * per account and block. */
     enum intake_fate (*account)(void *ctx, uint64_t account, int64_t now_ms);
     void *account_ctx;
     unsigned openers;   /* 0: 2 */
@@ -52,10 +52,15 @@ enum pl_err intake_new(struct intake **out, const struct intake_config *config, 
 /* Starts the threads. */
 enum pl_err intake_start(struct intake *intake, struct pl_why *why);
 /* Finishes what was taken (RETRY where the disk refuses), stops the threads. Call it after
- * receiver_stop has been asked for, or from another thread meanwhile: the receiver waits for the
- * verdicts. */
+ * receiver_stop, which waits for the verdicts of this room; lots that still come are answered
+ * with BLOCK_RETRY at once. */
 void intake_stop(struct intake *intake);
 void intake_free(struct intake *intake); /* stopped or never started; NULL is fine */
+
+/* Waits until every block taken before the call has its verdict. Whoever deletes an account lets
+ * config.account say so first, calls this, and then destroys and purges: nothing that was opened
+ * while the account lived can be written after that. Blocks for as long as a few writes take. */
+void intake_settle(struct intake *intake);
 
 /* A handful of blocks that arrived together and get their verdicts together. */
 struct intake_lot {

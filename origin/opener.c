@@ -1,0 +1,295 @@
+/* The openers: from sealed block to sealed values, in parallel. */
+#include "origin/intake_state.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* Opened blocks that may wait for the writer, all openers together. */
+#define HELD_BYTES_MAX ((size_t)64 << 20)
+
+static enum pl_err seal_secret(void *ctx, const uint8_t id[BLOCK_KEY_ID_BYTES],
+                               uint8_t secret[PL_X25519_BYTES])
+{
+    const struct intake *intake = ctx;
+    return keyring_seal_secret(intake->config.keyring, id, secret);
+}
+
+static enum pl_err edge_public(void *ctx, const struct pl_id128 *edge,
+                               uint8_t public_key[PL_X25519_BYTES])
+{
+    const struct intake *intake = ctx;
+    return intake->config.edge_public(intake->config.edge_ctx, edge, public_key);
+}
+
+enum pl_err intake_opener_init(struct intake_opener *o, struct intake *intake)
+{
+    const struct block_opener_keys keys = {
+        .seal_secret = seal_secret, .edge_public = edge_public, .ctx = intake};
+    o->intake = intake;
+    pl_buf_init(&o->plain, LIMIT_BLOCK_PLAIN_BYTES);
+    o->event = calloc(1, sizeof(*o->event));
+    enum pl_err err = o->event == NULL ? PL_ENOMEM : event_reader_new(&o->reader);
+    if (err == PL_OK)
+        err = vault_sealer_new(&o->sealer, intake->config.keyring, intake->config.random, 0);
+    return err == PL_OK ? block_opener_new(&o->blocks, &keys) : err;
+}
+
+void intake_opener_release(struct intake_opener *o)
+{
+    if (o->intake == NULL)
+        return;
+    vault_sealer_free(o->sealer);
+    block_opener_free(o->blocks);
+    event_reader_free(o->reader);
+    free(o->event);
+    pl_buf_wipe(&o->plain);
+}
+
+/* ---- one event */
+
+/* The fate of an account, asked about once a block for the accounts that it names in turn. */
+struct fates {
+    int64_t now_ms;
+    size_t count;
+    struct {
+        uint64_t account;
+        enum intake_fate fate;
+    } known[32];
+};
+
+static enum intake_fate fate_of(const struct intake *intake, struct fates *fates, uint64_t account)
+{
+    size_t i = fates->count;
+    while (i-- > 0)
+        if (fates->known[i].account == account)
+            return fates->known[i].fate;
+    enum intake_fate fate =
+        intake->config.account(intake->config.account_ctx, account, fates->now_ms);
+    if (fates->count == sizeof(fates->known) / sizeof(fates->known[0]))
+        fates->count = 0;
+    fates->known[fates->count].account = account;
+    fates->known[fates->count++].fate = fate;
+    return fate;
+}
+
+static enum pl_err add_entry(struct intake_job *job, struct intake_entry **out)
+{
+    if (job->entry_count == job->entry_room) {
+        size_t room = job->entry_room == 0 ? 16 : 2 * job->entry_room;
+        if (job->entry_room == 0 && job->block.events_header <= LIMIT_BLOCK_EVENTS)
+            room = job->block.events_header + 1;
+        struct intake_entry *more = realloc(job->entries, room * sizeof(*more));
+        if (more == NULL)
+            return PL_ENOMEM;
+        job->entries = more;
+        job->entry_room = room;
+    }
+    *out = &job->entries[job->entry_count];
+    **out = (struct intake_entry){.value_at = job->arena.len};
+    return PL_OK;
+}
+
+/* Seals an event of an account that lives. */
+static enum pl_err seal_event(struct intake_opener *o, struct intake_job *job,
+                              struct pl_span encoded, const struct vault_place *place)
+{
+    struct intake_entry *e;
+    enum pl_err err = add_entry(job, &e);
+    if (err == PL_OK)
+        err = vault_key_of(o->sealer, o->event, place, &e->entry.key);
+    if (err == PL_OK)
+        err = vault_seal(o->sealer, &e->entry.key, encoded, &job->arena);
+    if (err != PL_OK)
+        return err;
+    struct pl_span id = event_str(o->event, EVENT_MESSAGE_ID);
+    e->value_len = job->arena.len - e->value_at;
+    e->id_at = job->arena.len;
+    e->id_len = id.len;
+    err = pl_buf_append_span(&job->arena, id);
+    if (err == PL_OK)
+        job->entry_count++;
+    return err;
+}
+
+/* PL_OK: sealed, or dropped with a reason. Anything else stops the block. */
+static enum pl_err take_event(struct intake_opener *o, struct intake_job *job, struct fates *fates,
+                              struct pl_span encoded, const struct vault_place *place)
+{
+    struct ledger_counts *counts = &job->block.counts;
+    uint64_t account = event_u64(o->event, EVENT_ACCOUNT);
+    enum intake_fate fate = account == 0 ? INTAKE_ALIVE : fate_of(o->intake, fates, account);
+    counts->events++;
+    switch (fate) {
+    case INTAKE_EXPIRED:
+        counts->dropped[DROP_EXPIRED]++;
+        return PL_OK;
+    case INTAKE_DELETED:
+        counts->dropped[DROP_DELETED]++;
+        return PL_OK;
+    case INTAKE_UNKNOWN:
+        counts->dropped[DROP_UNKNOWN]++;
+        return PL_OK;
+    case INTAKE_ALIVE:
+        break;
+    }
+    enum pl_err err = seal_event(o, job, encoded, place);
+    switch (err) {
+    case PL_EINVAL: /* without an account, or accepted at an impossible time */
+        counts->dropped[DROP_MALFORMED]++;
+        return PL_OK;
+    case PL_EEXPIRED: /* the key was destroyed while the block was on its way */
+        counts->dropped[DROP_DELETED]++;
+        return PL_OK;
+    case PL_ENOTFOUND:
+    case PL_ECORRUPT:
+        snprintf(job->reason, sizeof(job->reason),
+                 "account %016" PRIx64 " is alive but its data key is not at hand (see the "
+                 "keyring's alarms)",
+                 account);
+        return err;
+    default:
+        return err;
+    }
+}
+
+/* ---- one block */
+
+static void refuse(struct intake_job *job, enum block_verdict verdict, const char *reason)
+{
+    job->verdict = verdict;
+    if (job->reason[0] == '\0')
+        snprintf(job->reason, sizeof(job->reason), "%.159s", reason);
+}
+
+/* Whether a block that cannot be opened might be opened later. */
+static bool may_change(enum pl_err err)
+{
+    switch (err) {
+    case PL_EAUTH:
+    case PL_ECORRUPT:
+    case PL_EINVAL:
+    case PL_ELIMIT:
+    case PL_EEXPIRED:
+        return false;
+    default: /* edges and keys may come back, newer versions be installed, memory be found */
+        return true;
+    }
+}
+
+static void take_events(struct intake_opener *o, struct intake_job *job)
+{
+    struct fates fates = {.now_ms = pl_wall_ms(o->intake->config.clock)};
+    struct vault_place place = {.incarnation = job->block.incarnation, .number = job->block.number};
+    struct ledger_counts *counts = &job->block.counts;
+    struct pl_span rest = pl_buf_span(&o->plain), encoded;
+    struct pl_why why = {.err = PL_OK};
+    enum pl_err err;
+    while ((err = event_read(o->reader, &rest, o->event, &encoded, &why)) == PL_OK) {
+        err = take_event(o, job, &fates, encoded, &place);
+        place.index++;
+        if (err != PL_OK) {
+            refuse(job, BLOCK_RETRY, pl_err_word(err));
+            return;
+        }
+    }
+    if (err == PL_ENOTFOUND)
+        return;
+    /* Where one event cannot be read, no next one can be found: all the header counts besides
+     * those read are dropped. */
+    uint64_t left =
+        job->block.events_header > counts->events ? job->block.events_header - counts->events : 1;
+    counts->events += left;
+    counts->dropped[DROP_MALFORMED] += left;
+    pl_log(o->intake->config.log, PL_LOG_WARN, "intake",
+           "block %" PRIu64 ": %" PRIu64 " events dropped as malformed: %s", job->block.number,
+           left, why.text);
+}
+
+void intake_open_job(struct intake_opener *o, struct intake_job *job)
+{
+    struct block_header header;
+    struct pl_span body;
+    struct pl_why why = {.err = PL_OK};
+    if (job->block.lost || job->verdict != 0)
+        return;
+    block_hash(job->bytes, job->block.hash);
+    enum pl_err err = block_parse(job->bytes, &header, &body, &why);
+    if (err == PL_OK && !pl_id128_eq(&header.edge, &job->block.edge))
+        err = pl_fail(&why, PL_EAUTH, "a block of another edge than the one that sent it");
+    if (err == PL_OK) {
+        job->block.incarnation = header.incarnation;
+        job->block.number = header.number;
+        job->block.events_header = header.events;
+        memcpy(job->block.previous_hash, header.previous_hash, BLOCK_HASH_BYTES);
+        pl_buf_reset(&o->plain);
+        err = block_open(o->blocks, &header, job->bytes, &o->plain, &why);
+    }
+    if (err != PL_OK) {
+        refuse(job, may_change(err) ? BLOCK_RETRY : BLOCK_REFUSED, why.text);
+        return;
+    }
+    pl_buf_init(&job->arena, 4 * LIMIT_BLOCK_PLAIN_BYTES + (size_t)LIMIT_BLOCK_EVENTS * 256);
+    /* About what it comes to; growing would copy. */
+    if (pl_buf_reserve(&job->arena, o->plain.len / 2 + 64 * (size_t)header.events + 512) != PL_OK) {
+        refuse(job, BLOCK_RETRY, "out of memory");
+        return;
+    }
+    take_events(o, job);
+    for (size_t i = 0; i < job->entry_count; i++) {
+        struct intake_entry *e = &job->entries[i];
+        e->entry.value = pl_span(job->arena.data + e->value_at, e->value_len);
+        e->entry.message_id = pl_span(job->arena.data + e->id_at, e->id_len);
+    }
+}
+
+/* ---- the thread */
+
+/* With the lock held. */
+static void wait_a_tick(pthread_cond_t *condition, pthread_mutex_t *lock)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += INTAKE_TICK_MS / 1000;
+    pthread_cond_timedwait(condition, lock, &until);
+}
+
+/* NULL when there is nothing: after a tick, or at the end. */
+static struct intake_job *next_job(struct intake *intake, bool *stop)
+{
+    pthread_mutex_lock(&intake->lock);
+    if (intake->queue == NULL && !intake->stopping)
+        wait_a_tick(&intake->filled, &intake->lock);
+    /* The writer is behind: what is opened must not pile up. */
+    while (intake->held_bytes > HELD_BYTES_MAX)
+        wait_a_tick(&intake->moved, &intake->lock);
+    struct intake_job *job = intake->queue;
+    if (job != NULL) {
+        intake->queue = job->next;
+        if (intake->queue == NULL)
+            intake->queue_tail = &intake->queue;
+    }
+    *stop = job == NULL && intake->stopping;
+    pthread_mutex_unlock(&intake->lock);
+    return job;
+}
+
+void *intake_opener_run(void *arg)
+{
+    struct intake_opener *o = arg;
+    struct intake *intake = o->intake;
+    for (bool stop = false; !stop;) {
+        struct intake_job *job = next_job(intake, &stop);
+        vault_sealer_tidy(o->sealer);
+        if (job == NULL)
+            continue;
+        intake_open_job(o, job);
+        job->held_bytes = job->arena.cap + job->entry_room * sizeof(*job->entries);
+        pthread_mutex_lock(&intake->lock);
+        intake->held_bytes += job->held_bytes;
+        pthread_mutex_unlock(&intake->lock);
+        pl_mailbox_post(&intake->writer.inbox, &job->mail);
+    }
+    return NULL;
+}
