@@ -33,8 +33,8 @@ static rocksdb_options_t *database_options(const struct store_config *config)
     rocksdb_options_t *plain = rocksdb_options_create();
     rocksdb_options_t *o = rocksdb_options_create();
     char *error = NULL;
-    /* A failed write stays failed until store_recover says otherwise: no resuming behind our
-     * back. Reachable by name only; a library that has forgotten the name resumes by itself. */
+    /* A failed write stays failed until store_recover: no resuming behind our back. The C face
+     * has no setter; a library that has forgotten the name resumes by itself, which is no harm. */
     rocksdb_get_options_from_string(plain, "max_bgerror_resume_count=0", o, &error);
     rocksdb_free(error);
     rocksdb_options_destroy(plain);
