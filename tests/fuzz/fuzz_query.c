@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             require(text.len >= binary.len);
         }
     }
-    if (pl_form_find(query, "data", &found))
+    if (pl_form_find(query, "data", &found) && found.len > 0)
         require(found.data >= data && found.data + found.len <= data + size);
     pl_buf_release(&decoded);
     pl_buf_release(&binary);
