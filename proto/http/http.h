@@ -162,6 +162,10 @@ bool http_request_is_tls(const struct http_request *request);
  * Transfer-Encoding, Expect and Upgrade are the room's own and never found here. */
 bool http_request_header(const struct http_request *request, const char *name,
                          struct pl_span *value);
+/* Each one of that name in turn; *at is 0 at first. HTTP/2 clients split Cookie into several (RFC
+ * 9113 section 8.2.3). */
+bool http_request_header_next(const struct http_request *request, const char *name, size_t *at,
+                              struct pl_span *value);
 /* Numeric address of the peer, for rate limits in memory only; never store it. */
 bool http_request_peer(const struct http_request *request, struct pl_span *address_bytes);
 

@@ -184,23 +184,31 @@ bool http_request_is_tls(const struct http_request *request)
     return http_request_socket(request->req)->ssl != NULL;
 }
 
-bool http_request_header(const struct http_request *request, const char *name,
-                         struct pl_span *value)
+bool http_request_header_next(const struct http_request *request, const char *name, size_t *at,
+                              struct pl_span *value)
 {
     const h2o_headers_t *headers = &request->req->headers;
     size_t len = strlen(name);
     const h2o_token_t *token = h2o_lookup_token(name, len);
 
-    for (size_t i = 0; i < headers->size; ++i) {
+    for (size_t i = *at; i < headers->size; ++i) {
         const h2o_header_t *header = &headers->entries[i];
         if (token != NULL
                 ? header->name == &token->buf
                 : header->name->len == len && memcmp(header->name->base, name, len) == 0) {
             *value = pl_span(header->value.base, header->value.len);
+            *at = i + 1;
             return true;
         }
     }
     return false;
+}
+
+bool http_request_header(const struct http_request *request, const char *name,
+                         struct pl_span *value)
+{
+    size_t at = 0;
+    return http_request_header_next(request, name, &at, value);
 }
 
 bool http_request_peer(const struct http_request *request, struct pl_span *address_bytes)
