@@ -89,10 +89,13 @@ static void write_members(const struct token_record *token, struct json_writer *
     json_write_pair_time(w, "revoked_at", token->revoked_ms);
 }
 
-void token_write_json(const struct token_record *token, struct json_writer *w)
+void token_write_json(const struct token_record *token, const char *text, struct json_writer *w)
 {
     json_write_object(w);
     write_members(token, w);
+    if (text != NULL) {
+        json_write_pair_text(w, "token", text);
+    }
     json_write_object_end(w);
 }
 

@@ -47,7 +47,8 @@ enum pl_err tokens_create(struct tokens *tokens, struct json request, struct tok
 enum pl_err tokens_revoke(struct tokens *tokens, const struct pl_id128 *id, struct pl_why *why);
 /* A copy of all; the caller frees *out. */
 enum pl_err tokens_list(struct tokens *tokens, struct token_record **out, size_t *count);
-void token_write_json(const struct token_record *token, struct json_writer *w);
+/* As the API gives it. text: the token itself, when it is shown; else NULL. */
+void token_write_json(const struct token_record *token, const char *text, struct json_writer *w);
 /* PL_EAUTH: unknown, revoked or expired. Memory only. */
 enum pl_err tokens_check(struct tokens *tokens, struct pl_span text, struct token_record *out);
 

@@ -1,0 +1,163 @@
+/* Accounts and their configs. */
+#include "origin/api/call.h"
+#include "origin/request.h"
+#include "proto/base/text.h"
+#include "proto/wire/limits.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static int64_t now_ms(const struct api_worker *worker)
+{
+    return pl_wall_ms(worker->api->parts->clock);
+}
+
+API_HANDLER(api_account_create)
+{
+    struct json request;
+    struct account account;
+    enum pl_err err = api_body(worker, call, &request, why);
+    if (err == PL_OK) {
+        err = accounts_create(worker->api->parts->accounts, request, &account, why);
+    }
+    if (err != PL_OK) {
+        return err;
+    }
+    call->status = 201;
+    snprintf(call->location, sizeof(call->location), "/api/v1/accounts/%016llx",
+             (unsigned long long)account.id);
+    account_write_json(&account, now_ms(worker), worker->writer);
+    return PL_OK;
+}
+
+API_HANDLER(api_account_list)
+{
+    struct account *accounts;
+    size_t count;
+    (void)call;
+    (void)why;
+    enum pl_err err = accounts_list(worker->api->parts->accounts, &accounts, &count);
+    if (err != PL_OK) {
+        return err;
+    }
+    json_write_object(worker->writer);
+    json_write_key(worker->writer, "accounts");
+    json_write_array(worker->writer);
+    for (size_t i = 0; i < count; i++) {
+        account_write_json(&accounts[i], now_ms(worker), worker->writer);
+    }
+    json_write_array_end(worker->writer);
+    json_write_object_end(worker->writer);
+    free(accounts);
+    return PL_OK;
+}
+
+static enum pl_err find(struct api_worker *worker, uint64_t id, struct account *account,
+                        struct pl_why *why)
+{
+    enum pl_err err = accounts_get(worker->api->parts->accounts, id, account);
+    return err == PL_OK ? err
+                        : pl_fail_field(why, err, "account", "there is no account %016llx",
+                                        (unsigned long long)id);
+}
+
+API_HANDLER(api_account_get)
+{
+    struct account account;
+    enum pl_err err = find(worker, call->target.account, &account, why);
+    if (err == PL_OK) {
+        account_write_json(&account, now_ms(worker), worker->writer);
+    }
+    return err;
+}
+
+API_HANDLER(api_account_expire)
+{
+    static const char *const members[] = {"at", NULL};
+    struct json request;
+    struct account account;
+    int64_t at_ms = 0;
+    enum pl_err err;
+    if ((err = api_body(worker, call, &request, why)) != PL_OK ||
+        (err = request_only(request, members, why)) != PL_OK ||
+        (err = request_time(request, "at", &at_ms, why)) != PL_OK ||
+        (err = accounts_expire(worker->api->parts->accounts, call->target.account, at_ms, &account,
+                               why)) != PL_OK) {
+        return err;
+    }
+    account_write_json(&account, now_ms(worker), worker->writer);
+    return PL_OK;
+}
+
+API_HANDLER(api_account_reinstate)
+{
+    static const char *const members[] = {"expires_at", NULL};
+    struct json request;
+    struct account account;
+    int64_t expires_at_ms = 0;
+    enum pl_err err;
+    if ((err = api_body(worker, call, &request, why)) != PL_OK ||
+        (err = request_only(request, members, why)) != PL_OK ||
+        (err = request_time(request, "expires_at", &expires_at_ms, why)) != PL_OK ||
+        (err = accounts_reinstate(worker->api->parts->accounts, call->target.account, expires_at_ms,
+                                  &account, why)) != PL_OK) {
+        return err;
+    }
+    account_write_json(&account, now_ms(worker), worker->writer);
+    return PL_OK;
+}
+
+API_HANDLER(api_account_records)
+{
+    struct account account;
+    enum pl_err err = find(worker, call->target.account, &account, why);
+    if (err != PL_OK) {
+        return err;
+    }
+    json_write_object(worker->writer);
+    json_write_key(worker->writer, "records");
+    err = lifecycle_records(worker->api->parts->lifecycle, account.id, worker->writer);
+    json_write_object_end(worker->writer);
+    return err;
+}
+
+API_HANDLER(api_config_put)
+{
+    uint64_t version;
+    enum pl_err err = accounts_publish(worker->api->parts->accounts, call->target.account,
+                                       pl_buf_span(&call->body), &version, why);
+    if (err == PL_OK) {
+        json_write_object(worker->writer);
+        json_write_pair_u64(worker->writer, "version", version);
+        json_write_object_end(worker->writer);
+    }
+    return err;
+}
+
+/* The only parameter; 0 when absent. */
+static enum pl_err read_version(struct api_call *call, uint64_t *version, struct pl_why *why)
+{
+    struct pl_span text;
+    *version = 0;
+    if (!pl_form_find(pl_buf_span(&call->query), "version", &text)) {
+        return PL_OK;
+    }
+    if (!pl_span_to_u64(text, version) || *version == 0) {
+        return pl_fail_field(why, PL_EINVAL, "version", "version must be a whole number from 1 up");
+    }
+    return PL_OK;
+}
+
+API_HANDLER(api_config_get)
+{
+    uint64_t version;
+    enum pl_err err = read_version(call, &version, why);
+    if (err == PL_OK) {
+        err = accounts_config(worker->api->parts->accounts, call->target.account, version,
+                              &call->reply, why);
+    }
+    if (err == PL_OK) {
+        call->content_type = "application/json";
+    }
+    return err;
+}

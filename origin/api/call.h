@@ -1,0 +1,172 @@
+/*
+ * call: one request on its way: from a loop to a worker and back. Private to the api.
+ *
+ * Promise: a call belongs to one thread at a time: the loop's until api_send, the worker's until
+ * it posts back, then the loop's again. What a worker needs was copied before.
+ */
+#ifndef POLDER_ORIGIN_API_CALL_H
+#define POLDER_ORIGIN_API_CALL_H
+
+#include "origin/api/api.h"
+#include "origin/api/attempts.h"
+#include "origin/export.h"
+#include "proto/base/mailbox.h"
+
+#define API_REPLY_BYTES_MAX ((size_t)64 << 20)
+#define API_WAITING_MAX     256 /* calls with the workers */
+#define API_HTTP_ROUTES     8
+
+struct api_call;
+
+/* A worker and its own tools. */
+struct api_worker {
+    struct api *api;
+    pthread_t thread;
+    struct pl_mailbox box;
+    struct json_parser *parser;
+    struct json_writer *writer;
+    struct exporter *exporter;
+    _Atomic unsigned waiting; /* in the box or in hand */
+};
+
+/* Does the work. On success it has written exactly one JSON value to worker->writer, or set
+ * call->content_type and appended to call->reply. On error *why is what the client is told. */
+typedef enum pl_err (*api_handler_fn)(struct api_worker *worker, struct api_call *call,
+                                      struct pl_why *why);
+
+enum { /* who may call */
+       API_ANYONE = 0,
+       API_OPERATOR = 1 << ROLE_OPERATOR,
+       API_AUDITOR = 1 << ROLE_AUDITOR,
+       API_OWNER = 1 << ROLE_OWNER, /* of the account in the path */
+};
+
+struct api_route {
+    enum http_method method;
+    const char *pattern; /* below /api/v1/: "accounts/{account}/expire", "edges/{id}" */
+    unsigned roles;
+    api_handler_fn handle;
+    bool streams; /* an export: handle begins it, export.c goes on */
+};
+
+/* What the path says. */
+struct api_target {
+    uint64_t account;
+    struct pl_id128 id;
+};
+
+struct api_export;
+
+struct api_call {
+    struct pl_mail mail;   /* on its way to a worker */
+    struct http_task task; /* on its way back */
+    struct api *api;
+    struct http_loop *loop;
+    struct http_suspended *suspended;
+    const struct api_route *route;
+    void (*work)(struct api_worker *worker, struct api_call *call); /* on the worker */
+    void (*done)(struct api_call *call);                            /* on the loop */
+
+    struct token_record token; /* whose; zeros when the route is anyone's */
+    struct api_target target;
+    struct pl_buf query, body;
+
+    int status;
+    const char *content_type; /* NULL: JSON */
+    bool retry;               /* tell the client to come again */
+    char location[64];        /* of what was made; "" */
+    struct pl_buf reply;
+
+    struct api_export *export;
+};
+
+struct api {
+    const struct origin_parts *parts;
+    struct attempts *attempts;
+    struct api_worker *workers;
+    size_t worker_count, started;
+    size_t export_max;
+    _Atomic unsigned waiting, exports;
+    _Atomic uint64_t calls, refused_auth, refused_often, refused_busy;
+    /* Calls of each loop that are with the workers: a loop waits for them before it ends. */
+    pthread_mutex_t lock;
+    pthread_cond_t came_back;
+    unsigned *away; /* per loop */
+    struct http_route routes[API_HTTP_ROUTES];
+};
+
+/* ---- route.c */
+
+/* PL_OK; PL_ENOTFOUND; PL_EDENIED: the path is known, not with this method, and allow (64 bytes)
+ * lists those that are. */
+enum pl_err api_route_find(const struct api_route *table, size_t count, enum http_method method,
+                           struct pl_span path, const struct api_route **route,
+                           struct api_target *target, char allow[64]);
+
+/* ---- routes.c */
+
+extern const struct api_route api_routes[];
+extern const size_t api_route_count;
+extern const struct api_route api_probes[]; /* patterns are whole paths */
+extern const size_t api_probe_count;
+
+/* ---- worker.c */
+
+enum pl_err api_workers_start(struct api *api, struct pl_why *why);
+void api_workers_stop(struct api *api);
+/* To the least busy worker; call->work and call->done are set. Loop thread. */
+void api_send(struct api_call *call);
+
+/* ---- reply.c */
+
+int api_status_of(enum pl_err err);
+/* A plain call's work: route->handle, its answer or its error. */
+void api_work(struct api_worker *worker, struct api_call *call);
+/* Makes call's answer the error. */
+void api_fail(struct api_worker *worker, struct api_call *call, enum pl_err err,
+              const struct pl_why *why);
+/* Sends what the call holds. Loop thread. */
+void api_reply(struct api_call *call, struct http_request *request);
+/* An error from a loop. message is plain ASCII without quotes; extra headers may be NULL. */
+void api_refuse(struct http_request *request, int status, const char *code, const char *message,
+                const struct http_header *extra, size_t extra_count);
+void api_call_free(struct api_call *call); /* loop thread */
+
+/* ---- export.c */
+
+/* Work and done of a call whose route streams. */
+void api_export_work(struct api_worker *worker, struct api_call *call);
+void api_export_done(struct api_call *call);
+void api_export_free(struct api_call *call);
+
+/* ---- what handlers share */
+
+/* Parses the body; an empty one is {}. */
+enum pl_err api_body(struct api_worker *worker, struct api_call *call, struct json *root,
+                     struct pl_why *why);
+
+/* ---- handlers */
+
+#define API_HANDLER(name)                                                                          \
+    enum pl_err name(struct api_worker *worker, struct api_call *call, struct pl_why *why)
+API_HANDLER(api_account_create);
+API_HANDLER(api_account_list);
+API_HANDLER(api_account_get);
+API_HANDLER(api_account_expire);
+API_HANDLER(api_account_reinstate);
+API_HANDLER(api_account_records);
+API_HANDLER(api_config_put);
+API_HANDLER(api_config_get);
+API_HANDLER(api_events_export);
+API_HANDLER(api_edge_enroll);
+API_HANDLER(api_edge_list);
+API_HANDLER(api_edge_revoke);
+API_HANDLER(api_token_create);
+API_HANDLER(api_token_list);
+API_HANDLER(api_token_revoke);
+API_HANDLER(api_keyring_rewrap);
+API_HANDLER(api_ready);
+API_HANDLER(api_replication);
+API_HANDLER(api_metrics);
+
+#endif

@@ -1,0 +1,34 @@
+/* Who may call what. */
+#include "origin/api/call.h"
+
+#define OPERATOR API_OPERATOR
+#define AUDITOR  (API_OPERATOR | API_AUDITOR)
+#define OWNER    (API_OPERATOR | API_OWNER)
+#define READER   (API_OPERATOR | API_AUDITOR | API_OWNER)
+
+const struct api_route api_routes[] = {
+    {HTTP_POST, "accounts", OPERATOR, api_account_create, false},
+    {HTTP_GET, "accounts", AUDITOR, api_account_list, false},
+    {HTTP_GET, "accounts/{account}", READER, api_account_get, false},
+    {HTTP_POST, "accounts/{account}/expire", OPERATOR, api_account_expire, false},
+    {HTTP_POST, "accounts/{account}/reinstate", OPERATOR, api_account_reinstate, false},
+    {HTTP_GET, "accounts/{account}/records", READER, api_account_records, false},
+    {HTTP_PUT, "accounts/{account}/config", OWNER, api_config_put, false},
+    {HTTP_GET, "accounts/{account}/config", OWNER, api_config_get, false},
+    {HTTP_GET, "accounts/{account}/events", OWNER, api_events_export, true},
+    {HTTP_POST, "edges", OPERATOR, api_edge_enroll, false},
+    {HTTP_GET, "edges", AUDITOR, api_edge_list, false},
+    {HTTP_POST, "edges/{id}/revoke", OPERATOR, api_edge_revoke, false},
+    {HTTP_POST, "tokens", OPERATOR, api_token_create, false},
+    {HTTP_GET, "tokens", OPERATOR, api_token_list, false},
+    {HTTP_DELETE, "tokens/{id}", OPERATOR, api_token_revoke, false},
+    {HTTP_POST, "keyring/rewrap", OPERATOR, api_keyring_rewrap, false},
+};
+const size_t api_route_count = sizeof(api_routes) / sizeof(api_routes[0]);
+
+const struct api_route api_probes[] = {
+    {HTTP_GET, "/ready", API_ANYONE, api_ready, false},
+    {HTTP_GET, "/replication", API_ANYONE, api_replication, false},
+    {HTTP_GET, "/metrics", API_ANYONE, api_metrics, false},
+};
+const size_t api_probe_count = sizeof(api_probes) / sizeof(api_probes[0]);

@@ -1,0 +1,445 @@
+#include "origin/node.h"
+#include "origin/api/api.h"
+#include "origin/families.h"
+#include "origin/first_start.h"
+#include "origin/parts.h"
+#include "proto/base/file.h"
+#include "proto/base/secret.h"
+
+#include <stdlib.h>
+
+#define DRAIN_MS      (10 * PL_SECOND_MS)
+#define PEM_BYTES_MAX (64 * 1024)
+
+struct node {
+    struct node_config config;
+    struct origin_parts parts;
+    struct api *api;
+    bool new_database;
+    size_t opened; /* steps that node_free has to undo */
+    bool intake_runs, receiver_runs, lifecycle_runs, http_runs;
+};
+
+/* ---- store and keyring */
+
+static enum pl_err open_store(struct node *node, struct pl_why *why)
+{
+    const struct origin_options *options = node->config.options;
+    struct store_config config = {
+        .path = options->data_dir,
+        .families = origin_families,
+        .family_count = FAMILY_COUNT,
+        .recovery = STORE_RECOVER_TORN_TAIL,
+        .cache_bytes = (size_t)options->store_cache_bytes,
+        .write_buffer_bytes = (size_t)options->store_write_buffer_bytes,
+        .background_threads = 2,
+        .log = node->config.log,
+    };
+    enum pl_err err = store_open(&node->parts.store, &config, why);
+    if (err == PL_OK) {
+        err = first_start_check_format(node->parts.store, &node->new_database, why);
+        if (err != PL_OK) {
+            store_close(node->parts.store);
+        }
+    }
+    return err;
+}
+
+static void close_store(struct node *node)
+{
+    store_close(node->parts.store);
+}
+
+static enum pl_err open_keyring(struct node *node, struct pl_why *why)
+{
+    const struct origin_options *options = node->config.options;
+    struct pl_buf kek, signer;
+    pl_buf_init(&kek, KEYRING_KEK_TEXT_LIMIT);
+    pl_buf_init(&signer, PEM_BYTES_MAX);
+    enum pl_err err = keyring_kek_load(options->kek_file, options->kek_command, &kek, why);
+    if (err == PL_OK) {
+        err = pl_file_read(options->sign_key_file, "signing key", true, &signer, why);
+    }
+    if (err == PL_OK) {
+        struct keyring_config config = {
+            .paths = (const char *const *)options->keyring_paths.items,
+            .path_count = options->keyring_paths.count,
+            .create = node->new_database,
+            .kek_text = pl_buf_span(&kek),
+            .signer_pem = pl_buf_span(&signer),
+            .clock = node->config.clock,
+            .random = node->config.random,
+            .log = node->config.log,
+        };
+        err = keyring_open(&node->parts.keyring, &config, why);
+    }
+    pl_buf_wipe(&kek);
+    pl_buf_wipe(&signer);
+    return err;
+}
+
+static void close_keyring(struct node *node)
+{
+    keyring_close(node->parts.keyring);
+}
+
+/* ---- records */
+
+static enum pl_err open_changelog(struct node *node, struct pl_why *why)
+{
+    enum pl_err err =
+        changelog_open(&node->parts.changelog, node->parts.store, node->config.random, why);
+    if (err == PL_OK) {
+        err = first_start_finish(node->parts.store, node->parts.keyring, node->parts.changelog,
+                                 node->config.log, why);
+        if (err != PL_OK) {
+            changelog_close(node->parts.changelog);
+        }
+    }
+    return err;
+}
+
+static void close_changelog(struct node *node)
+{
+    changelog_close(node->parts.changelog);
+}
+
+static enum pl_err open_edges(struct node *node, struct pl_why *why)
+{
+    return edges_open(&node->parts.edges, node->parts.store, node->config.clock, why);
+}
+
+static void close_edges(struct node *node)
+{
+    edges_close(node->parts.edges);
+}
+
+static enum pl_err open_tokens(struct node *node, struct pl_why *why)
+{
+    return tokens_open(&node->parts.tokens, node->parts.store,
+                       node->config.options->bootstrap_token_sha256, node->config.clock,
+                       node->config.random, why);
+}
+
+static void close_tokens(struct node *node)
+{
+    tokens_close(node->parts.tokens);
+}
+
+static enum pl_err open_accounts(struct node *node, struct pl_why *why)
+{
+    struct accounts_config config = {
+        .store = node->parts.store,
+        .changelog = node->parts.changelog,
+        .keyring = node->parts.keyring,
+        .clock = node->config.clock,
+        .random = node->config.random,
+        .log = node->config.log,
+    };
+    return accounts_open(&node->parts.accounts, &config, why);
+}
+
+static void close_accounts(struct node *node)
+{
+    accounts_close(node->parts.accounts);
+}
+
+/* ---- the data path */
+
+static enum pl_err open_ledger(struct node *node, struct pl_why *why)
+{
+    struct ledger_config config = {
+        .store = node->parts.store,
+        .hole_alarm_ms = node->config.options->hole_alarm_seconds * PL_SECOND_MS,
+        .clock = node->config.clock,
+        .log = node->config.log,
+    };
+    return ledger_new(&node->parts.ledger, &config, why);
+}
+
+static void close_ledger(struct node *node)
+{
+    ledger_free(node->parts.ledger);
+}
+
+static enum pl_err open_books(struct node *node, struct pl_why *why)
+{
+    return books_new(&node->parts.books, node->parts.ledger, node->config.clock, node->config.log,
+                     why);
+}
+
+static void close_books(struct node *node)
+{
+    books_free(node->parts.books);
+}
+
+static enum pl_err open_intake(struct node *node, struct pl_why *why)
+{
+    struct intake_config config = {
+        .store = node->parts.store,
+        .keyring = node->parts.keyring,
+        .ledger = node->parts.ledger,
+        .edge_public = edges_seal_key,
+        .edge_ctx = node->parts.edges,
+        .account = accounts_fate,
+        .account_ctx = node->parts.accounts,
+        .openers = (unsigned)node->config.options->openers,
+        .clock = node->config.clock,
+        .random = node->config.random,
+        .log = node->config.log,
+    };
+    return intake_new(&node->parts.intake, &config, why);
+}
+
+static void close_intake(struct node *node)
+{
+    intake_free(node->parts.intake);
+}
+
+/* The receiver knows one context for all it asks. */
+
+static enum pl_err on_edge_key(void *ctx, const struct pl_id128 *edge, struct pl_buf *spki_der)
+{
+    struct node *node = ctx;
+    return edges_link_key(node->parts.edges, edge, spki_der);
+}
+
+static void on_blocks(void *ctx, const struct pl_id128 *edge, struct receiver_frame *frame)
+{
+    struct node *node = ctx;
+    intake_blocks(node->parts.intake, edge, frame);
+}
+
+static enum pl_err on_books(void *ctx, const struct pl_id128 *edge,
+                            const struct chain_claim *claims, size_t count,
+                            struct chain_record *records)
+{
+    struct node *node = ctx;
+    return books_answer(node->parts.books, edge, claims, count, records);
+}
+
+static enum pl_err on_feed(void *ctx, struct pl_id128 *epoch, uint64_t *position, size_t max_bytes,
+                           struct pl_buf *items, bool *caught_up)
+{
+    struct node *node = ctx;
+    return changelog_feed(node->parts.changelog, epoch, position, max_bytes, items, caught_up);
+}
+
+static void on_session(void *ctx, const struct pl_id128 *edge, const char *region, bool up,
+                       int64_t edge_wall_ms)
+{
+    struct node *node = ctx;
+    (void)region;
+    (void)edge_wall_ms;
+    books_session(node->parts.books, edge, up);
+}
+
+static void on_change(void *ctx)
+{
+    receiver_feed_changed(((struct node *)ctx)->parts.receiver);
+}
+
+static void on_revoke(void *ctx, const struct pl_id128 *edge)
+{
+    receiver_edge_changed(((struct node *)ctx)->parts.receiver, edge);
+}
+
+static enum pl_err open_receiver(struct node *node, struct pl_why *why)
+{
+    const struct origin_options *options = node->config.options;
+    struct receiver_config config = {
+        .listen_url = options->link_listen,
+        .ca_file = options->ca_file,
+        .cert_file = options->link_cert_file,
+        .key_file = options->link_key_file,
+        .ops = {.ctx = node,
+                .edge_key = on_edge_key,
+                .blocks = on_blocks,
+                .books = on_books,
+                .feed = on_feed,
+                .session = on_session},
+        .clock = node->config.clock,
+        .random = node->config.random,
+        .log = node->config.log,
+    };
+    enum pl_err err = receiver_new(&node->parts.receiver, &config, why);
+    if (err == PL_OK) {
+        changelog_on_change(node->parts.changelog, on_change, node);
+        edges_on_revoke(node->parts.edges, on_revoke, node);
+    }
+    return err;
+}
+
+static void close_receiver(struct node *node)
+{
+    receiver_free(node->parts.receiver);
+}
+
+/* ---- time and the API */
+
+static enum pl_err open_lifecycle(struct node *node, struct pl_why *why)
+{
+    struct lifecycle_config config = {
+        .store = node->parts.store,
+        .accounts = node->parts.accounts,
+        .keyring = node->parts.keyring,
+        .clock = node->config.clock,
+        .random = node->config.random,
+        .log = node->config.log,
+    };
+    enum pl_err err = lifecycle_new(&node->parts.lifecycle, &config);
+    return err == PL_OK ? err : pl_fail(why, err, "no memory for the lifecycle");
+}
+
+static void close_lifecycle(struct node *node)
+{
+    lifecycle_free(node->parts.lifecycle);
+}
+
+static enum pl_err open_api(struct node *node, struct pl_why *why)
+{
+    return api_new(&node->api, &node->parts, why);
+}
+
+static void close_api(struct node *node)
+{
+    api_free(node->api);
+}
+
+static enum pl_err open_http(struct node *node, struct pl_why *why)
+{
+    const struct origin_options *options = node->config.options;
+    struct http_server_config config;
+    struct http_listener listeners[] = {
+        {.address = options->http.host, .port = options->http.port},
+        {.address = options->https.host, .port = options->https.port, .tls = true},
+    };
+    http_server_config_init(&config);
+    config.listeners = listeners;
+    config.listener_count = options->https.host[0] == '\0' ? 1 : 2;
+    config.loops = (unsigned)options->http_loops;
+    config.tls_cert_file = options->tls_cert_file;
+    config.tls_key_file = options->tls_key_file;
+    config.tls_sni_dir = options->tls_sni_dir[0] == '\0' ? NULL : options->tls_sni_dir;
+    config.log = node->config.log;
+    config.clock = node->config.clock;
+    api_configure(node->api, &config);
+    return http_server_new(&node->parts.http, &config, why);
+}
+
+static void close_http(struct node *node)
+{
+    http_server_free(node->parts.http);
+}
+
+/* ---- all of it */
+
+static const struct {
+    enum pl_err (*open)(struct node *node, struct pl_why *why);
+    void (*close)(struct node *node);
+} steps[] = {
+    {open_store, close_store},         {open_keyring, close_keyring},
+    {open_changelog, close_changelog}, {open_edges, close_edges},
+    {open_tokens, close_tokens},       {open_accounts, close_accounts},
+    {open_ledger, close_ledger},       {open_books, close_books},
+    {open_intake, close_intake},       {open_receiver, close_receiver},
+    {open_lifecycle, close_lifecycle}, {open_api, close_api},
+    {open_http, close_http},
+};
+#define STEP_COUNT (sizeof(steps) / sizeof(steps[0]))
+
+enum pl_err node_new(struct node **out, const struct node_config *config, struct pl_why *why)
+{
+    struct node *node = calloc(1, sizeof(*node));
+    enum pl_err err = PL_OK;
+    if (node == NULL) {
+        return pl_fail(why, PL_ENOMEM, "no memory for the node");
+    }
+    node->config = *config;
+    node->parts.options = config->options;
+    node->parts.clock = config->clock;
+    node->parts.random = config->random;
+    node->parts.log = config->log;
+    node->parts.started_mono_ms = pl_mono_ms(config->clock);
+    while (err == PL_OK && node->opened < STEP_COUNT) {
+        err = steps[node->opened].open(node, why);
+        node->opened += err == PL_OK;
+    }
+    if (err != PL_OK) {
+        node_free(node);
+        return err;
+    }
+    *out = node;
+    return PL_OK;
+}
+
+void node_free(struct node *node)
+{
+    if (node == NULL) {
+        return;
+    }
+    while (node->opened > 0) {
+        steps[--node->opened].close(node);
+    }
+    free(node);
+}
+
+enum pl_err node_start(struct node *node, struct pl_why *why)
+{
+    enum pl_err err = intake_start(node->parts.intake, why);
+    node->intake_runs = err == PL_OK;
+    if (err == PL_OK) {
+        err = lifecycle_start(node->parts.lifecycle, why);
+        node->lifecycle_runs = err == PL_OK;
+    }
+    if (err == PL_OK) {
+        err = receiver_start(node->parts.receiver, why);
+        node->receiver_runs = err == PL_OK;
+    }
+    if (err == PL_OK) {
+        err = api_start(node->api, why);
+    }
+    if (err == PL_OK) {
+        err = http_server_start(node->parts.http, why);
+        node->http_runs = err == PL_OK;
+    }
+    return err;
+}
+
+void node_reload(struct node *node)
+{
+    struct pl_why why;
+    if (node->config.options->https.host[0] == '\0') {
+        return;
+    }
+    if (http_server_reload_tls(node->parts.http, &why) == PL_OK) {
+        pl_log(node->config.log, PL_LOG_INFO, "node", "certificates read again");
+    } else {
+        pl_log(node->config.log, PL_LOG_ERROR, "node",
+               "the old certificates stay, because reading the new ones failed: %s", why.text);
+    }
+}
+
+void node_stop(struct node *node)
+{
+    if (node->http_runs) {
+        http_server_drain(node->parts.http, DRAIN_MS);
+    }
+    api_stop(node->api);
+    /* The receiver waits for the verdicts that intake still gives. */
+    if (node->receiver_runs) {
+        receiver_stop(node->parts.receiver);
+    }
+    if (node->intake_runs) {
+        intake_stop(node->parts.intake);
+    }
+    if (node->lifecycle_runs) {
+        lifecycle_stop(node->parts.lifecycle);
+    }
+    node->http_runs = node->receiver_runs = node->intake_runs = node->lifecycle_runs = false;
+}
+
+uint16_t node_port(const struct node *node, bool https)
+{
+    return http_server_port(node->parts.http, https ? 1 : 0);
+}

@@ -1,0 +1,119 @@
+#include "origin/options.h"
+
+#include <string.h>
+
+#define TEXT(member, initial, words)                                                               \
+    {                                                                                              \
+        .key = #member, .type = PL_OPTION_TEXT, .offset = offsetof(struct origin_options, member), \
+        .default_text = (initial), .help = (words)                                                 \
+    }
+#define LIST(member, initial, words)                                                               \
+    {                                                                                              \
+        .key = #member, .type = PL_OPTION_LIST, .offset = offsetof(struct origin_options, member), \
+        .default_text = (initial), .help = (words)                                                 \
+    }
+#define INT(member, initial, low, high, words)                                                     \
+    {                                                                                              \
+        .key = #member, .type = PL_OPTION_INT, .offset = offsetof(struct origin_options, member),  \
+        .default_text = (initial), .min = (low), .max = (high), .help = (words)                    \
+    }
+
+static const struct pl_option table[] = {
+    TEXT(http_listen, "127.0.0.1:8080", "address of the API and the probes; port 0: any free one"),
+    TEXT(https_listen, "", "the same behind TLS; empty: none"),
+    TEXT(tls_cert_file, "", "PEM certificate chain of https_listen; read again on SIGHUP"),
+    TEXT(tls_key_file, "", "PEM key of https_listen; read again on SIGHUP"),
+    TEXT(tls_sni_dir, "", "folder with a NAME.crt and NAME.key for each further host name"),
+    TEXT(link_listen, "tls+tcp://127.0.0.1:8090", "where edges deliver their blocks"),
+    TEXT(ca_file, NULL, "PEM certificate of the authority that edges' certificates come from"),
+    TEXT(link_cert_file, NULL, "PEM certificate that edges see"),
+    TEXT(link_key_file, NULL, "its PEM key, mode 0600"),
+    TEXT(data_dir, NULL, "folder of the database; made when missing"),
+    LIST(keyring_paths, NULL, "files of the keyring: two or more, best on different disks"),
+    TEXT(kek_file, "", "file with the key-encryption keys, 64 hex digits a line, the last current"),
+    TEXT(kek_command, "", "command that prints them instead, e.g. one that asks a vault"),
+    TEXT(sign_key_file, NULL, "PEM key (ECDSA P-256, mode 0600) that signs key destructions"),
+    TEXT(bootstrap_token_sha256, "",
+         "SHA-256, in hex, of an operator's token that always works; empty: none"),
+    INT(http_loops, "1", 1, 64, "threads that serve connections"),
+    INT(api_workers, "2", 1, 64, "threads that do the API's work"),
+    INT(openers, "2", 1, 64, "threads that open and re-encrypt blocks"),
+    INT(exports_max, "4", 1, 1024, "exports that may run at once"),
+    INT(hole_alarm_seconds, "30", 1, 86400, "a block missing for longer is an alarm"),
+    INT(edge_silent_seconds, "30", 1, 86400, "an edge not heard of for longer is an alarm"),
+    INT(store_cache_bytes, "134217728", 1 << 20, INT64_C(1) << 40, "the database's read cache"),
+    INT(store_write_buffer_bytes, "134217728", 1 << 20, INT64_C(1) << 40,
+        "the database's memory for recent writes"),
+    TEXT(log_level, "info", "error, warn, info or debug"),
+};
+#define COUNT (sizeof(table) / sizeof(table[0]))
+
+static bool set(const char *text)
+{
+    return text[0] != '\0';
+}
+
+static enum pl_err check_https(struct origin_options *options, struct pl_why *why)
+{
+    if (!set(options->https_listen)) {
+        return PL_OK;
+    }
+    if (!set(options->tls_cert_file) || !set(options->tls_key_file)) {
+        return pl_fail_field(why, PL_EINVAL, "tls_cert_file",
+                             "https_listen needs tls_cert_file and tls_key_file");
+    }
+    return pl_address_parse(options->https_listen, "https_listen", &options->https, why);
+}
+
+static enum pl_err check(struct origin_options *options, struct pl_why *why)
+{
+    enum pl_err err = pl_address_parse(options->http_listen, "http_listen", &options->http, why);
+    if (err == PL_OK) {
+        err = check_https(options, why);
+    }
+    if (err != PL_OK) {
+        return err;
+    }
+    if (options->keyring_paths.count < 2) {
+        return pl_fail_field(why, PL_EINVAL, "keyring_paths",
+                             "keyring_paths names %zu files; two or more are needed, best on "
+                             "different disks",
+                             options->keyring_paths.count);
+    }
+    if (set(options->kek_file) == set(options->kek_command)) {
+        return pl_fail_field(why, PL_EINVAL, "kek_file",
+                             "set exactly one of kek_file and kek_command");
+    }
+    if (!pl_log_level_parse(options->log_level, &options->level)) {
+        return pl_fail_field(why, PL_EINVAL, "log_level",
+                             "log_level must be error, warn, info or debug, not \"%s\"",
+                             options->log_level);
+    }
+    return PL_OK;
+}
+
+enum pl_err origin_options_load(const char *path, struct origin_options *out, struct pl_why *why)
+{
+    struct origin_options options = {.level = PL_LOG_INFO};
+    enum pl_err err = pl_options_load(table, COUNT, path, &options, why);
+    if (err != PL_OK) {
+        return err;
+    }
+    err = check(&options, why);
+    if (err != PL_OK) {
+        origin_options_release(&options);
+        return err;
+    }
+    *out = options;
+    return PL_OK;
+}
+
+void origin_options_release(struct origin_options *options)
+{
+    pl_options_release(table, COUNT, options);
+}
+
+enum pl_err origin_options_describe(struct pl_buf *out)
+{
+    return pl_options_describe(table, COUNT, out);
+}

@@ -1,0 +1,40 @@
+/*
+ * parts: what an origin is made of, for those that look at or act on all of it: the API and the
+ * probes. The node owns every one of them and outlives nobody.
+ */
+#ifndef POLDER_ORIGIN_PARTS_H
+#define POLDER_ORIGIN_PARTS_H
+
+#include "origin/accounts.h"
+#include "origin/books.h"
+#include "origin/changelog.h"
+#include "origin/edges.h"
+#include "origin/intake.h"
+#include "origin/keyring.h"
+#include "origin/ledger.h"
+#include "origin/lifecycle.h"
+#include "origin/tokens.h"
+#include "proto/http/http.h"
+#include "replication/receiver.h"
+
+struct origin_parts {
+    const struct origin_options *options;
+    const struct pl_clock *clock;
+    const struct pl_random *random;
+    const struct pl_log *log;
+    struct store *store;
+    struct keyring *keyring;
+    struct changelog *changelog;
+    struct edges *edges;
+    struct tokens *tokens;
+    struct accounts *accounts;
+    struct ledger *ledger;
+    struct books *books;
+    struct intake *intake;
+    struct receiver *receiver;
+    struct lifecycle *lifecycle;
+    struct http_server *http;
+    int64_t started_mono_ms;
+};
+
+#endif

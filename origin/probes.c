@@ -1,0 +1,291 @@
+#include "origin/options.h"
+#include "origin/probes_view.h"
+#include "origin/request.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define REASONS_MAX  48
+#define REASON_BYTES 320
+
+struct reasons {
+    enum probes_verdict verdict;
+    size_t count, dropped;
+    char text[REASONS_MAX][REASON_BYTES];
+};
+
+static void add(struct reasons *reasons, enum probes_verdict verdict, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void add(struct reasons *reasons, enum probes_verdict verdict, const char *format, ...)
+{
+    va_list args;
+    reasons->verdict = verdict > reasons->verdict ? verdict : reasons->verdict;
+    if (reasons->count == REASONS_MAX) {
+        reasons->dropped++;
+        return;
+    }
+    va_start(args, format);
+    vsnprintf(reasons->text[reasons->count++], REASON_BYTES, format, args);
+    va_end(args);
+}
+
+static void write_reasons(const struct reasons *reasons, const char *name, struct json_writer *w)
+{
+    json_write_key(w, name);
+    json_write_array(w);
+    for (size_t i = 0; i < reasons->count; i++) {
+        json_write_text(w, reasons->text[i]);
+    }
+    if (reasons->dropped > 0) {
+        char more[48];
+        snprintf(more, sizeof(more), "and %zu more", reasons->dropped);
+        json_write_text(w, more);
+    }
+    json_write_array_end(w);
+}
+
+/* ---- ready */
+
+static void check_ready(const struct view *view, struct reasons *reasons, struct reasons *warnings)
+{
+    const struct keyring_status *keyring = &view->keyring;
+    if (!view->intake.ready) {
+        add(reasons, PROBES_DOWN, "no blocks are taken: %s", view->intake.reason);
+    }
+    if (keyring->missing > 0) {
+        add(reasons, PROBES_DOWN,
+            "%zu keys are gone from the keyring without a signed destruction: restore a copy of "
+            "the keyring",
+            keyring->missing);
+    }
+    if (keyring->locked > 0) {
+        add(reasons, PROBES_DOWN,
+            "%zu keys cannot be unwrapped: the key-encryption key they need is not at hand",
+            keyring->locked);
+    }
+    if (view->lifecycle.past_limit) {
+        add(reasons, PROBES_DOWN, "the deletion window is broken: %s", view->lifecycle.reason);
+    } else if (view->lifecycle.overdue > 0) {
+        add(warnings, PROBES_DEGRADED, "%zu deletions are overdue: %s", view->lifecycle.overdue,
+            view->lifecycle.reason);
+    }
+    if (keyring->paths_behind > 0) {
+        add(warnings, PROBES_DEGRADED, "the keyring cannot be written on %zu of %zu paths",
+            keyring->paths_behind, keyring->paths);
+    }
+    for (size_t i = 0; i < keyring->alarm_count && i < KEYRING_ALARM_LIMIT; i++) {
+        add(warnings, PROBES_DEGRADED, "%s", keyring->alarms[i]);
+    }
+}
+
+static enum pl_err ready(const struct view *view, struct json_writer *w,
+                         enum probes_verdict *verdict)
+{
+    struct reasons *reasons = calloc(2, sizeof(*reasons));
+    if (reasons == NULL) {
+        return PL_ENOMEM;
+    }
+    check_ready(view, &reasons[0], &reasons[1]);
+    *verdict = reasons[0].verdict;
+    json_write_object(w);
+    json_write_pair_bool(w, "ready", reasons[0].verdict == PROBES_HEALTHY);
+    write_reasons(&reasons[0], "reasons", w);
+    write_reasons(&reasons[1], "warnings", w);
+    json_write_object_end(w);
+    free(reasons);
+    return PL_OK;
+}
+
+enum pl_err probes_ready(const struct origin_parts *parts, struct json_writer *w,
+                         enum probes_verdict *verdict)
+{
+    struct view *view;
+    enum pl_err err = view_new(&view, parts);
+    if (err == PL_OK) {
+        err = ready(view, w, verdict);
+        view_free(view);
+    }
+    return err;
+}
+
+/* ---- replication */
+
+static const char *edge_name(const struct view *view, const struct pl_id128 *id)
+{
+    for (size_t i = 0; i < view->edge_count; i++) {
+        if (pl_id128_eq(&view->records[i].id, id)) {
+            return view->records[i].name;
+        }
+    }
+    return "unknown";
+}
+
+static void check_edge(const struct view_edge *edge, int64_t silent_limit_ms,
+                       struct reasons *reasons)
+{
+    if (edge->record->revoked_ms == 0 && edge->silent_ms > silent_limit_ms) {
+        add(reasons, PROBES_DEGRADED, "edge %s %s for %" PRId64 " s", edge->record->name,
+            edge->heard ? "has been silent" : "has not been heard of", edge->silent_ms / 1000);
+    }
+    if (!edge->books.balanced) {
+        add(reasons, PROBES_DOWN, "the books of edge %s do not balance: %s", edge->record->name,
+            edge->books.reason);
+    }
+}
+
+static void check_replication(const struct view *view, const struct origin_parts *parts,
+                              struct reasons *reasons)
+{
+    int64_t silent_limit_ms = parts->options->edge_silent_seconds * PL_SECOND_MS;
+    check_ready(view, reasons, reasons);
+    for (size_t i = 0; i < view->edge_count; i++) {
+        check_edge(&view->edges[i], silent_limit_ms, reasons);
+    }
+    for (size_t i = 0; i < view->alarm_count; i++) {
+        const struct ledger_alarm *alarm = &view->alarms[i];
+        add(reasons, PROBES_DEGRADED, "%s at edge %s: %s", view_alarm_name(alarm->kind),
+            edge_name(view, &alarm->edge), alarm->text);
+    }
+    reasons->dropped += view->alarms_found - view->alarm_count;
+}
+
+static void write_chain(const struct chain_record *record, struct json_writer *w)
+{
+    json_write_object(w);
+    json_write_pair_hex(w, "incarnation", pl_span(record->incarnation.bytes, 16));
+    json_write_pair_u64(w, "contiguous", record->contiguous);
+    json_write_pair_u64(w, "highest", record->highest);
+    json_write_pair_u64(w, "events", record->events);
+    json_write_pair_u64(w, "stored", record->stored);
+    json_write_pair_u64(w, "duplicate", record->duplicate);
+    json_write_pair_u64(w, "dropped", record->dropped);
+    json_write_object_end(w);
+}
+
+static void write_chains(const struct view *view, const struct pl_id128 *edge,
+                         struct json_writer *w)
+{
+    size_t shown = 0;
+    json_write_key(w, "chains");
+    json_write_array(w);
+    for (size_t i = 0; i < view->chain_count && shown < VIEW_CHAINS_SHOWN; i++) {
+        if (pl_id128_eq(&view->chains[i].edge, edge)) {
+            write_chain(&view->chains[i].record, w);
+            shown++;
+        }
+    }
+    json_write_array_end(w);
+}
+
+static void write_edge(const struct view *view, const struct view_edge *edge, struct json_writer *w)
+{
+    const struct edge_record *record = edge->record;
+    json_write_object(w);
+    json_write_pair_hex(w, "id", pl_span(record->id.bytes, sizeof(record->id.bytes)));
+    json_write_pair_text(w, "name", record->name);
+    json_write_pair_text(w, "region", record->region);
+    json_write_pair_bool(w, "revoked", record->revoked_ms != 0);
+    json_write_pair_bool(w, "connected", edge->connected);
+    json_write_key(w, "last_heard_seconds");
+    if (edge->heard) {
+        json_write_f64(w, (double)edge->silent_ms / 1000);
+    } else {
+        json_write_null(w);
+    }
+    json_write_key(w, "clock_skew_ms");
+    if (edge->connected) {
+        json_write_i64(w, edge->clock_skew_ms);
+    } else {
+        json_write_null(w);
+    }
+    json_write_pair_bool(w, "balanced", edge->books.balanced);
+    write_chains(view, &record->id, w);
+    json_write_pair_u64(w, "accepted", edge->events);
+    json_write_pair_u64(w, "stored", edge->stored);
+    json_write_pair_u64(w, "duplicate", edge->duplicate);
+    json_write_pair_u64(w, "dropped", edge->dropped);
+    json_write_pair_u64(w, "pending", edge->books.pending_blocks);
+    json_write_object_end(w);
+}
+
+static void write_totals(const struct ledger_counts *totals, struct json_writer *w)
+{
+    json_write_key(w, "totals");
+    json_write_object(w);
+    json_write_pair_u64(w, "blocks", totals->blocks);
+    json_write_pair_u64(w, "events", totals->events);
+    json_write_pair_u64(w, "stored", totals->stored);
+    json_write_pair_u64(w, "duplicate", totals->duplicate);
+    json_write_key(w, "dropped");
+    json_write_object(w);
+    for (int i = 0; i < DROP_COUNT; i++) {
+        json_write_pair_u64(w, drop_reason_name((enum drop_reason)i), totals->dropped[i]);
+    }
+    json_write_object_end(w);
+    json_write_object_end(w);
+}
+
+static void write_alarms(const struct view *view, struct json_writer *w)
+{
+    json_write_key(w, "alarms");
+    json_write_array(w);
+    for (size_t i = 0; i < view->alarm_count; i++) {
+        const struct ledger_alarm *alarm = &view->alarms[i];
+        json_write_object(w);
+        json_write_pair_text(w, "kind", view_alarm_name(alarm->kind));
+        json_write_pair_hex(w, "edge", pl_span(alarm->edge.bytes, 16));
+        json_write_pair_hex(w, "incarnation", pl_span(alarm->incarnation.bytes, 16));
+        json_write_pair_u64(w, "number", alarm->number);
+        json_write_pair_u64(w, "count", alarm->count);
+        json_write_pair_time(w, "since", alarm->since_ms);
+        json_write_pair_text(w, "text", alarm->text);
+        json_write_object_end(w);
+    }
+    for (size_t i = 0; i < view->keyring.alarm_count && i < KEYRING_ALARM_LIMIT; i++) {
+        json_write_object(w);
+        json_write_pair_text(w, "kind", "keyring");
+        json_write_pair_text(w, "text", view->keyring.alarms[i]);
+        json_write_object_end(w);
+    }
+    json_write_array_end(w);
+}
+
+static enum pl_err replication(const struct view *view, const struct origin_parts *parts,
+                               struct json_writer *w, enum probes_verdict *verdict)
+{
+    static const char *const words[] = {
+        [PROBES_HEALTHY] = "healthy", [PROBES_DEGRADED] = "degraded", [PROBES_DOWN] = "down"};
+    struct reasons *reasons = calloc(1, sizeof(*reasons));
+    if (reasons == NULL) {
+        return PL_ENOMEM;
+    }
+    check_replication(view, parts, reasons);
+    *verdict = reasons->verdict;
+    json_write_object(w);
+    json_write_pair_text(w, "status", words[reasons->verdict]);
+    write_reasons(reasons, "reasons", w);
+    json_write_key(w, "edges");
+    json_write_array(w);
+    for (size_t i = 0; i < view->edge_count; i++) {
+        write_edge(view, &view->edges[i], w);
+    }
+    json_write_array_end(w);
+    write_totals(&view->totals, w);
+    write_alarms(view, w);
+    json_write_object_end(w);
+    free(reasons);
+    return PL_OK;
+}
+
+enum pl_err probes_replication(const struct origin_parts *parts, struct json_writer *w,
+                               enum probes_verdict *verdict)
+{
+    struct view *view;
+    enum pl_err err = view_new(&view, parts);
+    if (err == PL_OK) {
+        err = replication(view, parts, w, verdict);
+        view_free(view);
+    }
+    return err;
+}

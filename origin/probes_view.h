@@ -1,0 +1,43 @@
+/*
+ * probes_view: one look at every part, for the probes. Private to them.
+ */
+#ifndef POLDER_ORIGIN_PROBES_VIEW_H
+#define POLDER_ORIGIN_PROBES_VIEW_H
+
+#include "origin/probes.h"
+
+#define VIEW_CHAINS_SHOWN 8 /* newest, an edge */
+
+struct view_edge {
+    const struct edge_record *record;
+    bool connected;
+    int64_t silent_ms; /* since it was last heard of, or could first have been */
+    bool heard;        /* at all, since this process began */
+    int64_t clock_skew_ms;
+    struct books_edge books;
+    uint64_t events, stored, duplicate, dropped; /* over all of its chains */
+};
+
+struct view {
+    struct view_edge *edges;
+    size_t edge_count;
+    struct edge_record *records;
+    struct receiver_session *sessions;
+    size_t session_count;
+    struct ledger_chain *chains; /* newest first */
+    size_t chain_count;
+    struct ledger_alarm alarms[LEDGER_ALARMS_MAX];
+    size_t alarm_count;  /* in alarms */
+    size_t alarms_found; /* there are more than fit */
+    struct ledger_counts totals;
+    struct intake_status intake;
+    struct keyring_status keyring;
+    struct lifecycle_status lifecycle;
+};
+
+enum pl_err view_new(struct view **out, const struct origin_parts *parts);
+void view_free(struct view *view); /* NULL is fine */
+
+const char *view_alarm_name(enum ledger_alarm_kind kind);
+
+#endif
