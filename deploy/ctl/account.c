@@ -1,0 +1,298 @@
+/* polderctl account: who may collect, until when. */
+#include "deploy/ctl/api.h"
+#include "deploy/ctl/names.h"
+#include "deploy/ctl/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define REQUEST_BYTES_MAX 8192
+
+static const struct pl_span nothing = {NULL, 0};
+
+/* ---- showing */
+
+static enum pl_err show(struct json account, struct pl_why *why)
+{
+    static const struct {
+        const char *label, *member, *absent;
+        bool time;
+    } rows[] = {
+        {"id", "id", "-", false},
+        {"name", "name", "-", false},
+        {"state", "state", "-", false},
+        {"write key", "write_key", "-", false},
+        {"created", "created_at", "-", true},
+        {"expires", "expires_at", "never", true},
+        {"deletion due", "deletion_due_at", "", true},
+        {"deletion began", "deletion_started_at", "", true},
+        {"deleted", "deleted_at", "", true},
+        {"config version", "config_version", "none", false},
+        {"regions", "regions", "all", false},
+        {"origins", "origins", "any", false},
+        {"honours DNT", "honour_dnt", "no", false},
+    };
+    struct table table;
+    table_init(&table, NULL, 2);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char time[SHORT_TIME_TEXT];
+        bool has_time = rows[i].time && member_short_time(account, rows[i].member, time);
+        if (rows[i].time && !has_time && rows[i].absent[0] == '\0')
+            continue;
+        table_text(&table, rows[i].label);
+        if (has_time)
+            table_format(&table, "%s UTC", time);
+        else
+            table_member(&table, account, rows[i].member, rows[i].absent);
+    }
+    enum pl_err err = table_print(&table, why);
+    table_release(&table);
+    return err;
+}
+
+static enum pl_err print_list(const struct api_answer *answer, struct pl_why *why)
+{
+    static const char *const titles[] = {"ACCOUNT",       "NAME",    "STATE",    ">CONFIG",
+                                         "CREATED (UTC)", "EXPIRES", "WRITE KEY"};
+    struct table table;
+    struct json account;
+    table_init(&table, titles, 7);
+    for (struct json_iter i = names_list(NAMES_ACCOUNT, answer); json_next_element(&i, &account);) {
+        table_member(&table, account, "id", "-");
+        table_member(&table, account, "name", "-");
+        table_member(&table, account, "state", "-");
+        table_member(&table, account, "config_version", "-");
+        table_time(&table, account, "created_at", "-");
+        table_time(&table, account, "expires_at", "never");
+        table_member(&table, account, "write_key", "-");
+    }
+    enum pl_err err = PL_OK;
+    if (table.count == 0 && !table.failed)
+        puts("There are no accounts yet: polderctl account create NAME makes one.");
+    else
+        err = table_print(&table, why);
+    table_release(&table);
+    return err;
+}
+
+static enum ctl_exit run_list(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    struct api_answer answer = {.status = 0};
+    (void)args;
+    enum pl_err err = api_call(ctl, "GET", "/accounts", nothing, &answer, why);
+    if (err == PL_OK && ctl->json)
+        api_print(&answer);
+    else if (err == PL_OK)
+        err = print_list(&answer, why);
+    api_answer_release(&answer);
+    return ctl_result(err);
+}
+
+static enum ctl_exit run_show(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    struct api_answer answer = {.status = 0};
+    char id[NAMES_ID_TEXT], path[API_PATH_BYTES];
+    enum pl_err err = names_find(ctl, NAMES_ACCOUNT, args->words[0], id, why);
+    if (err == PL_OK) {
+        snprintf(path, sizeof(path), "/accounts/%s", id);
+        err = api_call(ctl, "GET", path, nothing, &answer, why);
+    }
+    if (err == PL_OK && ctl->json)
+        api_print(&answer);
+    else if (err == PL_OK)
+        err = show(answer.root, why);
+    api_answer_release(&answer);
+    return ctl_result(err);
+}
+
+/* ---- making */
+
+enum { EXPIRES_AT, REGIONS, ORIGINS, HONOUR_DNT };
+
+static const struct ctl_option create_options[] = {
+    [EXPIRES_AT] = {"expires-at", "TIME", "When it ends: a date or an RFC 3339 time (never)"},
+    [REGIONS] = {"regions", "LIST", "Regions that may serve it, e.g. eu,us (all)"},
+    [ORIGINS] = {"origins", "LIST",
+                 "Web origins it collects from, e.g. https://shop.example (any)"},
+    [HONOUR_DNT] = {"honour-dnt", NULL, "Take nothing from browsers that send DNT: 1"},
+    {0},
+};
+
+static void write_list(struct json_writer *w, const char *name, const char *list)
+{
+    json_write_key(w, name);
+    json_write_array(w);
+    while (*list != '\0') {
+        size_t len = strcspn(list, ",");
+        if (len > 0)
+            json_write_string(w, pl_span(list, len));
+        list += len + (list[len] == ',' ? 1 : 0);
+    }
+    json_write_array_end(w);
+}
+
+static enum pl_err write_create(const struct ctl_args *args, struct pl_buf *out, struct pl_why *why)
+{
+    struct json_writer *w = NULL;
+    enum pl_err err = json_writer_new(&w, false);
+    if (err != PL_OK)
+        return pl_fail(why, err, "no memory for a request");
+    json_writer_begin(w, out);
+    json_write_object(w);
+    json_write_pair_text(w, "name", args->words[0]);
+    if (args->options[EXPIRES_AT] != NULL)
+        json_write_pair_text(w, "expires_at", args->options[EXPIRES_AT]);
+    if (args->options[REGIONS] != NULL)
+        write_list(w, "regions", args->options[REGIONS]);
+    if (args->options[ORIGINS] != NULL)
+        write_list(w, "origins", args->options[ORIGINS]);
+    if (args->options[HONOUR_DNT] != NULL)
+        json_write_pair_bool(w, "honour_dnt", true);
+    json_write_object_end(w);
+    err = json_writer_end(w);
+    json_writer_free(w);
+    return err == PL_OK ? PL_OK
+                        : pl_fail(why, err,
+                                  "the account's name and rules must be UTF-8 text of "
+                                  "less than 8 KiB");
+}
+
+/* PL_EINVAL where text is neither a date nor a time. */
+static enum ctl_exit check_time(const char *option, const char *text, struct pl_why *why)
+{
+    int64_t wall_ms;
+    if (text != NULL && !pl_time_parse(pl_span_str(text), &wall_ms))
+        return ctl_usage(why,
+                         "--%s must be a date (2026-11-22) or a time (2026-11-22T13:00:00Z), "
+                         "not '%.100s'",
+                         option, text);
+    return CTL_OK;
+}
+
+static enum ctl_exit run_create(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    struct api_answer answer = {.status = 0};
+    struct pl_buf request;
+    enum ctl_exit usage = check_time("expires-at", args->options[EXPIRES_AT], why);
+    if (usage != CTL_OK)
+        return usage;
+    pl_buf_init(&request, REQUEST_BYTES_MAX);
+    enum pl_err err = write_create(args, &request, why);
+    if (err == PL_OK)
+        err = api_call(ctl, "POST", "/accounts", pl_buf_span(&request), &answer, why);
+    if (err == PL_OK && ctl->json) {
+        api_print(&answer);
+    } else if (err == PL_OK) {
+        err = show(answer.root, why);
+        printf("\nNext: polderctl config publish %.*s FILE\n",
+               PL_SPAN_FMT(member_text(answer.root, "id")));
+    }
+    pl_buf_release(&request);
+    api_answer_release(&answer);
+    return ctl_result(err);
+}
+
+/* ---- ending and coming back */
+
+/* POST /accounts/ID/verb with {member: time}, or {} without a time. */
+static enum pl_err change(struct ctl *ctl, const char *name, const char *verb, const char *member,
+                          const char *time, struct api_answer *answer, struct pl_why *why)
+{
+    char id[NAMES_ID_TEXT], path[API_PATH_BYTES], body[160] = "{}";
+    enum pl_err err = names_find(ctl, NAMES_ACCOUNT, name, id, why);
+    if (err != PL_OK)
+        return err;
+    if (time != NULL) /* parsed before: nothing in it needs escaping */
+        snprintf(body, sizeof(body), "{\"%s\":\"%.100s\"}", member, time);
+    snprintf(path, sizeof(path), "/accounts/%s/%s", id, verb);
+    return api_call(ctl, "POST", path, pl_span_str(body), answer, why);
+}
+
+static enum ctl_exit run_expire(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    struct api_answer answer = {.status = 0};
+    char expires[SHORT_TIME_TEXT] = "", due[SHORT_TIME_TEXT] = "";
+    const char *at = args->options[0];
+    enum ctl_exit usage = check_time("at", at, why);
+    if (usage != CTL_OK)
+        return usage;
+    enum pl_err err = change(ctl, args->words[0], "expire", "at", at, &answer, why);
+    if (err == PL_OK && ctl->json) {
+        api_print(&answer);
+    } else if (err == PL_OK) {
+        struct pl_span name = member_text(answer.root, "name");
+        member_short_time(answer.root, "expires_at", expires);
+        print_clean(name);
+        if (pl_span_eq_str(member_text(answer.root, "state"), "active"))
+            printf(" will expire at %s UTC.\n", expires);
+        else
+            printf(" has expired: edges stop serving it and collecting for it within a second.\n");
+        if (member_short_time(answer.root, "deletion_due_at", due))
+            printf("Its data will be deleted from %s UTC on; until then: polderctl account "
+                   "reinstate %.*s\n",
+                   due, PL_SPAN_FMT(member_text(answer.root, "id")));
+    }
+    api_answer_release(&answer);
+    return ctl_result(err);
+}
+
+static enum ctl_exit run_reinstate(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    struct api_answer answer = {.status = 0};
+    char expires[SHORT_TIME_TEXT];
+    const char *at = args->options[0];
+    enum ctl_exit usage = check_time("expires-at", at, why);
+    if (usage != CTL_OK)
+        return usage;
+    enum pl_err err = change(ctl, args->words[0], "reinstate", "expires_at", at, &answer, why);
+    if (err == PL_OK && ctl->json) {
+        api_print(&answer);
+    } else if (err == PL_OK) {
+        print_clean(member_text(answer.root, "name"));
+        if (member_short_time(answer.root, "expires_at", expires))
+            printf(" is active until %s UTC.\n", expires);
+        else
+            printf(" is active, without an end.\n");
+    }
+    api_answer_release(&answer);
+    return ctl_result(err);
+}
+
+static const struct ctl_option expire_options[] = {
+    {"at", "TIME", "A date or RFC 3339 time in the future (now)"},
+    {0},
+};
+static const struct ctl_option reinstate_options[] = {
+    {"expires-at", "TIME", "Its new end: a date or RFC 3339 time (none)"},
+    {0},
+};
+
+const struct ctl_command account_commands[] = {
+    {"create", "NAME", "Makes an account and its write key",
+     "Examples:\n"
+     "  polderctl account create my-shop\n"
+     "  polderctl account create my-shop --expires-at 2027-12-31 --regions eu \\\n"
+     "      --origins https://shop.example,https://www.shop.example --honour-dnt",
+     create_options, run_create},
+    {"list", "", "Lists all accounts", "Example:\n  polderctl account list", NULL, run_list},
+    {"show", "ACCOUNT", "Shows one account",
+     "ACCOUNT is an id (16 hex digits) or a name that one account only has.\n\n"
+     "Examples:\n"
+     "  polderctl account show my-shop\n"
+     "  polderctl account show 8f14e45fceea167a --json",
+     NULL, run_show},
+    {"expire", "ACCOUNT", "Ends an account",
+     "Edges stop serving it and collecting for it within a second. Its data is deleted between\n"
+     "day 45 and day 90; until that begins it can be reinstated.\n\n"
+     "Examples:\n"
+     "  polderctl account expire my-shop\n"
+     "  polderctl account expire my-shop --at 2027-12-31",
+     expire_options, run_expire},
+    {"reinstate", "ACCOUNT", "Brings an expired account back",
+     "Possible until the deletion of its data has begun; also changes or removes a coming end.\n\n"
+     "Examples:\n"
+     "  polderctl account reinstate my-shop\n"
+     "  polderctl account reinstate my-shop --expires-at 2028-12-31",
+     reinstate_options, run_reinstate},
+    {0},
+};

@@ -1,0 +1,152 @@
+/* polderctl kek, keyring: the keys that wrap keys. */
+#include "deploy/ctl/api.h"
+
+#include "proto/base/crypto.h"
+#include "proto/base/file.h"
+#include "proto/base/secret.h"
+#include "proto/base/text.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define KEK_TEXT_MAX  4096 /* as much as an origin reads */
+#define KEK_LINES_MAX 16   /* as many as it takes */
+#define KEK_DIGITS    64
+
+/* A line added to a file that is wrong already would only hide what is wrong. */
+static enum pl_err check_lines(const char *path, struct pl_span text, struct pl_why *why)
+{
+    uint8_t key[KEK_DIGITS / 2];
+    unsigned number = 0, keys = 0;
+    enum pl_err err = PL_OK;
+    while (text.len > 0 && err == PL_OK) {
+        const uint8_t *end = memchr(text.data, '\n', text.len);
+        struct pl_span line =
+            pl_span(text.data, end == NULL ? text.len : (size_t)(end - text.data));
+        text = pl_span_from(text, line.len + 1);
+        number++;
+        while (line.len > 0 && strchr(" \t\r", line.data[line.len - 1]) != NULL)
+            line.len--;
+        while (line.len > 0 && strchr(" \t", line.data[0]) != NULL)
+            line = pl_span_from(line, 1);
+        if (line.len == 0 || line.data[0] == '#')
+            continue;
+        keys++;
+        if (!pl_hex_decode(line, key, sizeof(key)))
+            err = pl_fail(why, PL_EINVAL,
+                          "%s line %u is not 64 hexadecimal digits: is it a key-encryption key "
+                          "file?",
+                          path, number);
+    }
+    pl_wipe(key, sizeof(key));
+    if (err == PL_OK && keys == 0)
+        err =
+            pl_fail(why, PL_EINVAL, "%s has no key in it: is it a key-encryption key file?", path);
+    if (err == PL_OK && keys >= KEK_LINES_MAX)
+        err = pl_fail(why, PL_ELIMIT,
+                      "%s has %u keys, as many as an origin takes: remove the first lines, which "
+                      "nothing is wrapped under since the last polderctl keyring rewrap",
+                      path, keys);
+    return err;
+}
+
+static enum pl_err append_key(struct ctl *ctl, struct pl_buf *text, struct pl_why *why)
+{
+    uint8_t key[KEK_DIGITS / 2];
+    char hex[KEK_DIGITS + 1];
+    enum pl_err err = PL_OK;
+    if (text->data[text->len - 1] != '\n')
+        err = pl_buf_put_u8(text, '\n');
+    if (err == PL_OK)
+        err = pl_random_fill(ctl->random, key, sizeof(key));
+    if (err == PL_OK) {
+        pl_hex_encode(pl_span(key, sizeof(key)), hex);
+        err = pl_buf_appendf(text, "%s\n", hex);
+    }
+    pl_wipe(key, sizeof(key));
+    pl_wipe(hex, sizeof(hex));
+    return err == PL_OK ? PL_OK : pl_fail(why, err, "cannot add a key: %s", pl_err_word(err));
+}
+
+/* Replacing the file gives it to whoever runs this; the origin could then no longer read it. */
+static enum pl_err check_owner(const char *path, struct pl_why *why)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return pl_fail(why, PL_EIO, "cannot look at %s: %m", path);
+    if (st.st_uid != geteuid())
+        return pl_fail(why, PL_EDENIED,
+                       "%s belongs to user #%u: run this as that user (sudo -u '#%u' polderctl "
+                       "kek rotate %s), so that the origin can still read it afterwards",
+                       path, (unsigned)st.st_uid, (unsigned)st.st_uid, path);
+    return PL_OK;
+}
+
+static enum ctl_exit run_rotate(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    char path[PATH_MAX];
+    struct pl_buf text;
+    enum pl_err err;
+    /* a link stays one: what it points to is replaced */
+    if (realpath(args->words[0], path) == NULL)
+        return ctl_result(pl_fail(why, PL_ENOTFOUND, "cannot open key-encryption key file %s: %m",
+                                  args->words[0]));
+    pl_buf_init(&text, KEK_TEXT_MAX);
+    if ((err = pl_file_read(path, "key-encryption key file", true, &text, why)) == PL_OK &&
+        (err = check_lines(path, pl_buf_span(&text), why)) == PL_OK &&
+        (err = check_owner(path, why)) == PL_OK && (err = append_key(ctl, &text, why)) == PL_OK)
+        err = pl_file_replace(path, "key-encryption key file", 0600, pl_buf_span(&text), why);
+    pl_buf_wipe(&text);
+    if (err == PL_OK && ctl->json)
+        puts("{\"rotated\":true}");
+    else if (err == PL_OK)
+        printf("%s has a fresh key in its last line.\n\n"
+               "Next:\n"
+               "  polderctl keyring rewrap\n"
+               "has the origin read it and wrap every key anew. Keep the earlier lines until that\n"
+               "has succeeded; then they can go. Renew your safe copy of the file as well.\n",
+               path);
+    return ctl_result(err);
+}
+
+static enum ctl_exit run_rewrap(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    struct api_answer answer = {.status = 0};
+    struct json value;
+    int64_t count = 0;
+    (void)args;
+    enum pl_err err = api_call(ctl, "POST", "/keyring/rewrap", pl_span(NULL, 0), &answer, why);
+    if (err == PL_OK && ctl->json) {
+        api_print(&answer);
+    } else if (err == PL_OK) {
+        if (json_get(answer.root, "rewrapped", &value))
+            json_i64(value, &count);
+        printf("%lld key%s wrapped under the current key-encryption key.\n", (long long)count,
+               count == 1 ? " is newly" : "s are newly");
+        puts("Earlier lines of the key-encryption key file are not needed any more.");
+    }
+    api_answer_release(&answer);
+    return ctl_result(err);
+}
+
+const struct ctl_command kek_commands[] = {
+    {"rotate", "FILE", "Adds a fresh key-encryption key",
+     "Appends a line to the file that kek_file in origin.yaml names; a crash leaves the old file\n"
+     "or the new one. The origin uses it after polderctl keyring rewrap.\n\n"
+     "Example:\n"
+     "  polderctl kek rotate /etc/polder/origin/kek.key && polderctl keyring rewrap",
+     NULL, run_rotate},
+    {0},
+};
+
+const struct ctl_command keyring_commands[] = {
+    {"rewrap", "", "Wraps all keys under the current one",
+     "The origin reads its key-encryption keys again and wraps every data key under the last of\n"
+     "them, on every path of the keyring, without stopping.\n\n"
+     "Example:\n  polderctl keyring rewrap --dir /etc/polder",
+     NULL, run_rewrap},
+    {0},
+};
