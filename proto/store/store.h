@@ -6,7 +6,9 @@
  * survives power loss. Keys order as bytes. The seam is kept narrow enough for a second engine:
  * no snapshots across families, no merge operators, no transactions. Every call may block on the
  * disk and may come from any thread; never call from an HTTP loop. After a failed write the store
- * refuses writes until store_recover succeeds; reads go on.
+ * refuses writes until store_recover succeeds; reads go on. A write that has failed may yet turn
+ * up after the recovery, whole: it was refused, not undone. Family numbers out of range are bugs
+ * and asserted.
  */
 #ifndef POLDER_PROTO_STORE_STORE_H
 #define POLDER_PROTO_STORE_STORE_H
@@ -24,10 +26,10 @@ enum store_recovery {
 };
 
 struct store_family {
-    const char *name;
+    const char *name;    /* not "default", which is the store's own; never renamed, never removed */
     size_t prefix_bytes; /* > 0: keys of at least this length get a prefix bloom filter */
     bool point_reads;    /* whole-key bloom filter, in tables and in memory */
-    bool short_lived;    /* values are deleted soon: keep them out of compaction's way */
+    bool short_lived;    /* values are deleted soon, most of them before they leave memory */
     bool compress;       /* zstd on tables; pointless for sealed values */
 };
 
@@ -36,23 +38,32 @@ struct store_config {
     const struct store_family *families; /* handles are indexes into this table */
     size_t family_count;
     enum store_recovery recovery;
-    size_t cache_bytes;        /* block cache over all families */
-    size_t write_buffer_bytes; /* memory for unflushed writes over all families */
-    unsigned background_threads;
+    size_t cache_bytes;          /* blocks, indexes and filters of all families */
+    size_t write_buffer_bytes;   /* >= 1 MiB: unflushed writes of all families; half as much again
+                                    while a flush is under way */
+    unsigned background_threads; /* for flushing and compacting; shared within the process */
     const struct pl_log *log;
 };
 
-/* PL_EBUSY-like states: PL_EEXISTS when another process has it open; PL_ECORRUPT names the file
- * and says what can be done. */
+/* PL_EEXISTS when another process, or this one, has it open; PL_ECORRUPT names the file and says
+ * what can be done; PL_EUNSUPPORTED when it has families that are not in the table. The table and
+ * its names may go after the call; the log may not. */
 enum pl_err store_open(struct store **out, const struct store_config *config, struct pl_why *why);
 void store_close(struct store *store); /* no scan may be open; NULL is fine */
-/* After PL_ENOSPC or PL_EIO from a write: reopens in place. Waits for open scans to end. */
+/* After PL_ENOSPC or PL_EIO from a write: reopens in place and proves it with a synced write; PL_OK
+ * at once when nothing has failed. Waits for open scans to end, so the caller must hold none.
+ * PL_ENOSPC while there is less room than the unflushed writes need (up to write_buffer_bytes),
+ * and deletes are refused until then like any write: a node that wants to free room by deleting
+ * stops writing before the disk is full. Should reopening itself fail, every call returns
+ * PL_ECLOSED until a later store_recover succeeds. */
 enum pl_err store_recover(struct store *store, struct pl_why *why);
 
 /* Appends the value to out. PL_ENOTFOUND; PL_ECORRUPT for a block that fails its checksum. */
 enum pl_err store_get(struct store *store, unsigned family, struct pl_span key, struct pl_buf *out);
 /* Which of the keys exist (sorted keys are fastest): found[i]; the values, when values is not
- * NULL, are appended to *values and described by value_spans[i] as offset/length after return. */
+ * NULL, are appended to *values at the offset and length that found[i] tells. The keys are not
+ * read at one moment: a concurrent write may be seen in part. On failure found is unspecified and
+ * *values as before. */
 struct store_found {
     bool found;
     size_t value_offset, value_len;
@@ -83,12 +94,15 @@ enum pl_err store_put(struct store *store, unsigned family, struct pl_span key,
 enum pl_err store_sync(struct store *store, struct pl_why *why);
 
 /* Ordered reading of [from, to) (empty `to`: to the end of the family), seeing the store as of
- * the start. An open scan pins files: keep it for seconds and resume by key. */
+ * the start. A range within one prefix of the family uses its filter. An open scan pins files:
+ * keep it for seconds and resume by key. PL_EAGAIN while a recovery waits for other scans. */
 enum pl_err store_scan_new(struct store_scan **out, struct store *store, unsigned family,
                            struct pl_span from, struct pl_span to);
-/* Views, valid until the next call. PL_ENOTFOUND at the end; PL_ECORRUPT: see store_get. */
+/* Views, valid until the next call. PL_ENOTFOUND at the end. PL_ECORRUPT before a block that fails
+ * its checksum, and again until store_scan_seek to a key behind it: what lies between is not
+ * known to be absent, and point reads say which keys are lost. */
 enum pl_err store_scan_next(struct store_scan *scan, struct pl_span *key, struct pl_span *value);
-/* Jump forward to the first key >= key. */
+/* Jump to the first key >= key, within the range. */
 void store_scan_seek(struct store_scan *scan, struct pl_span key);
 void store_scan_free(struct store_scan *scan);
 
@@ -98,14 +112,20 @@ enum pl_err store_prefix_end(struct pl_span prefix, struct pl_buf *out);
 
 /* Remove [from, to) of a family physically: the range is dropped, every family flushed, the
  * range compacted to the bottom, logs and tables that held it observed gone, the MANIFEST
- * rolled. Open scans that pin it make it fail with PL_EAGAIN after timeout_ms; the keys are
- * logically gone by then. Takes seconds. */
+ * rolled. Nobody may write into the range meanwhile. Open scans that pin it make it fail with
+ * PL_EAGAIN after timeout_ms of waiting (work is not counted); the keys are logically gone by
+ * then, and another call finishes the rest. Any older table that any scan keeps counts, also one
+ * of another range: an outdated table does not tell what it held. PL_EIO when the range could not
+ * be compacted, most likely for lack of room. Takes seconds. Blocks freed by the file system are
+ * not overwritten. */
 enum pl_err store_purge_range(struct store *store, unsigned family, struct pl_span from,
                               struct pl_span to, int64_t timeout_ms, struct pl_why *why);
+/* Every family's unflushed writes into tables. */
 enum pl_err store_flush(struct store *store, struct pl_why *why);
-/* Compact a family whole. */
+/* Compact a family whole; PL_EIO when it could not be done. */
 enum pl_err store_compact(struct store *store, unsigned family);
-/* A consistent copy (hard links) in a new directory. */
+/* A consistent copy (hard links on the same file system) in a new directory. PL_EEXISTS when the
+ * path is there already. */
 enum pl_err store_checkpoint(struct store *store, const char *path, struct pl_why *why);
 
 struct store_usage {
