@@ -29,6 +29,11 @@ struct catalog_reply {
     const char *etag[CATALOG_ENCODINGS]; /* strong, quotes included (RFC 9110, 8.8.3) */
 };
 
+/* Makes one in all encodings, which takes milliseconds. */
+enum pl_err catalog_reply_init(struct catalog_reply *reply, const char *content_type,
+                               int64_t max_age_seconds, struct pl_span identity);
+void catalog_reply_release(struct catalog_reply *reply);
+
 struct catalog_entry {
     uint64_t account;
     struct pl_id128 write_key;

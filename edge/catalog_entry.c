@@ -165,11 +165,28 @@ static enum pl_err make_reply(struct making *making, struct pl_span identity,
     return err;
 }
 
-static void release_reply(struct catalog_reply *reply)
+void catalog_reply_release(struct catalog_reply *reply)
 {
     for (int encoding = 0; encoding < CATALOG_ENCODINGS; encoding++) {
         http_body_unref(reply->body[encoding]);
     }
+}
+
+enum pl_err catalog_reply_init(struct catalog_reply *reply, const char *content_type,
+                               int64_t max_age_seconds, struct pl_span identity)
+{
+    struct making making = {reply, content_type, max_age_seconds, ""};
+    struct pl_reader nothing_kept = pl_reader(pl_span(NULL, 0));
+    struct pl_buf packed;
+    *reply = (struct catalog_reply){0};
+    pl_buf_init(&packed, 2 * SCRIPT_BYTES_MAX);
+    enum pl_err err = make_reply(&making, identity, &nothing_kept, &packed);
+    pl_buf_release(&packed);
+    if (err != PL_OK) {
+        catalog_reply_release(reply);
+        *reply = (struct catalog_reply){0};
+    }
+    return err;
 }
 
 /* ---- nodes */
@@ -264,8 +281,8 @@ struct catalog_node *catalog_node_ref(struct catalog_node *node)
 void catalog_node_unref(struct catalog_node *node)
 {
     if (node != NULL && --node->references == 0) {
-        release_reply(&node->entry.config);
-        release_reply(&node->entry.script);
+        catalog_reply_release(&node->entry.config);
+        catalog_reply_release(&node->entry.script);
         free(node->item);
         free(node);
     }

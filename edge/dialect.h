@@ -86,8 +86,9 @@ struct dialect_reply {
     const char *content_type; /* of ok_body */
     struct pl_span ok_body;
     int ok_status;
-    /* An image or frame that must load whatever happened: errors too are sent as ok_status and
-     * ok_body, with the outcome in X-Polder-Outcome. */
+    /* An image or frame that must load whatever happened: ok_body with every outcome, which stands
+     * in X-Polder-Outcome; refusals are sent as ok_status. Only "not now" (429, 503) keeps its
+     * status: a 2xx would say that trying again is not needed. */
     bool always_ok;
     /* Appends the body of an error reply in the dialect's own form (as error_content_type);
      * NULL: {"error":word,"field":…,"message":…} as application/json. why is complete. */

@@ -37,8 +37,6 @@ const struct pl_option edge_option_table[] = {
     INT(h2_control_frames_per_10s, "1000", 10, 1000000,
         "HTTP/2 control frames a connection may send before it is closed"),
     INT(cache_max_age_s, "60", 0, 86400, "Cache-Control: max-age of configs and scripts"),
-    INT(cache_stale_s, "86400", 0, 31536000,
-        "how long caches may serve them stale while they ask again, or when no edge answers"),
 
     INT(collect_buffer_bytes, "8388608", 1 * MIB, 1 * GIB,
         "events an HTTP thread may hold that are not yet on disk; 503 beyond"),

@@ -27,7 +27,7 @@ struct edge_options {
     int64_t max_connections;
     int64_t header_timeout_ms, idle_timeout_ms, write_timeout_ms;
     int64_t h2_control_frames_per_10s;
-    int64_t cache_max_age_s, cache_stale_s;
+    int64_t cache_max_age_s;
     /* collecting */
     int64_t collect_buffer_bytes;
     int64_t rate_events_per_s, rate_burst_events;

@@ -229,6 +229,13 @@ enum pl_err spool_commit(struct spool *spool, struct pl_why *why)
 
 /* ---- after a failure */
 
+void spool_abandon(struct spool *spool)
+{
+    const struct spool_chain *live = spool->chains.items[spool->chains.count - 1];
+    if (live->next != spool->staged_next)
+        spool->broken = true;
+}
+
 /* Verdicts and books learnt so far are not on disk; without them a block would be waited for
  * whose verdict never comes again. */
 static enum pl_err carry(const struct spool_chains *from, struct spool_chains *to)

@@ -48,6 +48,9 @@ enum pl_err spool_append(struct spool *spool, const struct block_header *header,
                          struct pl_why *why);
 /* Makes everything appended durable. Blocks for one fsync. */
 enum pl_err spool_commit(struct spool *spool, struct pl_why *why);
+/* What was appended since the last commit will not be committed: the chain ends here, as after a
+ * failed write. Nothing happens when there is none. */
+void spool_abandon(struct spool *spool);
 /* After a failure: gets the store going, closes the chain, opens a new one. To be tried again
  * until it works. */
 enum pl_err spool_recover(struct spool *spool, struct pl_why *why);

@@ -1,0 +1,463 @@
+#include "edge/collector_lane.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* A block of this much plain text fits LIMIT_BLOCK_BYTES even when nothing in it compresses. */
+#define BLOCK_PLAIN_BYTES (LIMIT_BLOCK_BYTES - 32 * 1024)
+#define TICK_MS           1000
+
+struct collector {
+    struct collector_config config;
+    struct lane *lanes;
+    pthread_t thread;
+    bool started;
+
+    /* How the committer is woken: only by whoever finds it without work. */
+    atomic_bool pending;
+    atomic_bool refusing; /* mirrors failure.err != PL_OK for the loops */
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t wake;  /* on CLOCK_MONOTONIC */
+    bool stop;
+    struct pl_why failure;
+    bool key_changed;
+    uint8_t origin_public[PL_X25519_BYTES];
+    struct collector_stats stats;
+
+    /* the committer's */
+    struct block_sealer *sealer;
+    struct lane_fill *fills; /* one a lane: what this round took */
+    bool *took;
+    struct pl_buf plain, block;
+    struct collector_stats round;
+};
+
+/* ---- blocks of one round */
+
+struct builder {
+    struct collector *c;
+    unsigned events; /* in c->plain */
+    struct pl_why why;
+};
+
+static enum pl_err seal_and_append(struct builder *b, struct pl_span plain, unsigned events)
+{
+    struct collector *c = b->c;
+    struct block_header header = {.events = events};
+    uint8_t hash[BLOCK_HASH_BYTES];
+    spool_next(c->config.spool, &header);
+    pl_buf_reset(&c->block);
+    enum pl_err err = block_seal(c->sealer, &header, plain, &c->block, hash);
+    if (err != PL_OK)
+        return pl_fail(&b->why, err, "cannot seal a block of %u events: %s", events,
+                       pl_err_word(err));
+    err = spool_append(c->config.spool, &header, pl_buf_span(&c->block), hash, &b->why);
+    if (err != PL_OK)
+        return err;
+    c->round.blocks++;
+    c->round.events += events;
+    c->round.plain_bytes += plain.len;
+    c->round.block_bytes += c->block.len;
+    return PL_OK;
+}
+
+static enum pl_err flush_plain(struct builder *b)
+{
+    if (b->events == 0)
+        return PL_OK;
+    enum pl_err err = seal_and_append(b, pl_buf_span(&b->c->plain), b->events);
+    pl_buf_reset(&b->c->plain);
+    b->events = 0;
+    return err;
+}
+
+/* How many events from `first` on fit into room bytes. */
+static size_t events_that_fit(const struct lane_fill *fill, size_t first, size_t room)
+{
+    const size_t start = first == 0 ? 0 : fill->ends[first - 1];
+    size_t low = first, high = fill->count; /* ends[low - 1] fits, ends[high] does not */
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (fill->ends[middle] - start <= room)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low - first;
+}
+
+static enum pl_err add_fill(struct builder *b, const struct lane_fill *fill)
+{
+    struct pl_buf *plain = &b->c->plain;
+    for (size_t at = 0; at < fill->count;) {
+        size_t fit = events_that_fit(fill, at, BLOCK_PLAIN_BYTES - plain->len);
+        if (fit > LIMIT_BLOCK_EVENTS - b->events)
+            fit = LIMIT_BLOCK_EVENTS - b->events;
+        const size_t start = at == 0 ? 0 : fill->ends[at - 1];
+        enum pl_err err = PL_OK;
+        if (fit > 0)
+            err = pl_buf_append(plain, fill->bytes.data + start, fill->ends[at + fit - 1] - start);
+        b->events += (unsigned)fit;
+        at += fit;
+        if (err == PL_OK && at < fill->count)
+            err = flush_plain(b);
+        if (err != PL_OK)
+            return err;
+    }
+    return PL_OK;
+}
+
+static const struct lane_fill *only_fill(const struct collector *c)
+{
+    const struct lane_fill *only = NULL;
+    for (unsigned i = 0; i < c->config.lanes; i++) {
+        if (!c->took[i])
+            continue;
+        if (only != NULL)
+            return NULL;
+        only = &c->fills[i];
+    }
+    return only;
+}
+
+static enum pl_err build(struct builder *b)
+{
+    struct collector *c = b->c;
+    const struct lane_fill *only = only_fill(c);
+    if (only != NULL && only->bytes.len <= BLOCK_PLAIN_BYTES && only->count <= LIMIT_BLOCK_EVENTS)
+        return seal_and_append(b, pl_buf_span(&only->bytes), (unsigned)only->count);
+    for (unsigned i = 0; i < c->config.lanes; i++) {
+        enum pl_err err = c->took[i] ? add_fill(b, &c->fills[i]) : PL_OK;
+        if (err != PL_OK)
+            return err;
+    }
+    return flush_plain(b);
+}
+
+static uint64_t bytes_taken(const struct collector *c)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < c->config.lanes; i++)
+        sum += c->took[i] ? c->fills[i].bytes.len : 0;
+    return sum;
+}
+
+static enum pl_err commit(struct collector *c, struct pl_why *why)
+{
+    struct builder b = {.c = c};
+    c->round = (struct collector_stats){0};
+    pl_buf_reset(&c->plain);
+    enum pl_err err = spool_room(c->config.spool, bytes_taken(c), why);
+    if (err != PL_OK)
+        return err;
+    err = build(&b);
+    if (err == PL_OK)
+        err = spool_commit(c->config.spool, &b.why);
+    if (err != PL_OK) {
+        spool_abandon(c->config.spool);
+        *why = b.why;
+    }
+    return err;
+}
+
+/* ---- rounds */
+
+static void set_failure(struct collector *c, enum pl_err err, const struct pl_why *why)
+{
+    pthread_mutex_lock(&c->lock);
+    const enum pl_err before = c->failure.err;
+    if (err == PL_OK)
+        c->failure = (struct pl_why){0};
+    else
+        c->failure = *why;
+    c->failure.err = err;
+    c->stats.recoveries += err == PL_OK && before != PL_OK;
+    pthread_mutex_unlock(&c->lock);
+    atomic_store(&c->refusing, err != PL_OK);
+    if (err != PL_OK && before == PL_OK)
+        pl_log(c->config.log, PL_LOG_ERROR, "collector", "collecting stops: %s", why->text);
+    else if (err == PL_OK && before != PL_OK)
+        pl_log(c->config.log, PL_LOG_INFO, "collector", "collecting again");
+}
+
+static void count_round(struct collector *c, enum pl_err err, uint64_t requests, int64_t us)
+{
+    pthread_mutex_lock(&c->lock);
+    c->stats.rounds++;
+    c->stats.commit_us += us > 0 ? (uint64_t)us : 0;
+    if (err != PL_OK) {
+        c->stats.failed_rounds++;
+    } else {
+        c->stats.requests += requests;
+        c->stats.events += c->round.events;
+        c->stats.blocks += c->round.blocks;
+        c->stats.plain_bytes += c->round.plain_bytes;
+        c->stats.block_bytes += c->round.block_bytes;
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+static uint64_t take_all(struct collector *c, bool *any)
+{
+    uint64_t requests = 0;
+    *any = false;
+    atomic_store(&c->pending, false);
+    for (unsigned i = 0; i < c->config.lanes; i++) {
+        c->took[i] = lane_take(&c->lanes[i], &c->fills[i]);
+        *any |= c->took[i];
+        if (c->took[i])
+            requests += c->fills[i].tickets.count;
+    }
+    return requests;
+}
+
+static void return_all(struct collector *c, enum pl_err err)
+{
+    for (unsigned i = 0; i < c->config.lanes; i++) {
+        if (!c->took[i])
+            continue;
+        lane_return(&c->lanes[i], &c->fills[i], err);
+        lane_fill_reset(&c->fills[i]);
+    }
+}
+
+static int64_t mono_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* False when there was nothing to do. */
+static bool round_of_work(struct collector *c)
+{
+    bool any;
+    struct pl_why why = {0};
+    const uint64_t requests = take_all(c, &any);
+    if (!any)
+        return false;
+    enum pl_err err = collector_health(c, &why);
+    if (err == PL_OK) {
+        const int64_t began_us = mono_us();
+        err = commit(c, &why);
+        count_round(c, err, requests, mono_us() - began_us);
+        if (err != PL_OK)
+            set_failure(c, err, &why);
+    }
+    return_all(c, err);
+    if (err == PL_OK)
+        c->config.durable(c->config.durable_ctx);
+    return true;
+}
+
+/* Once a second: is what failed working again, is what works about to fail; and an epoch's key
+ * must not outlive its time only because nobody sends. */
+static void tick(struct collector *c)
+{
+    struct pl_why why = {0};
+    block_sealer_tick(c->sealer);
+    enum pl_err err = spool_recover(c->config.spool, &why);
+    if (err == PL_OK)
+        err = spool_room(c->config.spool, BLOCK_PLAIN_BYTES, &why);
+    set_failure(c, err, &why);
+}
+
+static void take_new_key(struct collector *c)
+{
+    pthread_mutex_lock(&c->lock);
+    if (c->key_changed && block_sealer_set_origin(c->sealer, c->origin_public) == PL_OK)
+        c->key_changed = false;
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* True when it is time to tick. */
+static bool wait_for_work(struct collector *c, int64_t tick_ms)
+{
+    const struct timespec until = {.tv_sec = (time_t)(tick_ms / 1000),
+                                   .tv_nsec = (long)(tick_ms % 1000) * 1000000L};
+    int rc = 0;
+    pthread_mutex_lock(&c->lock);
+    while (!atomic_load(&c->pending) && !c->stop && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&c->wake, &c->lock, &until);
+    pthread_mutex_unlock(&c->lock);
+    return rc == ETIMEDOUT || mono_us() / 1000 >= tick_ms;
+}
+
+static bool stopping(struct collector *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool stop = c->stop;
+    pthread_mutex_unlock(&c->lock);
+    return stop;
+}
+
+static void *committer(void *arg)
+{
+    struct collector *c = arg;
+    int64_t tick_ms = mono_us() / 1000 + TICK_MS;
+    pthread_setname_np(pthread_self(), "committer");
+    for (;;) {
+        if (wait_for_work(c, tick_ms)) {
+            tick(c);
+            tick_ms = mono_us() / 1000 + TICK_MS;
+        }
+        take_new_key(c);
+        const bool stop = stopping(c);
+        if (!round_of_work(c) && stop)
+            return NULL;
+    }
+}
+
+/* ---- the loops' side */
+
+void collector_lane_open(struct collector *c, unsigned lane, struct http_loop *loop)
+{
+    pthread_mutex_lock(&c->lanes[lane].lock);
+    c->lanes[lane].loop = loop;
+    pthread_mutex_unlock(&c->lanes[lane].lock);
+}
+
+void collector_lane_close(struct collector *c, unsigned lane)
+{
+    lane_close(&c->lanes[lane]);
+}
+
+enum pl_err collector_submit(struct collector *c, unsigned lane_index,
+                             const struct collector_events *events, struct collector_ticket *ticket)
+{
+    struct lane *lane = &c->lanes[lane_index];
+    if (atomic_load_explicit(&c->refusing, memory_order_relaxed)) {
+        enum pl_err err = collector_health(c, NULL);
+        if (err != PL_OK)
+            return err;
+    }
+    pthread_mutex_lock(&lane->lock);
+    enum pl_err err = lane_fill_add(&lane->active, events);
+    if (err == PL_OK)
+        ticket_list_add(&lane->active.tickets, ticket);
+    pthread_mutex_unlock(&lane->lock);
+    if (err == PL_OK && !atomic_exchange(&c->pending, true)) {
+        pthread_mutex_lock(&c->lock);
+        pthread_cond_signal(&c->wake);
+        pthread_mutex_unlock(&c->lock);
+    }
+    return err;
+}
+
+/* ---- everybody's */
+
+void collector_set_origin(struct collector *c, const uint8_t origin_public[PL_X25519_BYTES])
+{
+    pthread_mutex_lock(&c->lock);
+    memcpy(c->origin_public, origin_public, sizeof(c->origin_public));
+    c->key_changed = true;
+    pthread_mutex_unlock(&c->lock);
+}
+
+enum pl_err collector_health(struct collector *c, struct pl_why *why)
+{
+    pthread_mutex_lock(&c->lock);
+    const enum pl_err err = c->failure.err;
+    if (err != PL_OK && why != NULL)
+        *why = c->failure;
+    pthread_mutex_unlock(&c->lock);
+    return err;
+}
+
+void collector_stats(struct collector *c, struct collector_stats *out)
+{
+    pthread_mutex_lock(&c->lock);
+    *out = c->stats;
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* ---- life */
+
+static enum pl_err init_lanes(struct collector *c)
+{
+    const size_t count = c->config.lanes;
+    c->lanes = aligned_alloc(_Alignof(struct lane), count * sizeof(*c->lanes));
+    c->fills = calloc(count, sizeof(*c->fills));
+    c->took = calloc(count, sizeof(*c->took));
+    if (c->lanes == NULL || c->fills == NULL || c->took == NULL) {
+        free(c->lanes);
+        c->lanes = NULL;
+        return PL_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        lane_init(&c->lanes[i], c->config.lane_bytes, c->config.done);
+        lane_fill_init(&c->fills[i], c->config.lane_bytes);
+    }
+    return PL_OK;
+}
+
+enum pl_err collector_new(struct collector **out, const struct collector_config *config,
+                          struct pl_why *why)
+{
+    struct collector *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return pl_fail(why, PL_ENOMEM, "no memory for the collector");
+    c->config = *config;
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&c->lock, NULL);
+    pl_buf_init(&c->plain, BLOCK_PLAIN_BYTES);
+    pl_buf_init(&c->block, LIMIT_BLOCK_BYTES);
+    enum pl_err err = init_lanes(c);
+    if (err == PL_OK)
+        err = block_sealer_new(&c->sealer, &config->sealer);
+    if (err != PL_OK) {
+        collector_free(c);
+        return pl_fail(why, err, "cannot set up the collector: %s", pl_err_word(err));
+    }
+    /* The copies are made; the keys must not be reached through here. */
+    c->config.sealer = (struct block_sealer_config){0};
+    *out = c;
+    return PL_OK;
+}
+
+enum pl_err collector_start(struct collector *c, struct pl_why *why)
+{
+    int rc = pthread_create(&c->thread, NULL, committer, c);
+    if (rc != 0)
+        return pl_fail(why, pl_err_from_errno(rc), "cannot start the committer thread: %s",
+                       strerror(rc));
+    c->started = true;
+    return PL_OK;
+}
+
+void collector_stop(struct collector *c)
+{
+    if (!c->started)
+        return;
+    pthread_mutex_lock(&c->lock);
+    c->stop = true;
+    pthread_cond_signal(&c->wake);
+    pthread_mutex_unlock(&c->lock);
+    pthread_join(c->thread, NULL);
+    c->started = false;
+}
+
+void collector_free(struct collector *c)
+{
+    if (c == NULL)
+        return;
+    for (unsigned i = 0; c->lanes != NULL && i < c->config.lanes; i++) {
+        lane_release(&c->lanes[i]);
+        lane_fill_release(&c->fills[i]);
+    }
+    free(c->lanes);
+    free(c->fills);
+    free(c->took);
+    block_sealer_free(c->sealer);
+    pl_buf_release(&c->plain);
+    pl_buf_release(&c->block);
+    pthread_cond_destroy(&c->wake);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}

@@ -1,0 +1,110 @@
+#include "edge/routes.h"
+#include "edge/consent.h"
+#include "edge/probes.h"
+#include "edge/reply.h"
+#include "edge/sdk.h"
+#include "edge/serve.h"
+#include "edge/tracker.h"
+
+#include <stdlib.h>
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+struct edge_routes {
+    struct catalog_reply sdk;
+    struct tracker_route *trackers;
+    struct http_route *table;
+    size_t count;
+};
+
+/* For pages: answers preflights, too. */
+static const struct http_route public_routes[] = {
+    {HTTP_GET, "/v1/config/*", serve_config, NULL},
+    {HTTP_GET, "/s/*", serve_script, NULL},
+    {HTTP_GET | HTTP_POST, "/v1/optout", consent_optout, NULL},
+    {HTTP_POST, "/v1/optin", consent_optin, NULL},
+};
+
+static const struct http_route operator_routes[] = {
+    {HTTP_GET, "/health", probe_health, NULL},
+    {HTTP_GET, "/ready", probe_ready, NULL},
+    {HTTP_GET, "/replication", probe_replication, NULL},
+    {HTTP_GET, "/metrics", probe_metrics, NULL},
+};
+
+static void add(struct edge_routes *r, struct http_route route)
+{
+    r->table[r->count++] = route;
+}
+
+static void add_public(struct edge_routes *r, struct http_route route)
+{
+    add(r, route);
+    add(r, (struct http_route){HTTP_OPTIONS, route.path, reply_preflight, NULL});
+}
+
+static size_t count_dialect_routes(void)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < dialect_count; i++)
+        count += dialects[i]->route_count;
+    return count;
+}
+
+static void add_dialects(struct edge_routes *r)
+{
+    struct tracker_route *tracker = r->trackers;
+    for (size_t i = 0; i < dialect_count; i++) {
+        for (size_t j = 0; j < dialects[i]->route_count; j++, tracker++) {
+            const struct dialect_route *route = &dialects[i]->routes[j];
+            *tracker = (struct tracker_route){.dialect = dialects[i], .route = route};
+            const unsigned methods = ((route->methods & DIALECT_GET) != 0 ? HTTP_GET : 0) |
+                                     ((route->methods & DIALECT_POST) != 0 ? HTTP_POST : 0);
+            add_public(r, (struct http_route){methods, route->path, tracker_handle, tracker});
+        }
+    }
+}
+
+enum pl_err edge_routes_new(struct edge_routes **out, int64_t cache_max_age_s, struct pl_why *why)
+{
+    const size_t trackers = count_dialect_routes();
+    const size_t most = 2 * (COUNT(public_routes) + 1 + trackers) + COUNT(operator_routes);
+    struct edge_routes *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return pl_fail(why, PL_ENOMEM, "no memory for the routes");
+    r->trackers = calloc(trackers + 1, sizeof(*r->trackers));
+    r->table = calloc(most, sizeof(*r->table));
+    enum pl_err err = r->trackers == NULL || r->table == NULL ? PL_ENOMEM : PL_OK;
+    if (err == PL_OK)
+        err = catalog_reply_init(&r->sdk, "text/javascript; charset=utf-8", cache_max_age_s,
+                                 sdk_text());
+    if (err != PL_OK) {
+        edge_routes_free(r);
+        return pl_fail(why, err, "no memory for the routes");
+    }
+    for (size_t i = 0; i < COUNT(public_routes); i++)
+        add_public(r, public_routes[i]);
+    add_public(r, (struct http_route){HTTP_GET, "/sdk.js", serve_sdk, &r->sdk});
+    add_dialects(r);
+    for (size_t i = 0; i < COUNT(operator_routes); i++)
+        add(r, operator_routes[i]);
+    *out = r;
+    return PL_OK;
+}
+
+void edge_routes_free(struct edge_routes *routes)
+{
+    if (routes == NULL)
+        return;
+    catalog_reply_release(&routes->sdk);
+    free(routes->trackers);
+    free(routes->table);
+    free(routes);
+}
+
+void edge_routes_apply(const struct edge_routes *routes, struct http_server_config *config)
+{
+    config->routes = routes->table;
+    config->route_count = routes->count;
+    config->refuse = reply_refusal;
+}

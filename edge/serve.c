@@ -1,0 +1,163 @@
+#include "edge/serve.h"
+#include "edge/reply.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define HEADERS_MAX 16
+
+/* ---- what the client can take, and has */
+
+/* Is `coding` in an Accept-Encoding value, and not with q=0 (RFC 9110 section 12.5.3)? */
+static bool accepts(struct pl_span value, struct pl_span coding)
+{
+    size_t at = 0;
+    while (at < value.len) {
+        const uint8_t *comma = memchr(value.data + at, ',', value.len - at);
+        const size_t end = comma == NULL ? value.len : (size_t)(comma - value.data);
+        while (at < end && (value.data[at] == ' ' || value.data[at] == '\t'))
+            at++;
+        struct pl_span one = pl_span(value.data + at, end - at);
+        at = end + 1;
+        if (one.len < coding.len || !pl_span_eq_nocase(pl_span(one.data, coding.len), coding))
+            continue;
+        if (one.len == coding.len)
+            return true;
+        const uint8_t next = one.data[coding.len];
+        if (next != ';' && next != ' ' && next != '\t')
+            continue;
+        /* "q=0", "q=0.000": refused; any other digit makes it acceptable. */
+        const uint8_t *q = memmem(one.data, one.len, "q=", 2);
+        if (q == NULL)
+            return true;
+        for (const uint8_t *p = q + 2; p < one.data + one.len; p++)
+            if (*p >= '1' && *p <= '9')
+                return true;
+        return false;
+    }
+    return false;
+}
+
+static enum catalog_encoding choose(const struct http_request *request,
+                                    const struct catalog_reply *reply)
+{
+    struct pl_span value;
+    if (!http_request_header(request, "accept-encoding", &value))
+        return CATALOG_IDENTITY;
+    if (reply->body[CATALOG_BROTLI] != NULL && accepts(value, PL_SPAN_LIT("br")))
+        return CATALOG_BROTLI;
+    if (reply->body[CATALOG_GZIP] != NULL && accepts(value, PL_SPAN_LIT("gzip")))
+        return CATALOG_GZIP;
+    return CATALOG_IDENTITY;
+}
+
+/* If-None-Match: "*", or a list that names the tag; a weak one compares equal (RFC 9110 section
+ * 13.1.2). An encoding's tag in quotes cannot be part of another one. */
+static bool is_current(const struct http_request *request, const char *etag)
+{
+    struct pl_span value;
+    if (!http_request_header(request, "if-none-match", &value))
+        return false;
+    return pl_span_eq(value, PL_SPAN_LIT("*")) ||
+           memmem(value.data, value.len, etag, strlen(etag)) != NULL;
+}
+
+/* ---- sending */
+
+/* With Age, which differs from second to second, so the reply is copied: an edge that has lost
+ * its origin is allowed to be a little slower. */
+static void send_aged(struct http_request *request, int status, const struct catalog_reply *reply,
+                      enum catalog_encoding encoding, int64_t age_s)
+{
+    struct http_header headers[HEADERS_MAX];
+    char age[24];
+    size_t count = reply->header_count[encoding];
+    if (count > HEADERS_MAX - 1)
+        count = HEADERS_MAX - 1;
+    memcpy(headers, reply->headers[encoding], count * sizeof(headers[0]));
+    snprintf(age, sizeof(age), "%" PRId64, age_s);
+    headers[count++] = (struct http_header){PL_SPAN_LIT("age"), pl_span_str(age)};
+    http_reply(request, status, headers, count,
+               status == 304 ? pl_span(NULL, 0) : http_body_span(reply->body[encoding]));
+}
+
+static void send_reply(struct edge_loop *loop, struct http_request *request,
+                       const struct catalog_reply *reply, enum metric metric, int64_t age_s)
+{
+    const enum catalog_encoding encoding = choose(request, reply);
+    const int status = is_current(request, reply->etag[encoding]) ? 304 : 200;
+    metrics_add(&loop->metrics, status == 304 ? METRIC_CONFIG_NOT_MODIFIED : metric, 1);
+    if (age_s > 0)
+        send_aged(request, status, reply, encoding, age_s);
+    else
+        http_reply_shared(request, status, reply->headers[encoding], reply->header_count[encoding],
+                          reply->body[encoding]);
+}
+
+/* ---- refusing */
+
+/* Configs are public: any page may read these, and the errors too. */
+static void send_refusal(struct http_request *request, int status, enum metric metric,
+                         const struct pl_why *why)
+{
+    struct edge_loop *loop = edge_loop_of(request);
+    const struct http_header headers[] = {
+        {PL_SPAN_LIT("content-type"), PL_SPAN_LIT("application/json")},
+        {PL_SPAN_LIT("cache-control"), PL_SPAN_LIT("no-store")},
+        {PL_SPAN_LIT("access-control-allow-origin"), PL_SPAN_LIT("*")},
+    };
+    metrics_add(&loop->metrics, metric, 1);
+    pl_buf_reset(&loop->reply);
+    reply_error_body(loop, why, &loop->reply);
+    http_reply(request, status, headers, sizeof(headers) / sizeof(headers[0]),
+               pl_buf_span(&loop->reply));
+}
+
+static const struct catalog_entry *find(struct edge_loop *loop, struct http_request *request,
+                                        struct pl_span key)
+{
+    struct pl_id128 id;
+    struct pl_why why = {0};
+    const struct catalog_entry *entry =
+        pl_id128_parse(key, &id) ? catalog_find(loop->snapshot, &id) : NULL;
+    if (entry == NULL) {
+        pl_fail(&why, PL_ENOTFOUND, "no account has this write key");
+        send_refusal(request, 404, METRIC_CONFIG_UNKNOWN, &why);
+    } else if (catalog_entry_state(entry, http_loop_wall_ms(loop->http)) != ACCOUNT_ACTIVE) {
+        pl_fail(&why, PL_EEXPIRED, "the account behind this write key has expired");
+        send_refusal(request, 410, METRIC_CONFIG_EXPIRED, &why);
+        entry = NULL;
+    }
+    return entry;
+}
+
+/* ---- handlers */
+
+void serve_config(struct http_request *request, void *arg)
+{
+    (void)arg;
+    struct edge_loop *loop = edge_loop_of(request);
+    const struct catalog_entry *entry = find(loop, request, http_request_tail(request));
+    if (entry != NULL)
+        send_reply(loop, request, &entry->config, METRIC_CONFIG_SERVED, loop->age_s);
+}
+
+void serve_script(struct http_request *request, void *arg)
+{
+    (void)arg;
+    static const struct pl_span suffix = PL_SPAN_INIT(".js");
+    struct edge_loop *loop = edge_loop_of(request);
+    struct pl_span key = http_request_tail(request);
+    if (key.len >= suffix.len && pl_span_eq(pl_span_from(key, key.len - suffix.len), suffix))
+        key.len -= suffix.len;
+    else
+        key.len = 0;
+    const struct catalog_entry *entry = find(loop, request, key);
+    if (entry != NULL)
+        send_reply(loop, request, &entry->script, METRIC_CONFIG_SERVED, loop->age_s);
+}
+
+void serve_sdk(struct http_request *request, void *arg)
+{
+    send_reply(edge_loop_of(request), request, arg, METRIC_SCRIPT_SERVED, 0);
+}

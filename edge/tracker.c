@@ -1,0 +1,343 @@
+#include "edge/tracker.h"
+#include "edge/admit.h"
+#include "edge/reply.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BUSY_RETRY_S 1  /* the lane is full: the next commit is milliseconds away */
+#define FAIL_RETRY_S 10 /* the disk is: somebody has to look */
+
+/* One request on its way through a decoder. */
+struct passage {
+    struct edge_loop *loop;
+    const struct http_request *request;
+    const struct tracker_route *tracker;
+    struct admission admission;
+    bool claimed;
+    unsigned events;
+};
+
+/* ---- the dialect's sink */
+
+static enum pl_err sink_claim(void *ctx, const struct dialect_claim *claim, struct pl_why *why)
+{
+    struct passage *p = ctx;
+    enum pl_err err = admit(p->loop, p->request, claim, &p->admission, why);
+    p->claimed = err == PL_OK;
+    return err;
+}
+
+static enum pl_err sink_emit(void *ctx, struct event *event, struct pl_why *why)
+{
+    struct passage *p = ctx;
+    struct edge_loop *loop = p->loop;
+    if (!p->claimed)
+        return pl_fail_field(why, PL_ENOTFOUND, "writeKey", "the request names no write key");
+    if (p->events == LIMIT_BATCH_EVENTS)
+        return pl_fail(why, PL_ELIMIT, "more than %d events in one request", LIMIT_BATCH_EVENTS);
+    event_set_u64(event, EVENT_ACCOUNT, p->admission.entry->account);
+    event_set_u64(event, EVENT_DIALECT, p->tracker->dialect->id);
+    event_set_i64(event, EVENT_ACCEPTED_MS, http_loop_wall_ms(loop->http));
+    event_set_str(event, EVENT_REGION, pl_span_str(loop->edge->options->region));
+    const size_t start = loop->events.len;
+    enum pl_err err = event_encode(event, &loop->events);
+    if (err == PL_OK && loop->events.len - start > LIMIT_EVENT_WIRE_BYTES)
+        err = PL_ELIMIT;
+    if (err != PL_OK)
+        return pl_fail(why, err,
+                       err == PL_ELIMIT ? "event %u is larger than %d bytes"
+                                        : "event %u of at most %d bytes cannot be taken",
+                       p->events, LIMIT_EVENT_WIRE_BYTES);
+    loop->ends[p->events++] = (uint32_t)loop->events.len;
+    return PL_OK;
+}
+
+/* ---- the dialect's input */
+
+static bool any_header(const void *ctx, const char *name, struct pl_span *value)
+{
+    return http_request_header(ctx, name, value);
+}
+
+static struct pl_span header_or_empty(const struct http_request *request, const char *name)
+{
+    struct pl_span value = {0};
+    (void)http_request_header(request, name, &value);
+    return value;
+}
+
+/* All Cookie headers as one (RFC 9113 section 8.2.3). */
+static struct pl_span whole_cookie(struct edge_loop *loop, const struct http_request *request)
+{
+    struct pl_span first, more;
+    size_t at = 0;
+    if (!http_request_header_next(request, "cookie", &at, &first))
+        return pl_span(NULL, 0);
+    if (!http_request_header_next(request, "cookie", &at, &more))
+        return first;
+    pl_buf_reset(&loop->cookie);
+    enum pl_err err = pl_buf_append_span(&loop->cookie, first);
+    do {
+        if (err == PL_OK)
+            err = pl_buf_append_str(&loop->cookie, "; ");
+        if (err == PL_OK)
+            err = pl_buf_append_span(&loop->cookie, more);
+    } while (err == PL_OK && http_request_header_next(request, "cookie", &at, &more));
+    return err == PL_OK ? pl_buf_span(&loop->cookie) : first;
+}
+
+static struct dialect_input input_of(struct edge_loop *loop, const struct http_request *request)
+{
+    return (struct dialect_input){
+        .method = http_request_method(request) == HTTP_POST ? DIALECT_POST : DIALECT_GET,
+        .path = http_request_path(request),
+        .tail = http_request_tail(request),
+        .query = http_request_query(request),
+        .body = http_request_body(request),
+        .authorization = header_or_empty(request, "authorization"),
+        .content_type = header_or_empty(request, "content-type"),
+        .user_agent = header_or_empty(request, "user-agent"),
+        .referer = header_or_empty(request, "referer"),
+        .cookie = whole_cookie(loop, request),
+        .header = any_header,
+        .header_ctx = request,
+        .now_ms = http_loop_wall_ms(loop->http),
+        .json = loop->json,
+        .json_nested = loop->json_nested,
+        .scratch = &loop->scratch,
+        .event = &loop->event,
+    };
+}
+
+/* ---- replies */
+
+struct answer {
+    int status;
+    const char *outcome;
+    const char *content_type;
+    struct pl_span body;
+    int64_t retry_after_s;
+};
+
+static void send_answer(struct http_request *request, const struct dialect_reply *reply,
+                        const struct answer *answer)
+{
+    struct http_header headers[REPLY_CORS_HEADERS + 4];
+    char seconds[24];
+    size_t count = reply_cors(request, headers);
+    headers[count++] =
+        (struct http_header){PL_SPAN_LIT("content-type"), pl_span_str(answer->content_type)};
+    headers[count++] = (struct http_header){PL_SPAN_LIT("cache-control"), PL_SPAN_LIT("no-store")};
+    if (reply->always_ok)
+        headers[count++] =
+            (struct http_header){PL_SPAN_LIT("x-polder-outcome"), pl_span_str(answer->outcome)};
+    if (answer->retry_after_s > 0) {
+        snprintf(seconds, sizeof(seconds), "%" PRId64, answer->retry_after_s);
+        headers[count++] = (struct http_header){PL_SPAN_LIT("retry-after"), pl_span_str(seconds)};
+    }
+    http_reply(request, answer->status, headers, count, answer->body);
+}
+
+static void reply_good(struct http_request *request, const struct dialect_reply *reply,
+                       const char *outcome, struct pl_span body)
+{
+    const struct answer answer = {
+        .status = reply->ok_status,
+        .outcome = outcome == NULL ? "OK" : outcome,
+        .content_type = reply->content_type,
+        .body = body.len > 0 ? body : reply->ok_body,
+    };
+    send_answer(request, reply, &answer);
+}
+
+static void reply_bad(struct http_request *request, const struct dialect_reply *reply, int status,
+                      const char *outcome, int64_t retry_after_s, const struct pl_why *why)
+{
+    struct edge_loop *loop = edge_loop_of(request);
+    struct answer answer = {
+        .status = status,
+        .outcome = outcome,
+        .content_type = reply->error_content_type,
+        .retry_after_s = retry_after_s,
+    };
+    if (reply->always_ok) {
+        if (status != 429 && status != 503)
+            answer.status = reply->ok_status;
+        answer.content_type = reply->content_type;
+        answer.body = reply->ok_body;
+        send_answer(request, reply, &answer);
+        return;
+    }
+    pl_buf_reset(&loop->reply);
+    if (reply->error_body != NULL) {
+        reply->error_body(why, &loop->reply);
+    } else {
+        reply_error_body(loop, why, &loop->reply);
+        answer.content_type = "application/json";
+    }
+    answer.body = pl_buf_span(&loop->reply);
+    send_answer(request, reply, &answer);
+}
+
+/* ---- refusals */
+
+/* What admission has not named is named after its error. */
+static void name_refusal(enum pl_err err, struct admission *a)
+{
+    if (a->outcome != NULL)
+        return;
+    switch (reply_status_of(err)) {
+    case 400:
+        a->outcome = "MALFORMED";
+        a->metric = METRIC_REFUSED_MALFORMED;
+        break;
+    case 401:
+        a->outcome = "UNKNOWN_KEY";
+        a->metric = METRIC_REFUSED_UNKNOWN_KEY;
+        break;
+    case 403:
+        a->outcome = "REFUSED";
+        a->metric = METRIC_REFUSED_ORIGIN;
+        break;
+    case 413:
+        a->outcome = "TOO_LARGE";
+        a->metric = METRIC_REFUSED_TOO_LARGE;
+        break;
+    default:
+        a->outcome = "UNAVAILABLE";
+        a->metric = METRIC_REFUSED_UNAVAILABLE;
+        break;
+    }
+}
+
+static void refuse(struct passage *p, struct http_request *request, enum pl_err err,
+                   const struct dialect_outcome *outcome, struct pl_why *why)
+{
+    struct admission *a = &p->admission;
+    if (why->err != err)
+        pl_fail(why, err, "the request cannot be taken: %s", pl_err_word(err));
+    name_refusal(err, a);
+    metrics_add(&p->loop->metrics, a->metric, 1);
+    reply_bad(request, p->tracker->route->reply, reply_status_of(err),
+              outcome->name != NULL ? outcome->name : a->outcome, a->retry_after_s, why);
+}
+
+static void refuse_unavailable(struct http_request *request, const struct dialect_reply *reply,
+                               int64_t retry_after_s, const struct pl_why *why)
+{
+    metrics_add(&edge_loop_of(request)->metrics, METRIC_REFUSED_UNAVAILABLE, 1);
+    reply_bad(request, reply, 503, "UNAVAILABLE", retry_after_s, why);
+}
+
+/* ---- submitting */
+
+/* Paths and limits are for the operator's log and /ready, not for the public. */
+static const struct pl_why not_stored = {
+    .err = PL_EIO,
+    .text = "the events could not be stored safely; try again",
+};
+
+static bool keep_body(struct loop_ticket *ticket, const struct pl_buf *body)
+{
+    if (body->len == 0)
+        return true;
+    ticket->body = malloc(body->len);
+    if (ticket->body == NULL)
+        return false;
+    memcpy(ticket->body, body->data, body->len);
+    ticket->body_len = body->len;
+    return true;
+}
+
+/* Submitting gives the request away, and taking a suspension back is what resuming does: so the
+ * request is suspended first, and resumed at once where the collector declines. */
+static void submit(struct passage *p, struct http_request *request,
+                   const struct dialect_outcome *outcome)
+{
+    struct edge_loop *loop = p->loop;
+    const struct dialect_reply *reply = p->tracker->route->reply;
+    struct pl_why why = {0};
+    struct loop_ticket *ticket = edge_ticket_get(loop);
+    if (ticket == NULL || !keep_body(ticket, outcome->body) ||
+        (ticket->suspended = http_suspend(request)) == NULL) {
+        if (ticket != NULL)
+            edge_ticket_put(loop, ticket);
+        pl_fail(&why, PL_ENOMEM, "this edge is out of memory; try again");
+        refuse_unavailable(request, reply, BUSY_RETRY_S, &why);
+        return;
+    }
+    ticket->reply = reply;
+    ticket->outcome = outcome->name;
+    ticket->events = p->events;
+    const struct collector_events events = {
+        .bytes = pl_buf_span(&loop->events), .ends = loop->ends, .count = p->events};
+    enum pl_err err = collector_submit(loop->edge->collector, loop->index, &events, &ticket->base);
+    if (err == PL_OK) {
+        rate_charge(&loop->rates, p->admission.entry->account, p->events);
+        return;
+    }
+    request = http_resume(ticket->suspended);
+    edge_ticket_put(loop, ticket);
+    if (err == PL_EAGAIN) {
+        pl_fail(&why, err, "this edge has more events in hand than it may; try again");
+        refuse_unavailable(request, reply, BUSY_RETRY_S, &why);
+    } else {
+        refuse_unavailable(request, reply, FAIL_RETRY_S, &not_stored);
+    }
+}
+
+static void finish(struct edge_loop *loop, struct loop_ticket *ticket)
+{
+    struct http_request *request = http_resume(ticket->suspended);
+    if (ticket->base.err == PL_OK) {
+        metrics_add(&loop->metrics, METRIC_REQUESTS_COLLECTED, 1);
+        metrics_add(&loop->metrics, METRIC_EVENTS_COLLECTED, ticket->events);
+    }
+    if (request != NULL) {
+        if (ticket->base.err == PL_OK)
+            reply_good(request, ticket->reply, ticket->outcome,
+                       pl_span(ticket->body, ticket->body_len));
+        else
+            refuse_unavailable(request, ticket->reply, FAIL_RETRY_S, &not_stored);
+    }
+    edge_ticket_put(loop, ticket);
+}
+
+void tracker_done(struct http_loop *http, struct collector_ticket *tickets)
+{
+    struct edge_loop *loop = http_loop_user(http);
+    while (tickets != NULL) {
+        struct collector_ticket *next = tickets->next;
+        finish(loop, (struct loop_ticket *)((char *)tickets - offsetof(struct loop_ticket, base)));
+        tickets = next;
+    }
+}
+
+void tracker_handle(struct http_request *request, void *arg)
+{
+    struct edge_loop *loop = edge_loop_of(request);
+    const struct tracker_route *tracker = arg;
+    struct passage p = {.loop = loop, .request = request, .tracker = tracker};
+    struct pl_why why = {0};
+    struct dialect_outcome outcome = {.body = &loop->reply};
+    const struct dialect_sink sink = {.ctx = &p, .claim = sink_claim, .emit = sink_emit};
+    const size_t limit =
+        tracker->route->max_body_bytes != 0 ? tracker->route->max_body_bytes : LIMIT_BATCH_BYTES;
+    pl_buf_reset(&loop->scratch);
+    pl_buf_reset(&loop->events);
+    pl_buf_reset(&loop->reply);
+    const struct dialect_input input = input_of(loop, request);
+    enum pl_err err = PL_OK;
+    if (input.body.len > limit)
+        err = pl_fail(&why, PL_ELIMIT, "the body is larger than %zu bytes", limit);
+    if (err == PL_OK)
+        err = tracker->route->decode(&input, &sink, &outcome, &why);
+    if (err != PL_OK)
+        refuse(&p, request, err, &outcome, &why);
+    else if (p.events == 0)
+        reply_good(request, tracker->route->reply, outcome.name, pl_buf_span(outcome.body));
+    else
+        submit(&p, request, &outcome);
+}
