@@ -1,0 +1,298 @@
+#include "records_fixture.h"
+
+#include "origin/accounts.h"
+#include "origin/lifecycle.h"
+
+#include <pthread.h>
+
+#define CONFIG                                                                                     \
+    "{\"campaigns\":[{\"id\":\"c\",\"name\":\"C\",\"traffic\":1,\"url\":[\"*\"],\"variants\":["    \
+    "{\"id\":\"a\",\"weight\":1,\"control\":true}]}]}"
+
+static struct records r;
+static struct changelog *changelog;
+static struct accounts *accounts;
+
+static void open_accounts(void)
+{
+    must(changelog_open(&changelog, r.store, pl_random_system(), &r.why), &r.why);
+    struct accounts_config config = {.store = r.store,
+                                     .changelog = changelog,
+                                     .keyring = r.keyring,
+                                     .clock = &r.clock,
+                                     .random = pl_random_system(),
+                                     .log = &r.f.silent};
+    must(accounts_open(&accounts, &config, &r.why), &r.why);
+}
+
+static void close_accounts(void)
+{
+    accounts_close(accounts);
+    changelog_close(changelog);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    records_init(&r);
+    open_accounts();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    close_accounts();
+    records_release(&r);
+    return 0;
+}
+
+static void reopen(void)
+{
+    close_accounts();
+    records_close(&r);
+    records_open(&r);
+    open_accounts();
+}
+
+static struct account create(const char *request)
+{
+    struct account account;
+    must(accounts_create(accounts, parse(&r, request), &account, &r.why), &r.why);
+    return account;
+}
+
+/* What an edge that follows from nothing knows of an account. */
+static void fed_item(uint64_t account, struct catalog_item *item, struct pl_buf *page)
+{
+    struct pl_id128 epoch;
+    uint64_t position = 0;
+    bool caught_up = false;
+    pl_buf_init(page, 1u << 20);
+    must(changelog_feed(changelog, &epoch, &position, 1u << 20, page, &caught_up), &r.why);
+    assert_true(caught_up);
+    struct pl_reader reader = pl_reader(pl_buf_span(page));
+    while (reader.rest.len > 0) {
+        uint32_t len = pl_get_u32(&reader);
+        must(catalog_decode(pl_get_span(&reader, len), item, &r.why), &r.why);
+        if (item->account == account)
+            return;
+    }
+    fail_msg("the changelog has no item of the account");
+}
+
+static void test_an_account_is_made_whole(void **state)
+{
+    (void)state;
+    struct account made = create("{\"name\":\"Shop\",\"regions\":[\"eu\",\"us\"],"
+                                 "\"origins\":[\"https://shop.example\"],\"honour_dnt\":true,"
+                                 "\"expires_at\":\"2026-06-01\"}");
+    uint8_t key[KEYRING_DATA_KEY_BYTES];
+    must(keyring_key(r.keyring, made.id, key), &r.why);
+    reopen();
+
+    struct account found;
+    must(accounts_get(accounts, made.id, &found), &r.why);
+    assert_string_equal(found.name, "Shop");
+    assert_string_equal(found.regions, "eu us");
+    assert_string_equal(found.origins, "https://shop.example");
+    assert_true(found.honour_dnt);
+    assert_int_equal(found.expires_at_ms, made.expires_at_ms);
+    assert_true(pl_id128_eq(&found.write_key, &made.write_key));
+
+    static struct catalog_item item;
+    struct pl_buf page;
+    fed_item(made.id, &item, &page);
+    assert_int_equal(item.kind, CATALOG_ACCOUNT);
+    assert_true(pl_id128_eq(&item.write_key, &made.write_key));
+    assert_int_equal(item.region_count, 2);
+    assert_string_equal(item.regions[1], "us");
+    assert_int_equal(item.origin_count, 1);
+    assert_int_equal(item.expires_at_ms, made.expires_at_ms);
+    pl_buf_release(&page);
+}
+
+static void test_a_refused_account_leaves_nothing(void **state)
+{
+    static const struct {
+        const char *field, *text;
+    } cases[] = {
+        {"name", "{}"},
+        {"name", "{\"name\":\"\"}"},
+        {"name", "{\"name\":7}"},
+        {"regions", "{\"name\":\"a\",\"regions\":\"eu\"}"},
+        {"regions", "{\"name\":\"a\",\"regions\":[\"e u\"]}"},
+        {"honour_dnt", "{\"name\":\"a\",\"honour_dnt\":\"yes\"}"},
+        {"expires_at", "{\"name\":\"a\",\"expires_at\":\"2025-01-01\"}"},
+        {"id", "{\"name\":\"a\",\"id\":\"00000000000000aa\"}"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct account account;
+        assert_int_equal(accounts_create(accounts, parse(&r, cases[i].text), &account, &r.why),
+                         PL_EINVAL);
+        assert_string_equal(r.why.field, cases[i].field);
+    }
+    assert_int_equal(count_rows(&r, FAMILY_ACCOUNTS), 0);
+    assert_int_equal(changelog_position(changelog), 0);
+}
+
+static void test_expiry_by_date_needs_nobody(void **state)
+{
+    (void)state;
+    struct account account = create("{\"name\":\"a\",\"expires_at\":\"2026-01-02\"}");
+    r.now_ms = account.expires_at_ms - 1;
+    assert_int_equal(accounts_fate(accounts, account.id, r.now_ms), INTAKE_ALIVE);
+    r.now_ms++;
+    assert_int_equal(accounts_fate(accounts, account.id, r.now_ms), INTAKE_EXPIRED);
+    assert_int_equal(account_state_at(&account, r.now_ms), ACCOUNT_EXPIRED);
+    assert_int_equal(accounts_fate(accounts, account.id ^ 1, r.now_ms), INTAKE_UNKNOWN);
+    assert_int_equal(accounts_expire(accounts, account.id, 0, &account, &r.why), PL_EEXPIRED);
+}
+
+static void test_expire_and_reinstate(void **state)
+{
+    (void)state;
+    static struct catalog_item item;
+    struct pl_buf page;
+    struct account account = create("{\"name\":\"a\"}");
+    must(accounts_expire(accounts, account.id, 0, &account, &r.why), &r.why);
+    assert_int_equal(account.state, ACCOUNT_EXPIRED);
+    assert_int_equal(account.expires_at_ms, r.now_ms);
+    fed_item(account.id, &item, &page);
+    assert_int_equal(item.state, ACCOUNT_EXPIRED);
+    pl_buf_release(&page);
+    reopen();
+    r.now_ms += 40 * PL_DAY_MS;
+    assert_int_equal(accounts_reinstate(accounts, account.id, DAY_ONE_MS, &account, &r.why),
+                     PL_EINVAL);
+    must(accounts_reinstate(accounts, account.id, 0, &account, &r.why), &r.why);
+    assert_int_equal(account.expires_at_ms, 0);
+    assert_int_equal(accounts_fate(accounts, account.id, r.now_ms), INTAKE_ALIVE);
+
+    /* A date ahead only sets it; one behind is a mistake. */
+    int64_t later_ms = r.now_ms + PL_DAY_MS;
+    must(accounts_expire(accounts, account.id, later_ms, &account, &r.why), &r.why);
+    assert_int_equal(account.state, ACCOUNT_ACTIVE);
+    assert_int_equal(accounts_expire(accounts, account.id, r.now_ms - 1, &account, &r.why),
+                     PL_EINVAL);
+    assert_string_equal(r.why.field, "at");
+    assert_int_equal(accounts_expire(accounts, 12345, 0, &account, &r.why), PL_ENOTFOUND);
+}
+
+static void test_deletion_cannot_be_undone(void **state)
+{
+    (void)state;
+    static struct catalog_item item;
+    struct pl_buf page;
+    uint64_t version;
+    struct account account = create("{\"name\":\"a\"}");
+    must(accounts_expire(accounts, account.id, 0, &account, &r.why), &r.why);
+    assert_int_equal(accounts_move(accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING,
+                                   r.now_ms, &account, &r.why),
+                     PL_EAGAIN);
+    must(accounts_move(accounts, account.id, ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, r.now_ms, &account,
+                       &r.why),
+         &r.why);
+    must(accounts_move(accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING, r.now_ms,
+                       &account, &r.why),
+         &r.why);
+    assert_int_equal(accounts_reinstate(accounts, account.id, 0, &account, &r.why), PL_EEXPIRED);
+    assert_int_equal(accounts_publish(accounts, account.id, PL_SPAN_LIT(CONFIG), &version, &r.why),
+                     PL_EEXPIRED);
+    assert_int_equal(accounts_fate(accounts, account.id, r.now_ms), INTAKE_DELETED);
+    fed_item(account.id, &item, &page);
+    assert_int_equal(item.kind, CATALOG_TOMBSTONE);
+    pl_buf_release(&page);
+}
+
+static void test_configs_have_versions(void **state)
+{
+    (void)state;
+    static struct catalog_item item;
+    struct pl_buf out, page;
+    uint64_t version = 0;
+    struct account account = create("{\"name\":\"a\"}");
+    pl_buf_init(&out, 1u << 16);
+    assert_int_equal(accounts_config(accounts, account.id, 0, &out, &r.why), PL_ENOTFOUND);
+    must(accounts_publish(accounts, account.id, PL_SPAN_LIT(CONFIG), &version, &r.why), &r.why);
+    assert_int_equal(version, 1);
+    must(accounts_publish(accounts, account.id, PL_SPAN_LIT(" " CONFIG), &version, &r.why), &r.why);
+    assert_int_equal(version, 2);
+    assert_int_equal(
+        accounts_publish(accounts, account.id, PL_SPAN_LIT("{\"campaigns\":7}"), &version, &r.why),
+        PL_EINVAL);
+    assert_string_equal(r.why.field, "campaigns");
+    reopen();
+
+    must(accounts_config(accounts, account.id, 1, &out, &r.why), &r.why);
+    assert_true(pl_span_eq(pl_buf_span(&out), PL_SPAN_LIT(CONFIG)));
+    pl_buf_reset(&out);
+    must(accounts_config(accounts, account.id, 0, &out, &r.why), &r.why);
+    assert_true(pl_span_eq(pl_buf_span(&out), PL_SPAN_LIT(" " CONFIG)));
+    assert_int_equal(accounts_config(accounts, account.id, 3, &out, &r.why), PL_ENOTFOUND);
+    pl_buf_release(&out);
+
+    fed_item(account.id, &item, &page);
+    assert_int_equal(item.config_version, 2);
+    assert_true(item.config_json.len > 0);
+    pl_buf_release(&page);
+}
+
+#define PUBLISHERS 4
+#define ROUNDS     8
+
+struct publisher {
+    uint64_t account, versions[ROUNDS];
+};
+
+static void *publish_many(void *arg)
+{
+    struct publisher *p = arg;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct pl_why why;
+        if (accounts_publish(accounts, p->account, PL_SPAN_LIT(CONFIG), &p->versions[i], &why) !=
+            PL_OK)
+            return NULL;
+    }
+    return p;
+}
+
+static void test_concurrent_configs_get_versions_of_their_own(void **state)
+{
+    (void)state;
+    struct account account = create("{\"name\":\"a\"}");
+    struct publisher publishers[PUBLISHERS];
+    pthread_t threads[PUBLISHERS];
+    bool seen[PUBLISHERS * ROUNDS + 1] = {false};
+    for (int i = 0; i < PUBLISHERS; i++) {
+        publishers[i].account = account.id;
+        assert_int_equal(pthread_create(&threads[i], NULL, publish_many, &publishers[i]), 0);
+    }
+    for (int i = 0; i < PUBLISHERS; i++) {
+        void *done;
+        pthread_join(threads[i], &done);
+        assert_non_null(done);
+        for (int n = 0; n < ROUNDS; n++) {
+            uint64_t version = publishers[i].versions[n];
+            assert_in_range(version, 1, PUBLISHERS * ROUNDS);
+            assert_false(seen[version]);
+            seen[version] = true;
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_an_account_is_made_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_refused_account_leaves_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_expiry_by_date_needs_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_expire_and_reinstate, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_deletion_cannot_be_undone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_configs_have_versions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_concurrent_configs_get_versions_of_their_own, setup,
+                                        teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,177 @@
+#include "records_fixture.h"
+
+#include "origin/tokens.h"
+#include "proto/base/text.h"
+
+#define BOOTSTRAP "pt_0000000000000000000000000000000000000000000000000000000000000001"
+
+static struct records r;
+static struct tokens *tokens;
+static char bootstrap_hash[65];
+
+static void open_tokens(const char *hash)
+{
+    must(tokens_open(&tokens, r.store, hash, &r.clock, pl_random_system(), &r.why), &r.why);
+}
+
+static int setup(void **state)
+{
+    uint8_t hash[PL_SHA256_BYTES];
+    (void)state;
+    records_init(&r);
+    pl_sha256_one(PL_SPAN_LIT(BOOTSTRAP), hash);
+    pl_hex_encode(pl_span(hash, sizeof(hash)), bootstrap_hash);
+    open_tokens(bootstrap_hash);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    tokens_close(tokens);
+    records_release(&r);
+    return 0;
+}
+
+static void reopen(const char *hash)
+{
+    tokens_close(tokens);
+    records_close(&r);
+    records_open(&r);
+    open_tokens(hash);
+}
+
+static enum pl_err create(const char *request, struct token_record *out, char *text)
+{
+    return tokens_create(tokens, parse(&r, request), out, text, &r.why);
+}
+
+static enum pl_err check(const char *text, struct token_record *out)
+{
+    return tokens_check(tokens, pl_span_str(text), out);
+}
+
+static void test_a_token_is_what_it_was_made_as(void **state)
+{
+    (void)state;
+    struct token_record made, found;
+    char text[TOKEN_TEXT_BYTES];
+    must(create("{\"role\":\"owner\",\"account\":\"00000000000000aa\",\"name\":\"ci\"}", &made,
+                text),
+         &r.why);
+    assert_int_equal(strlen(text), TOKEN_TEXT_BYTES - 1);
+    must(check(text, &found), &r.why);
+    assert_int_equal(found.role, ROLE_OWNER);
+    assert_int_equal(found.account, 0xaa);
+    assert_true(pl_id128_eq(&found.id, &made.id));
+    reopen(bootstrap_hash);
+    must(check(text, &found), &r.why);
+    assert_string_equal(found.name, "ci");
+
+    text[40] ^= 1;
+    assert_int_equal(check(text, &found), PL_EAUTH);
+    text[40] ^= 1;
+    text[TOKEN_TEXT_BYTES - 2] = '\0';
+    assert_int_equal(check(text, &found), PL_EAUTH);
+    assert_int_equal(check("", &found), PL_EAUTH);
+}
+
+static void test_the_text_is_not_stored(void **state)
+{
+    (void)state;
+    struct token_record made;
+    char text[TOKEN_TEXT_BYTES], command[256];
+    must(create("{\"role\":\"auditor\"}", &made, text), &r.why);
+    records_close(&r);
+    snprintf(command, sizeof(command), "grep -rqa %s %s/store", text + 3, r.f.dir);
+    assert_int_not_equal(system(command), 0);
+    records_open(&r);
+    tokens_close(tokens);
+    open_tokens(bootstrap_hash);
+}
+
+static void test_expiry_follows_the_clock(void **state)
+{
+    (void)state;
+    struct token_record token;
+    char text[TOKEN_TEXT_BYTES];
+    must(create("{\"role\":\"operator\",\"expires_at\":\"2026-01-02T00:00:00Z\"}", &token, text),
+         &r.why);
+    must(check(text, &token), &r.why);
+    r.now_ms = DAY_ONE_MS + PL_DAY_MS - 1;
+    must(check(text, &token), &r.why);
+    r.now_ms++;
+    assert_int_equal(check(text, &token), PL_EAUTH);
+    assert_int_equal(create("{\"role\":\"operator\",\"expires_at\":\"2026-01-01\"}", &token, text),
+                     PL_EINVAL);
+    assert_string_equal(r.why.field, "expires_at");
+}
+
+static void test_revocation_lasts(void **state)
+{
+    (void)state;
+    struct token_record token, found;
+    char text[TOKEN_TEXT_BYTES];
+    must(create("{\"role\":\"operator\"}", &token, text), &r.why);
+    must(tokens_revoke(tokens, &token.id, &r.why), &r.why);
+    must(tokens_revoke(tokens, &token.id, &r.why), &r.why);
+    assert_int_equal(check(text, &found), PL_EAUTH);
+    reopen(bootstrap_hash);
+    assert_int_equal(check(text, &found), PL_EAUTH);
+    token.id.bytes[0] ^= 1;
+    assert_int_equal(tokens_revoke(tokens, &token.id, &r.why), PL_ENOTFOUND);
+}
+
+static void test_the_bootstrap_token_can_be_taken_away(void **state)
+{
+    (void)state;
+    struct token_record found;
+    must(check(BOOTSTRAP, &found), &r.why);
+    assert_int_equal(found.role, ROLE_OPERATOR);
+    reopen("");
+    assert_int_equal(check(BOOTSTRAP, &found), PL_EAUTH);
+
+    struct tokens *bad;
+    assert_int_equal(tokens_open(&bad, r.store, "abc", &r.clock, pl_random_system(), &r.why),
+                     PL_EINVAL);
+    assert_string_equal(r.why.field, "bootstrap_token_sha256");
+}
+
+static void test_refuses_by_field(void **state)
+{
+    static const struct {
+        const char *field, *text;
+    } cases[] = {
+        {"role", "{}"},
+        {"role", "{\"role\":\"king\"}"},
+        {"role", "{\"role\":1}"},
+        {"account", "{\"role\":\"owner\"}"},
+        {"account", "{\"role\":\"owner\",\"account\":\"0000000000000000\"}"},
+        {"account", "{\"role\":\"operator\",\"account\":\"00000000000000aa\"}"},
+        {"name", "{\"role\":\"operator\",\"name\":\"a\\u0007\"}"},
+        {"expires_at", "{\"role\":\"operator\",\"expires_at\":\"soon\"}"},
+        {"token", "{\"role\":\"operator\",\"token\":\"mine\"}"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct token_record token;
+        char text[TOKEN_TEXT_BYTES];
+        assert_int_equal(create(cases[i].text, &token, text), PL_EINVAL);
+        assert_string_equal(r.why.field, cases[i].field);
+    }
+    assert_int_equal(count_rows(&r, FAMILY_TOKENS), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_token_is_what_it_was_made_as, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_text_is_not_stored, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_expiry_follows_the_clock, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_revocation_lasts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_bootstrap_token_can_be_taken_away, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_refuses_by_field, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
