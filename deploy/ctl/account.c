@@ -27,7 +27,7 @@ static enum pl_err show(struct json account, struct pl_why *why)
         {"deletion due", "deletion_due_at", "", true},
         {"deletion began", "deletion_started_at", "", true},
         {"deleted", "deleted_at", "", true},
-        {"config version", "config_version", "none", false},
+        {"config version", "config_version", "-", false},
         {"regions", "regions", "all", false},
         {"origins", "origins", "any", false},
         {"honours DNT", "honour_dnt", "no", false},
@@ -282,7 +282,7 @@ const struct ctl_command account_commands[] = {
      "  polderctl account show 8f14e45fceea167a --json",
      NULL, run_show},
     {"expire", "ACCOUNT", "Ends an account",
-     "Edges stop serving it and collecting for it within a second. Its data is deleted between\n"
+     "Edges stop serving it and collecting for it within a second. Its data is deleted between "
      "day 45 and day 90; until that begins it can be reinstated.\n\n"
      "Examples:\n"
      "  polderctl account expire my-shop\n"

@@ -1,9 +1,10 @@
 #include "deploy/ctl/api.h"
+#include "deploy/ctl/api_access.h"
 
-#include "proto/base/file.h"
 #include "proto/base/secret.h"
 #include "proto/wire/limits.h"
 
+#include <ctype.h>
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,77 +12,8 @@
 #define CONNECT_TIMEOUT_MS 5000L
 #define CALL_TIMEOUT_MS    120000L /* a keyring of many keys takes its time to be re-wrapped */
 #define LOOK_TIMEOUT_MS    10000L
-#define SILENCE_SECONDS    60L /* a stream that brings nothing for so long has broken off */
-#define URL_BYTES          2048
-#define TOKEN_BYTES_MAX    256
+#define SILENCE_SECONDS    60L         /* a stream that brings nothing for so long has broken off */
 #define ERROR_BYTES_MAX    (64 * 1024) /* of an error's body */
-
-/* ---- where and as whom */
-
-struct access {
-    char base[URL_BYTES]; /* without a slash at its end */
-    char token[TOKEN_BYTES_MAX];
-    const char *token_from; /* for errors */
-    char token_file[URL_BYTES];
-};
-
-/* One word, as it can stand in a header. */
-static enum pl_err take_token(struct access *access, struct pl_span text, const char *from,
-                              struct pl_why *why)
-{
-    while (text.len > 0 && strchr(" \t\r\n", text.data[text.len - 1]) != NULL)
-        text.len--;
-    for (size_t i = 0; i < text.len; i++)
-        if (text.data[i] <= ' ' || text.data[i] > '~')
-            return pl_fail(why, PL_EINVAL, "the token from %s is none: it has spaces in it", from);
-    if (text.len == 0 || text.len >= sizeof(access->token))
-        return pl_fail(why, PL_EINVAL, "the token from %s is none: it has %zu characters", from,
-                       text.len);
-    memcpy(access->token, text.data, text.len);
-    access->token[text.len] = '\0';
-    access->token_from = from;
-    return PL_OK;
-}
-
-static enum pl_err find_token(const struct ctl *ctl, struct access *access, struct pl_why *why)
-{
-    const char *environment = getenv("POLDER_TOKEN");
-    if (ctl->token != NULL)
-        return take_token(access, pl_span_str(ctl->token), "--token", why);
-    if (environment != NULL && environment[0] != '\0')
-        return take_token(access, pl_span_str(environment), "POLDER_TOKEN", why);
-    if (ctl->dir == NULL)
-        return pl_fail(why, PL_EAUTH,
-                       "no token: give --dir DIR (the directory that polderctl init made), "
-                       "--token TOKEN, or POLDER_TOKEN in the environment");
-    if (pl_path_join(access->token_file, sizeof(access->token_file), ctl->dir, "operator.token") !=
-        PL_OK)
-        return pl_fail(why, PL_ELIMIT, "the path in --dir is too long");
-    struct pl_buf text;
-    pl_buf_init(&text, TOKEN_BYTES_MAX);
-    enum pl_err err = pl_file_read(access->token_file, "token file", true, &text, why);
-    if (err == PL_OK)
-        err = take_token(access, pl_buf_span(&text), access->token_file, why);
-    pl_buf_wipe(&text);
-    return err;
-}
-
-static enum pl_err find_base(const struct ctl *ctl, struct access *access, struct pl_why *why)
-{
-    size_t len = strlen(ctl->origin);
-    if (strncmp(ctl->origin, "http://", 7) != 0 && strncmp(ctl->origin, "https://", 8) != 0)
-        return pl_fail(why, PL_EINVAL,
-                       "'%.200s' (from %s) is no address of an origin: it must begin with http:// "
-                       "or https://",
-                       ctl->origin, ctl->origin_from);
-    while (len > 0 && ctl->origin[len - 1] == '/')
-        len--;
-    if (len >= sizeof(access->base) - API_PATH_BYTES)
-        return pl_fail(why, PL_ELIMIT, "the address in %s is too long", ctl->origin_from);
-    memcpy(access->base, ctl->origin, len);
-    access->base[len] = '\0';
-    return PL_OK;
-}
 
 /* ---- one exchange */
 
@@ -137,6 +69,10 @@ static enum pl_err exchange_init(struct exchange *x, const char *url, struct pl_
     curl_easy_setopt(x->curl, CURLOPT_USERAGENT, "polderctl/" POLDER_VERSION);
     curl_easy_setopt(x->curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(x->curl, CURLOPT_WRITEDATA, x);
+    /* Debian's libcurl has a bundle of its own and reads this only when told to */
+    const char *authorities = getenv("SSL_CERT_FILE");
+    if (authorities != NULL && authorities[0] != '\0')
+        curl_easy_setopt(x->curl, CURLOPT_CAINFO, authorities);
     /* a token never goes through a proxy in the clear; https tunnels through one */
     if (strncmp(url, "http://", 7) == 0)
         curl_easy_setopt(x->curl, CURLOPT_PROXY, "");
@@ -157,6 +93,15 @@ static const char *or_else(const char *text, const char *otherwise)
     return text[0] != '\0' ? text : otherwise;
 }
 
+/* As it stands within a sentence: "connection refused". */
+static const char *errno_words(int code, char *out, size_t size)
+{
+    const char *text = strerrordesc_np(code);
+    snprintf(out, size, "%s", text == NULL ? "unknown error" : text);
+    out[0] = (char)tolower((unsigned char)out[0]);
+    return out;
+}
+
 /* What libcurl met on the way, as a sentence. */
 static enum pl_err explain_failure(const struct exchange *x, CURLcode code, const char *what,
                                    const char *url, const char *hint, struct pl_why *why)
@@ -173,15 +118,16 @@ static enum pl_err explain_failure(const struct exchange *x, CURLcode code, cons
                        url, hint);
     case CURLE_COULDNT_CONNECT: {
         long reason = 0;
+        char words[64];
         curl_easy_getinfo(x->curl, CURLINFO_OS_ERRNO, &reason);
         return pl_fail(why, PL_ECLOSED, "cannot reach %s at %s: %s%s", what, url,
-                       reason == 0 ? detail : strerrordesc_np((int)reason), hint);
+                       reason == 0 ? detail : errno_words((int)reason, words, sizeof(words)), hint);
     }
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
         return pl_fail(why, PL_ECLOSED,
-                       "cannot trust %s at %s: %s (SSL_CERT_FILE names a file of further "
-                       "authorities)",
+                       "cannot trust %s at %s: %s (SSL_CERT_FILE may name the file of its "
+                       "authority)",
                        what, url, detail);
     case CURLE_SSL_CONNECT_ERROR:
         return pl_fail(why, PL_ECLOSED, "no TLS with %s at %s: %s", what, url, detail);
@@ -219,7 +165,7 @@ static bool error_message(struct pl_span body, char *out, size_t size)
     return found;
 }
 
-static enum pl_err explain_status(const struct access *access, long status, struct pl_span body,
+static enum pl_err explain_status(const struct api_access *access, long status, struct pl_span body,
                                   struct pl_why *why)
 {
     char message[320] = "";
@@ -257,14 +203,13 @@ static enum pl_err explain_status(const struct access *access, long status, stru
 
 /* ---- calls */
 
-static enum pl_err prepare(struct ctl *ctl, struct exchange *x, struct access *access,
+static enum pl_err prepare(struct ctl *ctl, struct exchange *x, struct api_access *access,
                            const char *path, struct pl_buf *kept, struct pl_why *why)
 {
-    char url[URL_BYTES], header[TOKEN_BYTES_MAX + 32];
-    enum pl_err err;
+    char url[API_URL_BYTES], header[API_TOKEN_BYTES + 32];
     memset(x, 0, sizeof(*x));
-    if ((err = find_base(ctl, access, why)) != PL_OK ||
-        (err = find_token(ctl, access, why)) != PL_OK)
+    enum pl_err err = api_access_find(access, ctl, why);
+    if (err != PL_OK)
         return err;
     int len = snprintf(url, sizeof(url), "%s/api/v1%s", access->base, path);
     if (len < 0 || (size_t)len >= sizeof(url))
@@ -282,7 +227,7 @@ static enum pl_err prepare(struct ctl *ctl, struct exchange *x, struct access *a
     return PL_OK;
 }
 
-static enum pl_err perform(struct exchange *x, const struct access *access, long *status,
+static enum pl_err perform(struct exchange *x, const struct api_access *access, long *status,
                            struct pl_why *why)
 {
     static const char hint[] = " (is it running? --origin or POLDER_ORIGIN names another)";
@@ -295,7 +240,7 @@ static enum pl_err perform(struct exchange *x, const struct access *access, long
 
 static enum pl_err parse_answer(struct api_answer *answer, struct pl_why *why)
 {
-    enum pl_err err = json_parser_new(&answer->parser, answer->body.len + 1, LIMIT_JSON_DEPTH);
+    enum pl_err err = json_parser_new(&answer->parser, API_ANSWER_BYTES_MAX, LIMIT_JSON_DEPTH);
     return err == PL_OK ? json_parse(answer->parser, pl_buf_span(&answer->body), &answer->root, why)
                         : pl_fail(why, err, "no memory for the answer");
 }
@@ -303,7 +248,7 @@ static enum pl_err parse_answer(struct api_answer *answer, struct pl_why *why)
 enum pl_err api_call(struct ctl *ctl, const char *method, const char *path, struct pl_span body,
                      struct api_answer *answer, struct pl_why *why)
 {
-    struct access access = {.token_from = ""};
+    struct api_access access = {.token_from = ""};
     struct exchange x;
     pl_buf_init(&answer->body, API_ANSWER_BYTES_MAX);
     enum pl_err err = prepare(ctl, &x, &access, path, &answer->body, why);
@@ -332,7 +277,7 @@ enum pl_err api_stream(struct ctl *ctl, const char *path,
                        enum pl_err (*sink)(void *ctx, struct pl_span bytes, struct pl_why *why),
                        void *ctx, struct pl_why *why)
 {
-    struct access access = {.token_from = ""};
+    struct api_access access = {.token_from = ""};
     struct exchange x;
     struct pl_buf kept;
     long status;

@@ -65,16 +65,16 @@ static enum ctl_exit run_revoke(struct ctl *ctl, const struct ctl_args *args, st
 
 const struct ctl_command edge_commands[] = {
     {"enroll", "NAME", "Makes an edge's keys and admits it",
-     "Needs DIR (--dir) with the CA's key in it. The secret keys are made here and stay in\n"
+     "Needs DIR (--dir) with the CA's key in it. The secret keys are made here and stay in "
      "DIR/edges/NAME, which is what the edge starts from; the origin gets the public halves.\n\n"
      "Examples:\n"
      "  polderctl edge enroll eu-1 --region eu --dir /etc/polder\n"
-     "  polderctl edge enroll us-1 --region us --dir /etc/polder --listen 0.0.0.0:8081 \\\n"
-     "      --link tls+tcp://origin.example.eu:8090",
+     "  polderctl edge enroll us-1 --region us --dir /etc/polder \\\n"
+     "      --listen 0.0.0.0:8081 --link tls+tcp://origin.example.eu:8090",
      edge_enroll_options, edge_enroll},
     {"list", "", "Lists all edges", "Example:\n  polderctl edge list", NULL, run_list},
     {"revoke", "EDGE", "Shuts an edge out, for good",
-     "EDGE is an id (32 hex digits) or a name. What the edge holds and has not delivered is lost:\n"
+     "EDGE is an id (32 hex digits) or a name. What the edge holds and has not delivered is lost: "
      "stop an edge that can still be trusted first and let it drain.\n\n"
      "Example:\n  polderctl edge revoke us-1",
      NULL, run_revoke},

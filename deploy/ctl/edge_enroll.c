@@ -112,14 +112,9 @@ static enum ctl_exit check_link(const char *link, struct pl_why *why)
     return CTL_OK;
 }
 
-static enum ctl_exit read_args(const struct ctl *ctl, const struct ctl_args *args,
-                               struct enrolment *e, struct pl_why *why)
+static enum ctl_exit check_words(const struct enrolment *e, struct pl_why *why)
 {
     struct pl_address address;
-    char below[NAME_BYTES_MAX + 32];
-    e->name = args->words[0];
-    e->region = args->options[REGION];
-    e->listen = args->options[LISTEN] == NULL ? DEFAULT_LISTEN : args->options[LISTEN];
     if (!is_word(e->name, NAME_BYTES_MAX))
         return ctl_usage(why, "an edge's name has up to %d of a-z, 0-9 and -: not '%.100s'",
                          NAME_BYTES_MAX, e->name);
@@ -128,20 +123,14 @@ static enum ctl_exit read_args(const struct ctl *ctl, const struct ctl_args *arg
     if (!is_word(e->region, REGION_BYTES_MAX))
         return ctl_usage(why, "a region has up to %d of a-z, 0-9 and -: not '%.100s'",
                          REGION_BYTES_MAX, e->region);
-    if (ctl->dir == NULL)
-        return ctl_usage(why, "--dir is missing: the directory that polderctl init made, with the "
-                              "CA's key in it");
-    if (pl_address_parse(e->listen, "--listen", &address, why) != PL_OK)
-        return CTL_USAGE;
-    if (args->options[LINK] != NULL) {
-        enum ctl_exit usage = check_link(args->options[LINK], why);
-        if (usage != CTL_OK)
-            return usage;
-        snprintf(e->link, sizeof(e->link), "%s", args->options[LINK]);
-    }
-    enum pl_err err = files_absolute(e->dir, ctl->dir, why);
-    if (err == PL_OK && e->link[0] == '\0')
-        err = read_link_listen(e, why);
+    return pl_address_parse(e->listen, "--listen", &address, why) == PL_OK ? CTL_OK : CTL_USAGE;
+}
+
+/* Where everything lies, and will. */
+static enum pl_err find_paths(struct enrolment *e, const char *dir, struct pl_why *why)
+{
+    char below[NAME_BYTES_MAX + 32];
+    enum pl_err err = files_absolute(e->dir, dir, why);
     snprintf(below, sizeof(below), "edges/%s", e->name);
     if (err == PL_OK)
         err = files_path(e->final, e->dir, below, why);
@@ -153,6 +142,29 @@ static enum ctl_exit read_args(const struct ctl *ctl, const struct ctl_args *arg
                       "%s is there already, and nothing is overwritten: choose another name, or "
                       "revoke that edge (polderctl edge revoke %s) and move its directory away",
                       e->final, e->name);
+    return err;
+}
+
+static enum ctl_exit read_args(const struct ctl *ctl, const struct ctl_args *args,
+                               struct enrolment *e, struct pl_why *why)
+{
+    const char *link = args->options[LINK];
+    e->name = args->words[0];
+    e->region = args->options[REGION];
+    e->listen = args->options[LISTEN] == NULL ? DEFAULT_LISTEN : args->options[LISTEN];
+    enum ctl_exit usage = check_words(e, why);
+    if (usage == CTL_OK && link != NULL)
+        usage = check_link(link, why);
+    if (usage != CTL_OK)
+        return usage;
+    if (ctl->dir == NULL)
+        return ctl_usage(why, "--dir is missing: the directory that polderctl init made, with the "
+                              "CA's key in it");
+    enum pl_err err = find_paths(e, ctl->dir, why);
+    if (err == PL_OK && link != NULL)
+        snprintf(e->link, sizeof(e->link), "%s", link);
+    else if (err == PL_OK)
+        err = read_link_listen(e, why);
     return ctl_result(err);
 }
 
@@ -201,7 +213,7 @@ static enum pl_err make_certificate(struct enrolment *e, struct pl_why *why)
 static const char yaml[] =
     "# Configuration of this edge: polder-edge --config THIS_FILE\n"
     "# Each key can be set as an environment variable too: POLDER_HTTP_LISTEN and so on.\n"
-    "# polder-edge --help lists all keys with their defaults.\n"
+    "# polder-edge --print-config lists all keys with their defaults.\n"
     "#\n"
     "# For another machine copy this directory there, correct the paths below, and delete it "
     "here:\n"
@@ -331,6 +343,16 @@ static enum pl_err admit(struct ctl *ctl, struct enrolment *e, struct api_answer
     return err == PL_OK ? pl_dir_sync(edges, why) : err;
 }
 
+static void say_next_steps(const struct enrolment *e)
+{
+    char id[PL_ID128_TEXT];
+    pl_id128_format(&e->id, id);
+    printf("Edge %s (%s) of region %s is enrolled.\n\n"
+           "Next:\n"
+           "  polder-edge --config %s/edge.yaml\n",
+           e->name, id, e->region, e->final);
+}
+
 enum ctl_exit edge_enroll(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
     struct enrolment e = {.random = ctl->random, .now_ms = pl_wall_ms(ctl->clock)};
@@ -351,8 +373,7 @@ enum ctl_exit edge_enroll(struct ctl *ctl, const struct ctl_args *args, struct p
     if (err == PL_OK && ctl->json)
         api_print(&answer);
     else if (err == PL_OK)
-        printf("Edge %s of region %s is enrolled.\n\nNext:\n  polder-edge --config %s/edge.yaml\n",
-               e.name, e.region, e.final);
+        say_next_steps(&e);
     api_answer_release(&answer);
     return ctl_result(err);
 }

@@ -23,12 +23,16 @@ struct lines {
     bool reader_left;
 };
 
-static enum pl_err write_out(struct lines *lines, struct pl_span bytes, struct pl_why *why)
+static enum pl_err not_written(struct lines *lines, struct pl_why *why)
 {
-    if (bytes.len == 0 || fwrite(bytes.data, 1, bytes.len, stdout) == bytes.len)
-        return PL_OK;
     lines->reader_left = errno == EPIPE;
     return pl_fail(why, PL_EIO, "cannot write to standard output: %m");
+}
+
+static enum pl_err write_out(struct lines *lines, struct pl_span bytes, struct pl_why *why)
+{
+    bool written = bytes.len == 0 || fwrite(bytes.data, 1, bytes.len, stdout) == bytes.len;
+    return written ? PL_OK : not_written(lines, why);
 }
 
 static enum pl_err on_bytes(void *ctx, struct pl_span bytes, struct pl_why *why)
@@ -90,19 +94,21 @@ static enum pl_err fill_days(struct ctl *ctl, const char *id, const struct ctl_a
     return err;
 }
 
-static enum pl_err export(struct ctl *ctl, const char *id, const char *from, const char *to,
-                          struct lines *lines, struct pl_why *why) {
+static enum pl_err write_days(struct ctl *ctl, const char *id, const char *from, const char *to,
+                              struct lines *lines, struct pl_why *why)
+{
     char path[API_PATH_BYTES];
     snprintf(path, sizeof(path), "/accounts/%s/events?from=%s&to=%s", id, from, to);
     enum pl_err err = api_stream(ctl, path, on_bytes, lines, why);
     if (err == PL_OK && lines->tail.len > 0)
         err = pl_fail(why, PL_EIO, "the export broke off within a line");
     if (err == PL_OK && fflush(stdout) != 0)
-        err = write_out(lines, pl_span("", 1), why); /* says why */
-    if (err == PL_EIO &&
-        lines->count > 0) return pl_fail_in(why, err,
-                                            "the export is not complete, it has %llu events",
-                                            (unsigned long long)lines->count);
+        err = not_written(lines, why);
+    if (err == PL_OK && lines->count == 0)
+        fprintf(stderr, "There are no events from %s to %s.\n", from, to);
+    if (err == PL_EIO && lines->count > 0)
+        return pl_fail_in(why, err, "the export is not complete, it has %llu events",
+                          (unsigned long long)lines->count);
     return err;
 }
 
@@ -120,7 +126,7 @@ static enum ctl_exit run_export(struct ctl *ctl, const struct ctl_args *args, st
     if (err == PL_OK)
         err = fill_days(ctl, id, args, from, to, why);
     if (err == PL_OK)
-        err = export(ctl, id, from, to, &lines, why);
+        err = write_days(ctl, id, from, to, &lines, why);
     pl_buf_release(&lines.tail);
     if (lines.reader_left) /* "| head": nobody wants a sentence */
         why->text[0] = '\0';
@@ -129,11 +135,11 @@ static enum ctl_exit run_export(struct ctl *ctl, const struct ctl_args *args, st
 
 const struct ctl_command events_commands[] = {
     {"export", "ACCOUNT", "Writes an account's events to standard output",
-     "One JSON object a line, in order of day, visitor and time. Only whole lines are written;\n"
+     "One JSON object a line, in order of day, visitor and time. Only whole lines are written; "
      "when the export breaks off the exit status is 1.\n\n"
      "Examples:\n"
      "  polderctl events export my-shop >events.ndjson\n"
-     "  polderctl events export my-shop --from 2026-11-01 --to 2026-11-30 | zstd >november.zst",
+     "  polderctl events export my-shop --from 2026-11-01 --to 2026-11-30 >november.ndjson",
      options, run_export},
     {0},
 };

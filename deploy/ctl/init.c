@@ -104,7 +104,7 @@ static enum pl_err make_certificates(struct init *init, struct pl_why *why)
 static const char yaml[] =
     "# Configuration of this origin: polder-origin --config THIS_FILE\n"
     "# Each key can be set as an environment variable too: POLDER_HTTP_LISTEN and so on.\n"
-    "# polder-origin --help lists all keys with their defaults.\n"
+    "# polder-origin --print-config lists all keys with their defaults.\n"
     "\n"
     "# The API and the probes, in plain HTTP: keep it on this machine or in a network of your\n"
     "# own. https_listen, tls_cert_file and tls_key_file open it to others.\n"
@@ -285,13 +285,12 @@ const struct ctl_command init_commands[] = {
     {
         .arguments = "DIR",
         .about = "Makes keys, certificates and configuration",
-        .more =
-            "Writes into DIR: the CA of the replication link, an operator's token, and what an\n"
-            "origin needs (keys, certificate, origin.yaml). Nothing is ever overwritten.\n\n"
-            "Examples:\n"
-            "  polderctl init /etc/polder\n"
-            "  polderctl init /etc/polder --host origin.example.eu\n"
-            "  polderctl init ./try --base-port 20000",
+        .more = "Writes into DIR: the CA of the replication link, an operator's token, and what an "
+                "origin needs (keys, certificate, origin.yaml). Nothing is ever overwritten.\n\n"
+                "Examples:\n"
+                "  polderctl init /etc/polder\n"
+                "  polderctl init /etc/polder --host origin.example.eu\n"
+                "  polderctl init ./try --base-port 20000",
         .options = options,
         .run = run_init,
     },

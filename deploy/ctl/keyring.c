@@ -134,7 +134,7 @@ static enum ctl_exit run_rewrap(struct ctl *ctl, const struct ctl_args *args, st
 
 const struct ctl_command kek_commands[] = {
     {"rotate", "FILE", "Adds a fresh key-encryption key",
-     "Appends a line to the file that kek_file in origin.yaml names; a crash leaves the old file\n"
+     "Appends a line to the file that kek_file in origin.yaml names; a crash leaves the old file "
      "or the new one. The origin uses it after polderctl keyring rewrap.\n\n"
      "Example:\n"
      "  polderctl kek rotate /etc/polder/origin/kek.key && polderctl keyring rewrap",
@@ -144,7 +144,7 @@ const struct ctl_command kek_commands[] = {
 
 const struct ctl_command keyring_commands[] = {
     {"rewrap", "", "Wraps all keys under the current one",
-     "The origin reads its key-encryption keys again and wraps every data key under the last of\n"
+     "The origin reads its key-encryption keys again and wraps every data key under the last of "
      "them, on every path of the keyring, without stopping.\n\n"
      "Example:\n  polderctl keyring rewrap --dir /etc/polder",
      NULL, run_rewrap},

@@ -120,11 +120,11 @@ static error_t parse_command(int key, char *arg, struct argp_state *state)
 /* Standard output is where results go: a full disk there is a failure too. */
 static enum ctl_exit finish(enum ctl_exit result)
 {
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "polderctl: cannot write to standard output: %m\n");
-        return result == CTL_OK ? CTL_FAILED : result;
-    }
-    return result;
+    bool written = fflush(stdout) == 0 && ferror(stdout) == 0;
+    if (written || result != CTL_OK)
+        return result;
+    fprintf(stderr, "polderctl: cannot write to standard output: %m\n");
+    return CTL_FAILED;
 }
 
 /* argv[0] is the command's full name. */
@@ -144,7 +144,7 @@ static enum ctl_exit run_command(struct ctl *ctl, const struct ctl_command *comm
             .group = 1,
         };
     snprintf(doc, sizeof(doc), "%s\v%s", command->about, command->more);
-    const struct argp argp = {.options = options,
+    const struct argp argp = {.options = options[0].name == NULL ? NULL : options,
                               .parser = parse_command,
                               .args_doc = command->arguments,
                               .doc = doc,

@@ -115,13 +115,12 @@ const struct ctl_command probe_commands[] = {
     {
         .arguments = "URL",
         .about = "Tells whether a node is healthy",
-        .more =
-            "URL is an edge's or the origin's; its /replication is asked, without a token. One\n"
-            "line a reason.\n\n"
-            "Exit status: 0 healthy, 1 degraded, 2 down or not reachable.\n\n"
-            "Examples:\n"
-            "  polderctl probe http://127.0.0.1:8080\n"
-            "  polderctl probe http://127.0.0.1:8081 || page-somebody",
+        .more = "URL is an edge's or the origin's; its /replication is asked, without a token. One "
+                "line a reason.\n\n"
+                "Exit status: 0 healthy, 1 degraded, 2 down or not reachable.\n\n"
+                "Examples:\n"
+                "  polderctl probe http://127.0.0.1:8080\n"
+                "  polderctl probe http://127.0.0.1:8081 || page-somebody",
         .run = run_probe,
     },
     {0},

@@ -134,11 +134,11 @@ static enum ctl_exit run_revoke(struct ctl *ctl, const struct ctl_args *args, st
 
 const struct ctl_command token_commands[] = {
     {"create", "", "Makes a token and shows it once",
-     "Roles: an operator may do everything; an owner reads, configures and exports one account;\n"
+     "Roles: an operator may do everything; an owner reads, configures and exports one account; "
      "an auditor reads books and lifecycle, but no visitor's data.\n\n"
      "Examples:\n"
      "  polderctl token create --role operator --name alice\n"
-     "  polderctl token create --role owner --account my-shop --expires-at 2027-12-31",
+     "  polderctl token create --role owner --account my-shop",
      create_options, run_create},
     {"list", "", "Lists all tokens, without their text", "Example:\n  polderctl token list", NULL,
      run_list},
