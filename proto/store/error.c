@@ -1,7 +1,5 @@
 #include "proto/store/internal.h"
 
-#include <stdlib.h>
-
 /* RocksDB's C face gives errors as text only: "CLASS: details". The first match wins, so the
  * causes an operator can act on stand before the classes. */
 static const struct {
@@ -17,6 +15,7 @@ static const struct {
     {"lock hold by current process", true, PL_EEXISTS},
     {"While lock file", true, PL_EEXISTS},
     {"Corruption", false, PL_ECORRUPT},
+    {"No such file or directory", true, PL_ECORRUPT}, /* what the MANIFEST names is not there */
     {"NotFound", false, PL_ENOTFOUND},
     {"Not implemented", false, PL_EUNSUPPORTED},
     {"Column families not opened", true, PL_EUNSUPPORTED},
@@ -118,15 +117,38 @@ enum pl_err store_enter(struct store *store, struct pl_why *why)
     return PL_OK;
 }
 
-enum pl_err store_enter_to_write(struct store *store, struct pl_why *why)
+enum pl_err store_check_failed(struct store *store, struct pl_why *why)
 {
-    enum pl_err err = store_enter(store, why);
-    if (err != PL_OK || !atomic_load(&store->failed))
-        return err;
-    store_gate_leave(&store->gate);
+    if (!atomic_load(&store->failed))
+        return PL_OK;
     pthread_mutex_lock(&store->gate.mutex);
     struct pl_why failure = store->failure;
     pthread_mutex_unlock(&store->gate.mutex);
     return pl_fail(why, failure.err, "writes are refused since an earlier one failed: %s",
                    failure.text);
+}
+
+enum pl_err store_enter_to_write(struct store *store, struct pl_why *why)
+{
+    enum pl_err err = store_enter(store, why);
+    if (err != PL_OK)
+        return err;
+    err = store_check_failed(store, why);
+    if (err != PL_OK)
+        store_leave(store);
+    return err;
+}
+
+enum pl_err store_begin_write(struct store *store, struct pl_why *why)
+{
+    pthread_mutex_lock(&store->writing);
+    enum pl_err err = store_check_failed(store, why);
+    if (err != PL_OK)
+        pthread_mutex_unlock(&store->writing);
+    return err;
+}
+
+void store_end_write(struct store *store)
+{
+    pthread_mutex_unlock(&store->writing);
 }

@@ -1,7 +1,6 @@
 #include "proto/store/internal.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <time.h>
 
 enum pl_err store_gate_init(struct store_gate *gate)

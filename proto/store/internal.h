@@ -37,7 +37,6 @@ void store_gate_wait_scan(struct store_gate *gate, int64_t timeout_ms);
 struct store_family_slot {
     char *name;
     size_t prefix_bytes;
-    bool short_lived;
     rocksdb_options_t *options;
 };
 
@@ -45,7 +44,6 @@ struct store {
     struct store_gate gate;
     char *path;
     const struct pl_log *log;
-    enum store_recovery recovery;
 
     /* Slot 0 is RocksDB's mandatory "default" family: ours, for probes and version edits. Family
      * i of the caller is slot i + 1. */
@@ -60,6 +58,9 @@ struct store {
     rocksdb_t *db;
     rocksdb_column_family_handle_t **handles;
 
+    /* One write at a time: whatever came after a failed one could stand behind a torn record,
+     * where no recovery finds it. */
+    pthread_mutex_t writing;
     atomic_bool failed;
     struct pl_why failure; /* the gate's mutex guards it */
     atomic_uint_fast64_t read_errors;
@@ -67,8 +68,13 @@ struct store {
 
 /* Enters the gate; PL_ECLOSED when there is no database behind it. */
 enum pl_err store_enter(struct store *store, struct pl_why *why);
-/* As store_enter, and refuses after a failed write. */
+/* PL_OK, or the first failed write's error. */
+enum pl_err store_check_failed(struct store *store, struct pl_why *why);
+/* As store_enter, and refuses after a failed write. For flushes and compactions. */
 enum pl_err store_enter_to_write(struct store *store, struct pl_why *why);
+/* Within the gate, around every put, delete and sync. */
+enum pl_err store_begin_write(struct store *store, struct pl_why *why);
+void store_end_write(struct store *store);
 static inline void store_leave(struct store *store)
 {
     store_gate_leave(&store->gate);
@@ -108,6 +114,5 @@ void store_options_drop(struct store *store);
 enum pl_err store_flush_all(struct store *store, struct pl_why *why);
 /* Writes and syncs a key of our own. */
 enum pl_err store_probe(struct store *store, struct pl_why *why);
-extern const struct pl_span store_probe_key;
 
 #endif

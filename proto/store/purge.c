@@ -282,7 +282,11 @@ static enum pl_err roll_manifest(const struct purge *purge, struct pl_why *why)
     bool there = false;
     enum pl_err err = newest_file(store, &newest, why);
     if (err == PL_OK)
+        err = store_begin_write(store, why);
+    if (err == PL_OK) {
         err = store_probe(store, why);
+        store_end_write(store);
+    }
     if (err == PL_OK)
         err = store_flush_all(store, why);
     while (err == PL_OK) {
@@ -301,10 +305,15 @@ static enum pl_err delete_range(const struct purge *purge, struct pl_why *why)
 {
     struct store *store = purge->store;
     char *message = NULL;
+    enum pl_err err = store_begin_write(store, why);
+    if (err != PL_OK)
+        return err;
     rocksdb_delete_range_cf(store->db, store->sync_options, store_handle(store, purge->family),
                             store_chars(purge->from), purge->from.len, store_chars(purge->to),
                             purge->to.len, &message);
-    return store_error_take_write(store, message, "delete a range of", why);
+    err = store_error_take_write(store, message, "delete a range of", why);
+    store_end_write(store);
+    return err;
 }
 
 enum pl_err store_purge_range(struct store *store, unsigned family, struct pl_span from,

@@ -3,15 +3,11 @@
 #include "proto/base/file.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
+#include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#define PATH_BYTES     4096
-#define LOG_TAIL_BYTES 65536
-
-const struct pl_span store_probe_key = PL_SPAN_INIT("probe");
+static const struct pl_span probe_key = PL_SPAN_INIT("probe");
 
 static enum pl_err check_config(const struct store_config *config, struct pl_why *why)
 {
@@ -37,6 +33,7 @@ static void free_store(struct store *store)
     free(store->slots);
     free(store->handles);
     free(store->path);
+    pthread_mutex_destroy(&store->writing);
     store_gate_release(&store->gate);
     free(store);
 }
@@ -51,8 +48,8 @@ static enum pl_err new_store(struct store **out, const struct store_config *conf
         free(store);
         return err;
     }
+    pthread_mutex_init(&store->writing, NULL); /* a plain one cannot fail here */
     store->log = config->log;
-    store->recovery = config->recovery;
     atomic_init(&store->failed, false);
     atomic_init(&store->read_errors, 0);
     store->path = strdup(config->path);
@@ -66,10 +63,8 @@ static enum pl_err new_store(struct store **out, const struct store_config *conf
         store->slots[i].name = strdup(family == NULL ? "default" : family->name);
         if (store->slots[i].name == NULL)
             goto out_of_memory;
-        if (family == NULL)
-            continue;
-        store->slots[i].prefix_bytes = family->prefix_bytes;
-        store->slots[i].short_lived = family->short_lived;
+        if (family != NULL)
+            store->slots[i].prefix_bytes = family->prefix_bytes;
     }
     store_options_build(store, config);
     *out = store;
@@ -79,51 +74,39 @@ out_of_memory:
     return PL_ENOMEM;
 }
 
-/* RocksDB's error tells what is wrong with a log record, but only its LOG tells in which file:
- * "... /path/000004.log: dropping 72 bytes; Corruption: ...". "" when it isn't to be had. */
-static void find_rotten_log(const struct store *store, char *out, size_t out_size)
+/* "000004.log, 000007.log": where a rotten log record must be. */
+static void list_logs(const struct store *store, char *out, size_t out_size)
 {
-    char path[PATH_BYTES];
+    DIR *dir = opendir(store->path);
+    size_t used = 0;
     *out = '\0';
-    if (pl_path_join(path, sizeof(path), store->path, "LOG") != PL_OK)
+    if (dir == NULL)
         return;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    char *text = malloc(LOG_TAIL_BYTES + 1);
-    off_t end = lseek(fd, 0, SEEK_END);
-    if (text == NULL || end < 0)
-        goto out;
-    ssize_t len = pread(fd, text, LOG_TAIL_BYTES, end > LOG_TAIL_BYTES ? end - LOG_TAIL_BYTES : 0);
-    if (len <= 0)
-        goto out;
-    text[len] = '\0';
-    char *name_end = strstr(text, ".log: dropping ");
-    if (name_end == NULL)
-        goto out;
-    name_end[strlen(".log")] = '\0';
-    const char *slash = strrchr(text, '/');
-    if (slash != NULL && strlen(slash + 1) < out_size)
-        memcpy(out, slash + 1, strlen(slash + 1) + 1);
-out:
-    free(text);
-    close(fd);
+    const struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL) {
+        size_t len = strlen(entry->d_name);
+        if (len <= 4 || strcmp(entry->d_name + len - 4, ".log") != 0 || used + len + 3 > out_size)
+            continue;
+        used += (size_t)sprintf(out + used, "%s%s", used == 0 ? "" : ", ", entry->d_name);
+    }
+    closedir(dir);
 }
 
 static enum pl_err explain_open(struct store *store, char *message, struct pl_why *why)
 {
-    char name[64];
+    char logs[128];
+    /* Tables and manifests are named by the engine; of logs it tells only what is wrong. */
     if (store_error_class(message) != PL_ECORRUPT || strstr(message, ".sst") != NULL ||
-        strstr(message, "MANIFEST") != NULL)
+        strstr(message, "MANIFEST") != NULL || strstr(message, "CURRENT") != NULL)
         return store_error_take(store, message, "open", why);
-    find_rotten_log(store, name, sizeof(name));
-    if (*name == '\0')
+    list_logs(store, logs, sizeof(logs));
+    if (*logs == '\0')
         return store_error_take(store, message, "open", why);
     pl_fail(why, PL_ECORRUPT,
-            "cannot open the store in %s: its log %s has a record that is not what was written "
-            "(%.200s); restore the store from a backup, or open it once in the mode that skips "
+            "cannot open the store in %s: a log (%s) has a record that is not what was written "
+            "(%.100s); restore the store from a backup, or open it once in the mode that skips "
             "corrupt records and accept their loss",
-            store->path, name, message);
+            store->path, logs, message);
     rocksdb_free(message);
     return PL_ECORRUPT;
 }
@@ -195,9 +178,9 @@ void store_close(struct store *store)
 enum pl_err store_probe(struct store *store, struct pl_why *why)
 {
     char *message = NULL;
-    rocksdb_put_cf(store->db, store->sync_options, store->handles[0], store_chars(store_probe_key),
-                   store_probe_key.len, "", 0, &message);
-    return store_error_take(store, message, "write to", why);
+    rocksdb_put_cf(store->db, store->sync_options, store->handles[0], store_chars(probe_key),
+                   probe_key.len, "", 0, &message);
+    return store_error_take_write(store, message, "write to", why);
 }
 
 /* Reopening writes a table for what only the log has. Where that cannot fit, leave the database

@@ -263,6 +263,71 @@ static void rotten_table_block_is_not_the_end(void **state)
     assert_int_equal(get_block(f->store, 60), PL_OK);
 }
 
+/* A table with a rotten block that a compaction has met. */
+static void compact_rotten_table(struct fixture *f)
+{
+    fixture_open(f);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(put_block(f->store, i, NULL), PL_OK);
+    assert_int_equal(store_flush(f->store, NULL), PL_OK);
+    fixture_close(f);
+    fixture_rot(f, ".sst", S("000000042|000000042|000000042|"));
+    fixture_open(f);
+    assert_int_equal(put_block(f->store, 100, NULL), PL_OK);
+    assert_int_equal(put_block(f->store, 0, NULL), PL_OK); /* overlaps: no mere move */
+    assert_int_not_equal(store_compact(f->store, BLOCKS), PL_OK);
+}
+
+static void rotten_table_stops_writes_where_holes_are_not_coped_with(void **state)
+{
+    struct fixture *f = *state;
+    struct pl_why why = {0};
+    compact_rotten_table(f);
+    assert_int_equal(put_block(f->store, 101, &why), PL_ECORRUPT);
+    assert_non_null(strstr(why.text, ".sst"));
+    assert_int_equal(get_block(f->store, 41), PL_OK);
+    assert_int_equal(get_block(f->store, 100), PL_OK);
+}
+
+static void rotten_table_stops_nothing_in_skipping_mode(void **state)
+{
+    struct fixture *f = *state;
+    struct pl_buf out;
+    f->config.recovery = STORE_RECOVER_SKIP_CORRUPT;
+    compact_rotten_table(f);
+    for (int i = 101; i < 201; i++) {
+        assert_int_equal(put_block(f->store, i, NULL), PL_OK);
+        if (i % 2 == 0) /* far more tables than start a compaction */
+            assert_int_equal(store_flush(f->store, NULL), PL_OK);
+    }
+    for (int i = 0; i < 201; i++)
+        if (i < 40 || i > 44) /* its neighbours share its fate */
+            assert_int_equal(get_block(f->store, i), PL_OK);
+    pl_buf_init(&out, 1 << 20);
+    assert_int_equal(store_get(f->store, BLOCKS, S("block000042"), &out), PL_ECORRUPT);
+    pl_buf_release(&out);
+}
+
+static void remove_file(const char *path, void *ctx)
+{
+    (void)ctx;
+    assert_int_equal(unlink(path), 0);
+}
+
+static void missing_table_is_corruption(void **state)
+{
+    struct fixture *f = *state;
+    struct pl_why why = {0};
+    fixture_open(f);
+    assert_int_equal(put_block(f->store, 1, NULL), PL_OK);
+    assert_int_equal(store_flush(f->store, NULL), PL_OK);
+    fixture_close(f);
+    fixture_each_file(f, ".sst", remove_file, NULL);
+    assert_int_equal(store_open(&f->store, &f->config, &why), PL_ECORRUPT);
+    assert_non_null(strstr(why.text, "No such file"));
+    assert_non_null(strstr(why.text, "backup"));
+}
+
 static void second_opener_is_told(void **state)
 {
     struct fixture *f = *state;
@@ -360,6 +425,36 @@ static void file_size_limit_fails_writes_until_recovery(void **state)
     fixture_open(f);
     for (int i = 0; i <= count; i++)
         assert_int_equal(get_block(f->store, i), PL_OK);
+}
+
+/* Reopening fails too: nothing works, nothing is lost, and a later recovery mends it. */
+static void failed_recovery_can_be_repeated(void **state)
+{
+    struct fixture *f = *state;
+    struct store_scan *scan;
+    struct store_batch *batch;
+    struct pl_why why = {0};
+    struct pl_buf out;
+    fixture_open(f);
+    limit_files(2 << 20);
+    int count = fill_disk(f->store);
+    limit_files(4096);
+    assert_int_equal(store_recover(f->store, &why), PL_ENOSPC);
+
+    pl_buf_init(&out, 1 << 20);
+    assert_int_equal(store_get(f->store, META, S("block000000"), &out), PL_ECLOSED);
+    assert_int_equal(store_scan_new(&scan, f->store, META, S(""), S("")), PL_ECLOSED);
+    assert_int_equal(put_block(f->store, count, &why), PL_ECLOSED);
+    assert_non_null(strstr(why.text, f->path));
+    assert_int_equal(store_batch_new(&batch), PL_OK);
+    store_batch_put(batch, f->store, META, S("k"), S("v"));
+
+    limit_files(RLIM_INFINITY);
+    assert_int_equal(store_recover(f->store, &why), PL_OK);
+    assert_int_equal(store_write(f->store, batch, true, &why), PL_ECLOSED); /* it lacks the put */
+    assert_recovered(f->store, count);
+    store_batch_free(batch);
+    pl_buf_release(&out);
 }
 
 static void batch_from_before_a_recovery_is_good(void **state)
@@ -501,8 +596,12 @@ int main(int argc, char **argv)
         T(rotten_log_is_refused_or_skipped),
         T(rotten_last_record_is_refused),
         T(rotten_table_block_is_not_the_end),
+        T(rotten_table_stops_writes_where_holes_are_not_coped_with),
+        T(rotten_table_stops_nothing_in_skipping_mode),
+        T(missing_table_is_corruption),
         T(second_opener_is_told),
         T(file_size_limit_fails_writes_until_recovery),
+        T(failed_recovery_can_be_repeated),
         T(batch_from_before_a_recovery_is_good),
         T(recovery_waits_for_scans_without_a_deadlock),
         T(full_disk_fails_writes_until_recovery),
