@@ -22,6 +22,7 @@ struct collector {
     pthread_cond_t wake;  /* on CLOCK_MONOTONIC */
     bool stop;
     struct pl_why failure;
+    bool keyed; /* the origin's key is known */
     bool key_changed;
     uint8_t origin_public[PL_X25519_BYTES];
     struct collector_stats stats;
@@ -174,8 +175,8 @@ static void set_failure(struct collector *c, enum pl_err err, const struct pl_wh
         c->failure = *why;
     c->failure.err = err;
     c->stats.recoveries += err == PL_OK && before != PL_OK;
-    pthread_mutex_unlock(&c->lock);
     atomic_store(&c->refusing, err != PL_OK);
+    pthread_mutex_unlock(&c->lock);
     if (err != PL_OK && before == PL_OK)
         pl_log(c->config.log, PL_LOG_ERROR, "collector", "collecting stops: %s", why->text);
     else if (err == PL_OK && before != PL_OK)
@@ -252,6 +253,16 @@ static bool round_of_work(struct collector *c)
     return true;
 }
 
+static enum pl_err check_key(struct collector *c, struct pl_why *why)
+{
+    pthread_mutex_lock(&c->lock);
+    const bool keyed = c->keyed;
+    pthread_mutex_unlock(&c->lock);
+    return keyed ? PL_OK
+                 : pl_fail(why, PL_ECLOSED,
+                           "the origin has not told this edge yet which key to seal for");
+}
+
 /* Once a second: is what failed working again, is what works about to fail; and an epoch's key
  * must not outlive its time only because nobody sends. */
 static void tick(struct collector *c)
@@ -259,6 +270,8 @@ static void tick(struct collector *c)
     struct pl_why why = {0};
     block_sealer_tick(c->sealer);
     enum pl_err err = spool_recover(c->config.spool, &why);
+    if (err == PL_OK)
+        err = check_key(c, &why);
     if (err == PL_OK)
         err = spool_room(c->config.spool, BLOCK_PLAIN_BYTES, &why);
     set_failure(c, err, &why);
@@ -353,6 +366,10 @@ void collector_set_origin(struct collector *c, const uint8_t origin_public[PL_X2
     pthread_mutex_lock(&c->lock);
     memcpy(c->origin_public, origin_public, sizeof(c->origin_public));
     c->key_changed = true;
+    if (!c->keyed && c->failure.err == PL_ECLOSED)
+        c->failure = (struct pl_why){0};
+    c->keyed = true;
+    atomic_store(&c->refusing, c->failure.err != PL_OK);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -408,9 +425,15 @@ enum pl_err collector_new(struct collector **out, const struct collector_config 
     pthread_mutex_init(&c->lock, NULL);
     pl_buf_init(&c->plain, BLOCK_PLAIN_BYTES);
     pl_buf_init(&c->block, LIMIT_BLOCK_BYTES);
+    struct block_sealer_config sealer = config->sealer;
+    c->keyed = sealer.origin_public != NULL;
+    if (!c->keyed) {
+        sealer.origin_public = c->origin_public; /* zeros: replaced before the first seal */
+        atomic_store(&c->refusing, check_key(c, &c->failure) != PL_OK);
+    }
     enum pl_err err = init_lanes(c);
     if (err == PL_OK)
-        err = block_sealer_new(&c->sealer, &config->sealer);
+        err = block_sealer_new(&c->sealer, &sealer);
     if (err != PL_OK) {
         collector_free(c);
         return pl_fail(why, err, "cannot set up the collector: %s", pl_err_word(err));

@@ -24,9 +24,11 @@ struct collector_ticket {
 
 struct collector_config {
     struct spool *spool;
-    struct block_sealer_config sealer; /* what its pointers point at is copied */
-    unsigned lanes;                    /* one a loop */
-    size_t lane_bytes;                 /* events that may wait in each */
+    /* What its pointers point at is copied. origin_public may be NULL: nothing is taken until
+     * collector_set_origin. */
+    struct block_sealer_config sealer;
+    unsigned lanes;    /* one a loop */
+    size_t lane_bytes; /* events that may wait in each */
     /* On the lane's loop: a list of tickets, linked by next. */
     void (*done)(struct http_loop *loop, struct collector_ticket *tickets);
     /* On the committer: more blocks are durable. Must not block. */

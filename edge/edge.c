@@ -15,12 +15,12 @@
 
 /* ---- keys */
 
-static enum pl_err read_key(const char *path, const char *what, bool is_private,
-                            uint8_t key[PL_X25519_BYTES], struct pl_why *why)
+static enum pl_err read_key(const char *path, const char *what, uint8_t key[PL_X25519_BYTES],
+                            struct pl_why *why)
 {
     struct pl_buf text;
     pl_buf_init(&text, 4096);
-    enum pl_err err = pl_file_read(path, what, is_private, &text, why);
+    enum pl_err err = pl_file_read(path, what, true, &text, why);
     struct pl_span hex = pl_buf_span(&text);
     while (hex.len > 0 && (hex.data[hex.len - 1] == '\n' || hex.data[hex.len - 1] == '\r'))
         hex.len--;
@@ -54,11 +54,8 @@ static void on_seal_key(void *ctx, const uint8_t seal_public[PL_X25519_BYTES])
 static enum pl_err make_collector(struct edge *edge, struct pl_why *why)
 {
     const struct edge_options *o = edge->options;
-    uint8_t edge_secret[PL_X25519_BYTES], origin_public[PL_X25519_BYTES];
-    enum pl_err err = read_key(o->seal_secret_file, "seal_secret_file", true, edge_secret, why);
-    if (err == PL_OK)
-        err = read_key(o->origin_seal_public_file, "origin_seal_public_file", false, origin_public,
-                       why);
+    uint8_t edge_secret[PL_X25519_BYTES];
+    enum pl_err err = read_key(o->seal_key_file, "seal_key_file", edge_secret, why);
     if (err == PL_OK) {
         const struct collector_config config = {
             .spool = edge->spool,
@@ -66,7 +63,6 @@ static enum pl_err make_collector(struct edge *edge, struct pl_why *why)
                 {
                     .edge = o->edge_id,
                     .edge_secret = edge_secret,
-                    .origin_public = origin_public,
                     .random = pl_random_system(),
                     .clock = edge->clock,
                 },
@@ -124,8 +120,8 @@ static enum pl_err make_uplink(struct edge *edge, struct pl_why *why)
         .origin_url = o->origin_url,
         .server_name = o->origin_name,
         .ca_file = o->ca_file,
-        .cert_file = o->cert_file,
-        .key_file = o->key_file,
+        .cert_file = o->link_cert_file,
+        .key_file = o->link_key_file,
         .edge = o->edge_id,
         .region = o->region,
         .window_bytes = (size_t)o->link_window_bytes,

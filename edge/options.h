@@ -35,8 +35,8 @@ struct edge_options {
     int64_t catalog_max_age_days;
     /* the origin's side */
     char *origin_url, *origin_name;
-    char *ca_file, *cert_file, *key_file;
-    char *seal_secret_file, *origin_seal_public_file;
+    char *ca_file, *link_cert_file, *link_key_file;
+    char *seal_key_file;
     int64_t link_window_bytes;
     /* stopping */
     int64_t drain_timeout_ms, link_drain_ms;
