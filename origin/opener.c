@@ -279,6 +279,7 @@ void *intake_opener_run(void *arg)
 {
     struct intake_opener *o = arg;
     struct intake *intake = o->intake;
+    pthread_setname_np(pthread_self(), "opener");
     for (bool stop = false; !stop;) {
         struct intake_job *job = next_job(intake, &stop);
         vault_sealer_tidy(o->sealer);

@@ -53,7 +53,7 @@ static inline void keyring_fixture_release(struct keyring_fixture *f)
     char command[128];
     snprintf(command, sizeof(command), "rm -rf '%s'", f->dir);
     if (system(command) != 0)
-        abort();
+        fprintf(stderr, "%s is left behind\n", f->dir);
     pl_buf_release(&f->signer);
 }
 

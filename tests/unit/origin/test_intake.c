@@ -1,0 +1,608 @@
+#include "intake_fixture.h"
+#include "origin/dedupe.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include <sys/mount.h>
+#include <unistd.h>
+
+struct test {
+    struct rig rig;
+    struct pl_buf plain, block, other;
+};
+
+static int setup(void **state)
+{
+    struct test *t = calloc(1, sizeof(*t));
+    rig_init(&t->rig);
+    rig_open(&t->rig);
+    pl_buf_init(&t->plain, LIMIT_BLOCK_PLAIN_BYTES);
+    pl_buf_init(&t->block, 4 * LIMIT_BLOCK_BYTES);
+    pl_buf_init(&t->other, 4 * LIMIT_BLOCK_BYTES);
+    *state = t;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct test *t = *state;
+    rig_close(&t->rig);
+    rig_release(&t->rig);
+    pl_buf_release(&t->plain);
+    pl_buf_release(&t->block);
+    pl_buf_release(&t->other);
+    free(t);
+    return 0;
+}
+
+/* count events of one account into t->plain, with message ids PREFIX0, PREFIX1 … */
+static void events(struct test *t, uint64_t account, const char *prefix, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        char id[64];
+        snprintf(id, sizeof(id), "%s%u", prefix, i);
+        put_event(&t->plain, account, NOON_MS + i, "visitor", prefix == NULL ? NULL : id, "n");
+    }
+}
+
+/* Seals what stands in t->plain as the edge's next block, into t->block. */
+static void seal(struct test *t, int edge, uint32_t count)
+{
+    pl_buf_reset(&t->block);
+    rig_seal(&t->rig, edge, pl_buf_span(&t->plain), count, &t->block);
+    pl_buf_reset(&t->plain);
+}
+
+static enum block_verdict send(struct test *t, int edge)
+{
+    return rig_send(&t->rig, edge, pl_buf_span(&t->block));
+}
+
+/* The one equation, from the ledger's side. */
+static struct ledger_counts totals(struct test *t)
+{
+    struct ledger_counts c;
+    ledger_totals(t->rig.ledger, &c);
+    uint64_t dropped = 0;
+    for (int i = 0; i < DROP_COUNT; i++)
+        dropped += c.dropped[i];
+    assert_true(c.events == c.stored + c.duplicate + dropped);
+    assert_true(c.stored == rig_count(&t->rig, FAMILY_VAULT));
+    return c;
+}
+
+static void a_block_is_stored_once(void **state)
+{
+    struct test *t = *state;
+    events(t, 1, "m", 10);
+    seal(t, 0, 10);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    assert_int_equal(send(t, 0), BLOCK_REPEAT);
+    struct ledger_counts c = totals(t);
+    assert_true(c.blocks == 1 && c.events == 10 && c.stored == 10);
+    assert_int_equal(rig_count(&t->rig, FAMILY_DEDUPE), 10);
+
+    /* after a restart as well */
+    rig_close(&t->rig);
+    rig_open(&t->rig);
+    assert_int_equal(send(t, 0), BLOCK_REPEAT);
+    c = totals(t);
+    assert_true(c.blocks == 1 && c.stored == 10);
+}
+
+static void what_is_stored_can_be_read_by_key(void **state)
+{
+    struct test *t = *state;
+    struct vault_sealer *sealer;
+    struct store_scan *scan;
+    struct pl_span key, value;
+    struct vault_key at;
+    events(t, 3, "m", 1);
+    pl_buf_append_span(&t->other, pl_buf_span(&t->plain));
+    seal(t, 0, 1);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, pl_random_system(), 0), PL_OK);
+    assert_int_equal(
+        store_scan_new(&scan, t->rig.store, FAMILY_VAULT, pl_span(NULL, 0), pl_span(NULL, 0)),
+        PL_OK);
+    assert_int_equal(store_scan_next(scan, &key, &value), PL_OK);
+    memcpy(at.bytes, key.data, sizeof(at));
+    assert_int_equal(vault_open_value(sealer, &at, value, &t->plain), PL_OK);
+    assert_true(pl_span_eq(pl_buf_span(&t->plain), pl_buf_span(&t->other)));
+    store_scan_free(scan);
+    vault_sealer_free(sealer);
+}
+
+static void retries_by_any_edge_are_found(void **state)
+{
+    struct test *t = *state;
+    events(t, 1, "m", 5);
+    events(t, 1, "m", 5); /* again within the block */
+    seal(t, 0, 10);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    events(t, 1, "m", 8); /* five of them again, by the other edge */
+    events(t, 2, "m", 5); /* another account may use the same ids */
+    seal(t, 1, 13);
+    assert_int_equal(send(t, 1), BLOCK_STORED);
+    struct ledger_counts c = totals(t);
+    assert_true(c.events == 23 && c.stored == 13 && c.duplicate == 10);
+}
+
+static void without_message_id_every_event_counts(void **state)
+{
+    struct test *t = *state;
+    events(t, 1, NULL, 4);
+    seal(t, 0, 4);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    events(t, 1, NULL, 4);
+    seal(t, 0, 4);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    assert_true(totals(t).stored == 8);
+    assert_int_equal(rig_count(&t->rig, FAMILY_DEDUPE), 0);
+}
+
+/* Twenty blocks of one chain, all sent twice in one lot and again in another, shuffled. */
+static void order_and_repetition_do_not_matter(void **state)
+{
+    struct test *t = *state;
+    struct rig_lot *lots[2];
+    size_t at[21] = {0};
+    pl_buf_reset(&t->other);
+    for (unsigned i = 0; i < 20; i++) {
+        char prefix[16];
+        snprintf(prefix, sizeof(prefix), "b%u-", i);
+        events(t, 1 + i % 3, prefix, 3);
+        seal(t, 0, 3);
+        pl_buf_append_span(&t->other, pl_buf_span(&t->block));
+        at[i + 1] = t->other.len;
+    }
+    for (int l = 0; l < 2; l++) {
+        lots[l] = calloc(1, sizeof(*lots[l]));
+        lots[l]->count = 40;
+        for (size_t i = 0; i < 40; i++) {
+            size_t pick = (i * 7 + (size_t)l * 3) % 20;
+            lots[l]->blocks[i] = pl_span(t->other.data + at[pick], at[pick + 1] - at[pick]);
+        }
+        rig_lot_send(&t->rig, 0, lots[l]);
+    }
+    size_t stored = 0, repeats = 0;
+    for (int l = 0; l < 2; l++) {
+        rig_lot_wait(lots[l]);
+        for (size_t i = 0; i < 40; i++) {
+            stored += lots[l]->verdicts[i] == BLOCK_STORED;
+            repeats += lots[l]->verdicts[i] == BLOCK_REPEAT;
+        }
+        free(lots[l]);
+    }
+    assert_int_equal(stored, 20);
+    assert_int_equal(repeats, 60);
+    struct ledger_counts c = totals(t);
+    assert_true(c.blocks == 20 && c.stored == 60);
+    struct chain_claim claim = {.incarnation = t->rig.edges[0].header.incarnation};
+    struct chain_record record;
+    ledger_books(t->rig.ledger, &t->rig.edges[0].id, &claim, 1, &record);
+    assert_true(record.contiguous == 20 && record.highest == 20 && record.events == 60 &&
+                record.stored == 60);
+}
+
+static void accounts_that_do_not_live_are_counted_out(void **state)
+{
+    struct test *t = *state;
+    t->rig.fates[2] = INTAKE_EXPIRED;
+    t->rig.fates[3] = INTAKE_DELETED;
+    events(t, 1, "a", 1);
+    events(t, 2, "b", 2);
+    events(t, 3, "c", 3);
+    events(t, 99, "d", 4);
+    seal(t, 0, 10);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    struct ledger_counts c = totals(t);
+    assert_true(c.stored == 1 && c.dropped[DROP_EXPIRED] == 2 && c.dropped[DROP_DELETED] == 3 &&
+                c.dropped[DROP_UNKNOWN] == 4);
+    struct intake_status s;
+    intake_status(t->rig.intake, &s);
+    assert_true(s.events == 10 && s.dropped[DROP_UNKNOWN] == 4 && s.ready);
+}
+
+static void a_destroyed_key_drops_what_still_comes(void **state)
+{
+    struct test *t = *state;
+    assert_int_equal(keyring_destroy(t->rig.keyring, 1, "test", NULL, NULL), PL_OK);
+    events(t, 1, "m", 2);
+    events(t, 2, "m", 1);
+    seal(t, 0, 3);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    struct ledger_counts c = totals(t);
+    assert_true(c.stored == 1 && c.dropped[DROP_DELETED] == 2);
+}
+
+static void malformed_events_are_counted_never_silent(void **state)
+{
+    struct test *t = *state;
+    /* no account; an impossible time */
+    events(t, 1, "good", 2);
+    put_event(&t->plain, 0, NOON_MS, "v", "zero", "n");
+    put_event(&t->plain, 1, -5, "v", "early", "n");
+    seal(t, 0, 4);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    assert_true(totals(t).dropped[DROP_MALFORMED] == 2);
+    /* not an event from the second on: the header says there were five */
+    events(t, 1, "more", 1);
+    pl_buf_append_str(&t->plain, "\xc1 this is not msgpack");
+    seal(t, 0, 5);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    struct ledger_counts c = totals(t);
+    assert_true(c.stored == 3 && c.dropped[DROP_MALFORMED] == 6 && c.events == 9);
+    assert_int_equal(ledger_alarms(t->rig.ledger, NULL, 0), 0);
+}
+
+static void a_wrong_count_is_an_alarm(void **state)
+{
+    struct test *t = *state;
+    struct ledger_alarm alarm;
+    events(t, 1, "m", 3);
+    seal(t, 0, 4);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    assert_true(totals(t).events == 3);
+    assert_int_equal(ledger_alarms(t->rig.ledger, &alarm, 1), 1);
+    assert_int_equal(alarm.kind, LEDGER_MISCOUNT);
+}
+
+static void altered_and_foreign_blocks_are_kept_aside(void **state)
+{
+    struct test *t = *state;
+    struct ledger_alarm alarms[4];
+    events(t, 1, "m", 3);
+    seal(t, 0, 3);
+    /* sent over another edge's link */
+    assert_int_equal(send(t, 1), BLOCK_REFUSED);
+    /* a byte of the body, the header, the length */
+    t->block.data[t->block.len - 20] ^= 1;
+    assert_int_equal(send(t, 0), BLOCK_REFUSED);
+    assert_int_equal(rig_send(&t->rig, 0, pl_span(t->block.data, 100)), BLOCK_REFUSED);
+    t->block.data[t->block.len - 20] ^= 1;
+    assert_int_equal(ledger_alarms(t->rig.ledger, alarms, 4), 3);
+    assert_int_equal(alarms[0].kind, LEDGER_REFUSED);
+    assert_int_equal(rig_count(&t->rig, FAMILY_QUARANTINE), 3);
+    assert_int_equal(rig_count(&t->rig, FAMILY_LEDGER), 0);
+    /* the true one is taken all the same */
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    assert_true(totals(t).stored == 3);
+}
+
+static void a_fork_is_never_acked(void **state)
+{
+    struct test *t = *state;
+    struct ledger_alarm alarm;
+    struct rig_edge before = t->rig.edges[0];
+    events(t, 1, "a", 1);
+    seal(t, 0, 1);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    t->rig.edges[0].header = before.header; /* the same number again, with something else */
+    events(t, 1, "b", 1);
+    seal(t, 0, 1);
+    assert_int_equal(send(t, 0), BLOCK_FORK);
+    assert_int_equal(send(t, 0), BLOCK_FORK);
+    assert_true(totals(t).stored == 1);
+    assert_int_equal(ledger_alarms(t->rig.ledger, &alarm, 1), 1);
+    assert_int_equal(alarm.kind, LEDGER_FORK);
+    assert_int_equal(rig_count(&t->rig, FAMILY_QUARANTINE), 1);
+}
+
+static void a_revoked_edge_waits_and_is_not_stored(void **state)
+{
+    struct test *t = *state;
+    events(t, 1, "m", 1);
+    seal(t, 0, 1);
+    t->rig.edges[0].revoked = true;
+    assert_int_equal(send(t, 0), BLOCK_RETRY);
+    assert_int_equal(rig_count(&t->rig, FAMILY_QUARANTINE), 0);
+    assert_true(totals(t).events == 0);
+    t->rig.edges[0].revoked = false;
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+}
+
+static void a_missing_data_key_holds_the_block_up(void **state)
+{
+    struct test *t = *state;
+    /* alive, says the registry; the keyring never heard of it */
+    t->rig.keyless = 1000;
+    put_event(&t->plain, 1000, NOON_MS, "v", "m", "n");
+    seal(t, 0, 1);
+    assert_int_equal(send(t, 0), BLOCK_RETRY);
+    assert_true(totals(t).events == 0);
+    assert_int_equal(keyring_new_key(t->rig.keyring, 1000, NULL), PL_OK);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    assert_true(totals(t).stored == 1);
+}
+
+static void a_lost_block_is_booked(void **state)
+{
+    struct test *t = *state;
+    struct rig_lot *lot = calloc(1, sizeof(*lot));
+    events(t, 1, "a", 2);
+    seal(t, 0, 2); /* lost on the edge's disk */
+    struct pl_id128 incarnation = t->rig.edges[0].header.incarnation;
+    lot->count = 2;
+    lot->losses[0] = (struct block_loss){.incarnation = incarnation, .number = 0, .events = 2};
+    block_hash(pl_buf_span(&t->block), lot->losses[0].hash);
+    pl_buf_append_span(&t->other, pl_buf_span(&t->block));
+    events(t, 1, "b", 3);
+    seal(t, 0, 3);
+    lot->blocks[1] = pl_buf_span(&t->block);
+    rig_lot_send(&t->rig, 0, lot);
+    rig_lot_wait(lot);
+    assert_int_equal(lot->verdicts[0], BLOCK_STORED);
+    assert_int_equal(lot->verdicts[1], BLOCK_STORED);
+    struct ledger_counts c = totals(t);
+    assert_true(c.events == 5 && c.dropped[DROP_ROT] == 2 && c.stored == 3 && c.blocks == 2);
+    rig_lot_send(&t->rig, 0, lot);
+    rig_lot_wait(lot);
+    assert_int_equal(lot->verdicts[0], BLOCK_REPEAT);
+    assert_int_equal(lot->verdicts[1], BLOCK_REPEAT);
+    /* and should it turn up after all, it is not lost a second time */
+    assert_int_equal(rig_send(&t->rig, 0, pl_buf_span(&t->other)), BLOCK_FORK);
+    struct chain_claim claim = {.incarnation = incarnation};
+    struct chain_record record;
+    ledger_books(t->rig.ledger, &t->rig.edges[0].id, &claim, 1, &record);
+    assert_true(record.contiguous == 2 && record.events == 5 && record.dropped == 2);
+    free(lot);
+}
+
+static void settling_waits_for_what_was_taken(void **state)
+{
+    struct test *t = *state;
+    struct rig_lot *lot = calloc(1, sizeof(*lot));
+    pl_buf_reset(&t->other);
+    size_t at[31] = {0};
+    for (size_t i = 0; i < 30; i++) {
+        char prefix[16];
+        snprintf(prefix, sizeof(prefix), "s%zu-", i);
+        events(t, 1, prefix, 200);
+        seal(t, 0, 200);
+        pl_buf_append_span(&t->other, pl_buf_span(&t->block));
+        at[i + 1] = t->other.len;
+    }
+    lot->count = 30;
+    for (size_t i = 0; i < 30; i++)
+        lot->blocks[i] = pl_span(t->other.data + at[i], at[i + 1] - at[i]);
+    rig_lot_send(&t->rig, 0, lot);
+    intake_settle(t->rig.intake);
+    pthread_mutex_lock(&lot->lock);
+    assert_true(lot->done);
+    pthread_mutex_unlock(&lot->lock);
+    rig_lot_wait(lot);
+    assert_true(totals(t).stored == 6000);
+    intake_settle(t->rig.intake); /* with nothing under way */
+    free(lot);
+}
+
+static void above_the_queue_s_limit_blocks_go_back(void **state)
+{
+    struct test *t = *state;
+    rig_close(&t->rig);
+    t->rig.config.queue_bytes = 100;
+    rig_open(&t->rig);
+    events(t, 1, "m", 1);
+    seal(t, 0, 1);
+    assert_int_equal(send(t, 0), BLOCK_RETRY);
+    rig_close(&t->rig);
+    t->rig.config.queue_bytes = 0;
+    rig_open(&t->rig);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    intake_stop(t->rig.intake);
+    assert_int_equal(send(t, 0), BLOCK_RETRY); /* stopped */
+}
+
+/* A store on a file system of 40 MiB. */
+static void a_full_disk_sends_blocks_back(void **state)
+{
+    struct test *t = *state;
+    struct rig *r = &t->rig;
+    char command[160];
+    rig_close(r);
+    snprintf(command, sizeof(command), "%s/small", r->f.dir);
+    assert_int_equal(pl_dir_make(command, 0700, NULL), PL_OK);
+    char original[96];
+    memcpy(original, r->store_path, sizeof(original));
+    if (mount("none", command, "tmpfs", 0, "size=40m") != 0) {
+        rig_open(r);
+        skip(); /* needs the right to mount */
+    }
+    snprintf(r->store_path, sizeof(r->store_path), "%s/small/store", r->f.dir);
+    rig_open(r);
+    /* fill it up from outside, but for a little */
+    snprintf(command, sizeof(command),
+             "head -c 38m /dev/zero > '%s/small/filler' 2>/dev/null || true", r->f.dir);
+    assert_int_equal(system(command), 0);
+    enum block_verdict verdict = BLOCK_STORED;
+    uint64_t stored = 0;
+    for (int i = 0; i < 200 && verdict == BLOCK_STORED; i++) {
+        char prefix[16];
+        snprintf(prefix, sizeof(prefix), "f%d-", i);
+        events(t, 1, prefix, 100);
+        seal(t, 0, 100);
+        verdict = send(t, 0);
+        stored += verdict == BLOCK_STORED ? 100 : 0;
+    }
+    assert_int_equal(verdict, BLOCK_RETRY);
+    struct intake_status s;
+    intake_status(r->intake, &s);
+    assert_false(s.ready);
+    assert_true(strlen(s.reason) > 10);
+    assert_int_equal(send(t, 0), BLOCK_RETRY);
+
+    snprintf(command, sizeof(command), "%s/small/filler", r->f.dir);
+    assert_int_equal(unlink(command), 0);
+    /* it finds out by itself */
+    for (int i = 0; i < 100 && verdict == BLOCK_RETRY; i++) {
+        usleep(100000);
+        verdict = send(t, 0);
+    }
+    intake_status(r->intake, &s);
+    if (verdict != BLOCK_STORED)
+        fail_msg("%s", s.reason);
+    assert_true(s.ready);
+    assert_true(totals(t).stored == stored + 100);
+    rig_close(r);
+    snprintf(command, sizeof(command), "%s/small", r->f.dir);
+    assert_int_equal(umount(command), 0);
+    memcpy(r->store_path, original, sizeof(original));
+    rig_open(r);
+}
+
+/* ---- the dedupe index by itself */
+
+static void a_hash_collision_swallows_nothing(void **state)
+{
+    struct test *t = *state;
+    struct dedupe *d;
+    struct vault_sealer *sealer;
+    struct event_reader *reader;
+    struct event *event = calloc(1, sizeof(*event));
+    struct dedupe_entry entries[3], *list[3];
+    struct pl_buf values[3];
+    struct vault_place place = {.index = 0};
+    assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, pl_random_system(), 0), PL_OK);
+    assert_int_equal(dedupe_new(&d, t->rig.store, sealer), PL_OK);
+    assert_int_equal(event_reader_new(&reader), PL_OK);
+    static const char *const ids[] = {"one", "two", "three"};
+    uint64_t hash = 0;
+    for (int i = 0; i < 3; i++) {
+        pl_buf_reset(&t->plain);
+        pl_buf_init(&values[i], 1 << 16);
+        put_event(&t->plain, 1, NOON_MS + i, "v", ids[i], "n");
+        struct pl_span rest = pl_buf_span(&t->plain);
+        assert_int_equal(event_read(reader, &rest, event, NULL, NULL), PL_OK);
+        entries[i] = (struct dedupe_entry){.message_id = pl_span_str(ids[i])};
+        assert_int_equal(vault_key_of(sealer, event, &place, &entries[i].key), PL_OK);
+        if (i == 0)
+            hash = vault_key_event_hash(&entries[0].key);
+        vault_key_set_event_hash(&entries[i].key, hash); /* as if all three hashed alike */
+        assert_int_equal(vault_seal(sealer, &entries[i].key, pl_buf_span(&t->plain), &values[i]),
+                         PL_OK);
+        entries[i].value = pl_buf_span(&values[i]);
+        list[i] = &entries[i];
+    }
+    struct vault_key originals[3] = {entries[0].key, entries[1].key, entries[2].key};
+    /* two at once, the third against what is stored */
+    struct store_batch *batch;
+    assert_int_equal(store_batch_new(&batch), PL_OK);
+    for (int round = 0; round < 2; round++) {
+        size_t from = round == 0 ? 0 : 2, count = round == 0 ? 2 : 1;
+        assert_int_equal(dedupe_check(d, list + from, count, NULL), PL_OK);
+        for (size_t i = from; i < from + count; i++) {
+            assert_false(entries[i].duplicate);
+            assert_true(vault_key_event_hash(&entries[i].key) == hash + i);
+            uint8_t key[16], value[16];
+            dedupe_key_of(&entries[i].key, key);
+            dedupe_value_of(&entries[i].key, value);
+            store_batch_put(batch, t->rig.store, FAMILY_VAULT, vault_key_span(&entries[i].key),
+                            entries[i].value);
+            store_batch_put(batch, t->rig.store, FAMILY_DEDUPE, pl_span(key, 16),
+                            pl_span(value, 16));
+        }
+        assert_int_equal(store_write(t->rig.store, batch, true, NULL), PL_OK);
+        store_batch_clear(batch);
+    }
+    assert_true(dedupe_collisions(d) == 1 + 2);
+    /* each opens where it went, and each is found again from where it started */
+    for (int i = 0; i < 3; i++) {
+        pl_buf_reset(&t->plain);
+        pl_buf_reset(&t->other);
+        assert_int_equal(
+            store_get(t->rig.store, FAMILY_VAULT, vault_key_span(&entries[i].key), &t->other),
+            PL_OK);
+        assert_int_equal(
+            vault_open_value(sealer, &entries[i].key, pl_buf_span(&t->other), &t->plain), PL_OK);
+        entries[i].key = originals[i];
+        entries[i].value = pl_buf_span(&values[i]);
+    }
+    assert_int_equal(dedupe_check(d, list, 3, NULL), PL_OK);
+    assert_true(entries[0].duplicate && entries[1].duplicate && entries[2].duplicate);
+    store_batch_free(batch);
+    dedupe_free(d);
+    vault_sealer_free(sealer);
+    event_reader_free(reader);
+    free(event);
+    for (int i = 0; i < 3; i++)
+        pl_buf_release(&values[i]);
+}
+
+static void the_window_is_thirty_days(void **state)
+{
+    struct test *t = *state;
+    static const int64_t days[] = {0, 30, 61};
+    static const uint64_t stored[] = {1, 1, 2};
+    for (int i = 0; i < 3; i++) {
+        put_event(&t->plain, 1, NOON_MS + days[i] * PL_DAY_MS, "v", "m", "n");
+        seal(t, 0, 1);
+        assert_int_equal(send(t, 0), BLOCK_STORED);
+        assert_true(totals(t).stored == stored[i]);
+    }
+    /* the sweep of the first day leaves the entry that the third event took over */
+    struct vault_key cursor = {{0}};
+    enum pl_err err;
+    while ((err = dedupe_expire(t->rig.store, pl_day_of(NOON_MS), &cursor, 2, NULL)) == PL_EAGAIN)
+        ;
+    assert_int_equal(err, PL_OK);
+    assert_int_equal(rig_count(&t->rig, FAMILY_DEDUPE), 1);
+}
+
+static void the_sweep_takes_one_day_of_every_account(void **state)
+{
+    struct test *t = *state;
+    for (uint64_t account = 1; account < RIG_ACCOUNTS; account++)
+        for (int64_t day = 0; day < 3; day++)
+            for (int i = 0; i < 100; i++) {
+                char id[32];
+                snprintf(id, sizeof(id), "%d-%d", (int)day, i);
+                put_event(&t->plain, account, NOON_MS + day * PL_DAY_MS, "v", id, "n");
+            }
+    uint32_t count = (RIG_ACCOUNTS - 1) * 300;
+    seal(t, 0, count);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    assert_int_equal(rig_count(&t->rig, FAMILY_DEDUPE), count);
+    struct vault_key cursor = {{0}};
+    enum pl_err err;
+    int calls = 0;
+    while ((err = dedupe_expire(t->rig.store, pl_day_of(NOON_MS) + 1, &cursor, 150, NULL)) ==
+           PL_EAGAIN)
+        calls++;
+    assert_int_equal(err, PL_OK);
+    assert_true(calls > 1 && calls < 30);
+    assert_int_equal(rig_count(&t->rig, FAMILY_DEDUPE), count / 3 * 2);
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), count);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_block_is_stored_once),
+        CASE(what_is_stored_can_be_read_by_key),
+        CASE(retries_by_any_edge_are_found),
+        CASE(without_message_id_every_event_counts),
+        CASE(order_and_repetition_do_not_matter),
+        CASE(accounts_that_do_not_live_are_counted_out),
+        CASE(a_destroyed_key_drops_what_still_comes),
+        CASE(malformed_events_are_counted_never_silent),
+        CASE(a_wrong_count_is_an_alarm),
+        CASE(altered_and_foreign_blocks_are_kept_aside),
+        CASE(a_fork_is_never_acked),
+        CASE(a_revoked_edge_waits_and_is_not_stored),
+        CASE(a_missing_data_key_holds_the_block_up),
+        CASE(a_lost_block_is_booked),
+        CASE(settling_waits_for_what_was_taken),
+        CASE(above_the_queue_s_limit_blocks_go_back),
+        CASE(a_full_disk_sends_blocks_back),
+        CASE(a_hash_collision_swallows_nothing),
+        CASE(the_window_is_thirty_days),
+        CASE(the_sweep_takes_one_day_of_every_account),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

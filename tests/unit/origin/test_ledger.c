@@ -1,0 +1,411 @@
+#include "origin/ledger.h"
+#include "proto/base/file.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct test {
+    char dir[64], path[80];
+    struct pl_log silent;
+    struct pl_clock clock;
+    int64_t now_ms;
+    struct store *store;
+    struct store_batch *batch;
+    struct ledger *ledger;
+    struct ledger_config config;
+    struct ledger_block blocks[64]; /* staged ones must live */
+    size_t used;
+    struct pl_id128 edge, incarnation;
+};
+
+static int64_t now(void *ctx)
+{
+    return ((struct test *)ctx)->now_ms;
+}
+
+static void open_all(struct test *t)
+{
+    struct pl_why why = {.err = PL_OK};
+    struct store_config config = {.path = t->path,
+                                  .families = origin_families,
+                                  .family_count = FAMILY_COUNT,
+                                  .cache_bytes = 8u << 20,
+                                  .write_buffer_bytes = 8u << 20,
+                                  .background_threads = 1,
+                                  .log = &t->silent};
+    if (store_open(&t->store, &config, &why) != PL_OK)
+        fail_msg("%s", why.text);
+    t->config.store = t->store;
+    assert_int_equal(ledger_new(&t->ledger, &t->config, &why), PL_OK);
+}
+
+static void close_all(struct test *t)
+{
+    ledger_free(t->ledger);
+    store_close(t->store);
+}
+
+static int setup(void **state)
+{
+    struct test *t = calloc(1, sizeof(*t));
+    snprintf(t->dir, sizeof(t->dir), "/tmp/polder-ledger-XXXXXX");
+    assert_non_null(mkdtemp(t->dir));
+    snprintf(t->path, sizeof(t->path), "%s/store", t->dir);
+    t->now_ms = 1000000;
+    t->clock = (struct pl_clock){.wall_ms = now, .mono_ms = now, .ctx = t};
+    t->silent = (struct pl_log){.fd = -1, .clock = &t->clock};
+    t->config =
+        (struct ledger_config){.hole_alarm_ms = 30000, .clock = &t->clock, .log = &t->silent};
+    memset(t->edge.bytes, 1, 16);
+    memset(t->incarnation.bytes, 2, 16);
+    open_all(t);
+    assert_int_equal(store_batch_new(&t->batch), PL_OK);
+    *state = t;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct test *t = *state;
+    char command[96];
+    store_batch_free(t->batch);
+    close_all(t);
+    snprintf(command, sizeof(command), "rm -rf '%s'", t->dir);
+    assert_int_equal(system(command), 0);
+    free(t);
+    return 0;
+}
+
+/* Block `number` of the story in which every block's hash is its number, the first is 100. */
+static struct ledger_block *block(struct test *t, uint64_t number)
+{
+    struct ledger_block *b = &t->blocks[t->used++ % 64];
+    *b = (struct ledger_block){.edge = t->edge, .incarnation = t->incarnation, .number = number};
+    memset(b->hash, (int)(100 + number), BLOCK_HASH_BYTES);
+    if (number > 0)
+        memset(b->previous_hash, (int)(99 + number), BLOCK_HASH_BYTES);
+    b->counts = (struct ledger_counts){.events = 10, .stored = 7, .duplicate = 2};
+    b->counts.dropped[DROP_EXPIRED] = 1;
+    return b;
+}
+
+static enum block_verdict check(struct test *t, const struct ledger_block *b)
+{
+    enum block_verdict verdict;
+    struct pl_why why;
+    assert_int_equal(ledger_check(t->ledger, b, &verdict, &why), PL_OK);
+    return verdict;
+}
+
+static void commit(struct test *t)
+{
+    assert_int_equal(ledger_write(t->ledger, t->batch), PL_OK);
+    assert_int_equal(store_write(t->store, t->batch, true, NULL), PL_OK);
+    store_batch_clear(t->batch);
+    ledger_commit(t->ledger);
+}
+
+static void record(struct test *t, uint64_t number)
+{
+    struct ledger_block *b = block(t, number);
+    assert_int_equal(check(t, b), BLOCK_STORED);
+    assert_int_equal(ledger_stage(t->ledger, b), PL_OK);
+    commit(t);
+}
+
+static struct chain_record books(struct test *t)
+{
+    struct chain_claim claim = {.incarnation = t->incarnation};
+    struct chain_record r;
+    ledger_books(t->ledger, &t->edge, &claim, 1, &r);
+    return r;
+}
+
+static void blocks_in_order(void **state)
+{
+    struct test *t = *state;
+    for (uint64_t n = 0; n < 5; n++)
+        record(t, n);
+    for (int round = 0; round < 2; round++) {
+        struct chain_record r = books(t);
+        assert_true(r.contiguous == 5 && r.highest == 5 && r.events == 50 && r.stored == 35 &&
+                    r.duplicate == 10 && r.dropped == 5);
+        for (uint64_t n = 0; n < 5; n++)
+            assert_int_equal(check(t, block(t, n)), BLOCK_REPEAT);
+        close_all(t);
+        open_all(t);
+    }
+    struct ledger_counts totals;
+    ledger_totals(t->ledger, &totals);
+    assert_true(totals.blocks == 5 && totals.events == 50 && totals.dropped[DROP_EXPIRED] == 5);
+}
+
+static void blocks_in_any_order_within_a_group(void **state)
+{
+    struct test *t = *state;
+    static const uint64_t order[] = {3, 1, 4, 0, 2};
+    for (size_t i = 0; i < 5; i++) {
+        struct ledger_block *b = block(t, order[i]);
+        assert_int_equal(check(t, b), BLOCK_STORED);
+        assert_int_equal(ledger_stage(t->ledger, b), PL_OK);
+        assert_int_equal(check(t, block(t, order[i])), BLOCK_REPEAT); /* twice in one group */
+    }
+    assert_true(books(t).contiguous == 0); /* nothing is told before it is durable */
+    commit(t);
+    assert_true(books(t).contiguous == 5 && books(t).events == 50);
+}
+
+static void a_hole_is_an_alarm_once_it_lasts(void **state)
+{
+    struct test *t = *state;
+    struct ledger_alarm alarms[4];
+    record(t, 0);
+    record(t, 3);
+    record(t, 6);
+    assert_true(books(t).contiguous == 1 && books(t).highest == 7 && books(t).events == 10);
+    assert_int_equal(ledger_alarms(t->ledger, alarms, 4), 0);
+    t->now_ms += 29999;
+    assert_int_equal(ledger_alarms(t->ledger, alarms, 4), 0);
+    t->now_ms += 1;
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(ledger_alarms(t->ledger, alarms, 4), 2);
+        assert_int_equal(alarms[0].kind, LEDGER_HOLE);
+        assert_true(alarms[0].number == 1 && alarms[0].count == 2);
+        assert_true(alarms[1].number == 4 && alarms[1].count == 2);
+        assert_true(alarms[0].since_ms == 1000000);
+        close_all(t); /* a restart does not make a hole younger */
+        open_all(t);
+    }
+    record(t, 2);
+    record(t, 1);
+    assert_int_equal(ledger_alarms(t->ledger, alarms, 4), 1);
+    record(t, 5);
+    record(t, 4);
+    assert_int_equal(ledger_alarms(t->ledger, alarms, 4), 0);
+    assert_true(books(t).contiguous == 7 && books(t).events == 70);
+}
+
+static void forks_are_told_from_repeats(void **state)
+{
+    struct test *t = *state;
+    record(t, 0);
+    record(t, 2);
+    for (uint64_t n = 0; n <= 2; n += 2) {
+        struct ledger_block *b = block(t, n);
+        b->hash[5] ^= 1;
+        assert_int_equal(check(t, b), BLOCK_FORK);
+        assert_int_equal(check(t, block(t, n)), BLOCK_REPEAT);
+    }
+    struct ledger_block *b = block(t, 0);
+    b->hash[5] ^= 1;
+    assert_int_equal(ledger_quarantine(t->ledger, t->batch, b, LEDGER_FORK,
+                                       PL_SPAN_LIT("bytes of it"), "two blocks, one number"),
+                     PL_OK);
+    commit(t);
+    for (int round = 0; round < 2; round++) {
+        struct ledger_alarm alarm;
+        assert_int_equal(ledger_alarms(t->ledger, &alarm, 1), 1);
+        assert_int_equal(alarm.kind, LEDGER_FORK);
+        assert_string_equal(alarm.text, "two blocks, one number");
+        assert_true(alarm.since_ms == 1000000 && alarm.number == 0);
+        close_all(t);
+        open_all(t);
+    }
+}
+
+static void neighbours_must_fit(void **state)
+{
+    struct test *t = *state;
+    struct ledger_block *b = block(t, 0);
+    memset(b->previous_hash, 9, BLOCK_HASH_BYTES); /* a first block that follows something */
+    assert_int_equal(check(t, b), BLOCK_REFUSED);
+    record(t, 0);
+    b = block(t, 1);
+    b->previous_hash[0] ^= 1; /* does not follow block 0 */
+    assert_int_equal(check(t, b), BLOCK_REFUSED);
+    record(t, 3);
+    b = block(t, 2);
+    b->hash[0] ^= 1; /* block 3 does not follow it */
+    assert_int_equal(check(t, b), BLOCK_REFUSED);
+    b = block(t, 4);
+    b->previous_hash[31] ^= 1; /* does not follow block 3, beyond the hole */
+    assert_int_equal(check(t, b), BLOCK_REFUSED);
+    close_all(t);
+    open_all(t);
+    b = block(t, 1);
+    b->previous_hash[0] ^= 1;
+    assert_int_equal(check(t, b), BLOCK_REFUSED);
+    b = block(t, 4);
+    b->previous_hash[31] ^= 1;
+    assert_int_equal(check(t, b), BLOCK_REFUSED);
+    record(t, 4);
+    record(t, 1);
+    record(t, 2);
+    assert_true(books(t).contiguous == 5);
+}
+
+static void losses_are_booked_and_linked_around(void **state)
+{
+    struct test *t = *state;
+    record(t, 0);
+    struct ledger_block *b = block(t, 1);
+    b->lost = true;
+    memset(b->hash, 0, BLOCK_HASH_BYTES); /* even its hash is gone */
+    memset(b->previous_hash, 0, BLOCK_HASH_BYTES);
+    b->counts = (struct ledger_counts){.events = 4};
+    b->counts.dropped[DROP_ROT] = 4;
+    assert_int_equal(check(t, b), BLOCK_STORED);
+    assert_int_equal(ledger_stage(t->ledger, b), PL_OK);
+    commit(t);
+    record(t, 2); /* whatever it says came before */
+    assert_true(books(t).contiguous == 3 && books(t).events == 24 && books(t).dropped == 6);
+    assert_int_equal(check(t, b), BLOCK_REPEAT);
+    assert_int_equal(check(t, block(t, 1)), BLOCK_FORK); /* found again: not forgotten */
+    /* the edge lost a block that is here */
+    b = block(t, 0);
+    b->lost = true;
+    assert_int_equal(check(t, b), BLOCK_REPEAT);
+    memset(b->hash, 0, BLOCK_HASH_BYTES);
+    assert_int_equal(check(t, b), BLOCK_REPEAT);
+    memset(b->hash, 77, BLOCK_HASH_BYTES);
+    assert_int_equal(check(t, b), BLOCK_FORK);
+}
+
+static void a_loss_with_its_hash_keeps_the_chain(void **state)
+{
+    struct test *t = *state;
+    struct ledger_block *b = block(t, 0);
+    b->lost = true;
+    assert_int_equal(check(t, b), BLOCK_STORED);
+    assert_int_equal(ledger_stage(t->ledger, b), PL_OK);
+    commit(t);
+    b = block(t, 1);
+    b->previous_hash[3] ^= 1;
+    assert_int_equal(check(t, b), BLOCK_REFUSED);
+    record(t, 1);
+}
+
+static void a_failed_write_leaves_no_trace(void **state)
+{
+    struct test *t = *state;
+    record(t, 0);
+    struct ledger_block *b = block(t, 1);
+    assert_int_equal(ledger_stage(t->ledger, b), PL_OK);
+    assert_int_equal(ledger_write(t->ledger, t->batch), PL_OK);
+    store_batch_clear(t->batch); /* the write did not happen */
+    assert_int_equal(ledger_reload(t->ledger, NULL), PL_OK);
+    assert_true(books(t).contiguous == 1 && books(t).highest == 1);
+    assert_int_equal(check(t, block(t, 1)), BLOCK_STORED);
+    record(t, 1);
+    struct ledger_counts totals;
+    ledger_totals(t->ledger, &totals);
+    assert_true(totals.blocks == 2 && totals.events == 20);
+}
+
+static void chains_do_not_mix(void **state)
+{
+    struct test *t = *state;
+    struct pl_id128 first = t->incarnation;
+    record(t, 0);
+    record(t, 1);
+    t->incarnation.bytes[0] ^= 0xff;
+    assert_true(books(t).contiguous == 0 && books(t).events == 0);
+    assert_int_equal(check(t, block(t, 1)), BLOCK_STORED);
+    t->now_ms += 5;
+    record(t, 0);
+    t->edge.bytes[0] ^= 0xff; /* another edge of the same incarnation is another chain, too */
+    assert_true(books(t).contiguous == 0);
+    struct ledger_chain chains[2];
+    assert_int_equal(ledger_chains(t->ledger, chains, 2), 2);
+    assert_true(chains[0].last_ms == 1000005 && chains[0].record.contiguous == 1);
+    assert_true(pl_id128_eq(&chains[1].record.incarnation, &first));
+    assert_true(chains[1].record.contiguous == 2);
+}
+
+static void the_quarantine_is_bounded(void **state)
+{
+    struct test *t = *state;
+    close_all(t);
+    t->config.quarantine_bytes_max = 4096;
+    open_all(t);
+    char *bytes = calloc(1, 1500);
+    struct pl_buf out;
+    pl_buf_init(&out, 1 << 20);
+    for (uint64_t n = 0; n < 100; n++)
+        assert_int_equal(ledger_quarantine(t->ledger, t->batch, block(t, n), LEDGER_REFUSED,
+                                           pl_span(bytes, 1500), "refused"),
+                         PL_OK);
+    commit(t);
+    size_t total = 0;
+    struct store_scan *scan;
+    struct pl_span key, value;
+    assert_int_equal(
+        store_scan_new(&scan, t->store, FAMILY_QUARANTINE, pl_span(NULL, 0), pl_span(NULL, 0)),
+        PL_OK);
+    while (store_scan_next(scan, &key, &value) == PL_OK)
+        total += key.len + value.len;
+    store_scan_free(scan);
+    assert_true(total > 3000 && total <= 4096);
+    assert_int_equal(ledger_alarms(t->ledger, NULL, 0), 100); /* told all the same */
+    free(bytes);
+    pl_buf_release(&out);
+}
+
+static void a_far_future_number_does_not_eat_memory(void **state)
+{
+    struct test *t = *state;
+    struct ledger_block *b = block(t, 0);
+    b->number = UINT64_MAX;
+    assert_int_equal(check(t, b), BLOCK_REFUSED);
+    b->number = UINT64_MAX - 1;
+    assert_int_equal(check(t, b), BLOCK_STORED);
+}
+
+static void damaged_rows_are_refused(void **state)
+{
+    struct test *t = *state;
+    struct ledger *other;
+    struct pl_why why = {.err = PL_OK};
+    uint8_t key[32] = {1};
+    record(t, 0);
+    assert_int_equal(
+        store_put(t->store, FAMILY_CHAINS, pl_span(key, 32), PL_SPAN_LIT("\x01junk"), true, NULL),
+        PL_OK);
+    assert_int_equal(ledger_new(&other, &t->config, &why), PL_ECORRUPT);
+    assert_non_null(strstr(why.text, "ledger"));
+}
+
+static void reasons_have_names(void **state)
+{
+    (void)state;
+    for (int i = 0; i < DROP_COUNT; i++)
+        assert_true(strlen(drop_reason_name((enum drop_reason)i)) > 2);
+    assert_string_equal(drop_reason_name(DROP_ROT), "rot");
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(blocks_in_order),
+        CASE(blocks_in_any_order_within_a_group),
+        CASE(a_hole_is_an_alarm_once_it_lasts),
+        CASE(forks_are_told_from_repeats),
+        CASE(neighbours_must_fit),
+        CASE(losses_are_booked_and_linked_around),
+        CASE(a_loss_with_its_hash_keeps_the_chain),
+        CASE(a_failed_write_leaves_no_trace),
+        CASE(chains_do_not_mix),
+        CASE(the_quarantine_is_bounded),
+        CASE(a_far_future_number_does_not_eat_memory),
+        CASE(damaged_rows_are_refused),
+        cmocka_unit_test(reasons_have_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
