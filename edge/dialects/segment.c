@@ -55,8 +55,7 @@ static enum pl_err decode_batch(const struct dialect_input *input, const struct 
 {
     (void)outcome;
     struct json body, batch, item, value;
-    struct pl_span type;
-    struct segment_message m = {.input = input};
+    struct segment_message m = {.input = input, .in_batch = true};
     enum pl_err err = json_parse(input->json, input->body, &body, why);
     if (err != PL_OK || (err = claim(input, body, sink, why)) != PL_OK) {
         return err;
@@ -68,22 +67,11 @@ static enum pl_err decode_batch(const struct dialect_input *input, const struct 
         return pl_fail_field(why, PL_ELIMIT, "batch", "batch holds more than %d messages",
                              LIMIT_BATCH_EVENTS);
     }
-    int64_t batch_sent_ms = 0;
-    bool batch_has_sent = json_get(body, "sentAt", &value) && segment_time(value, &batch_sent_ms);
-    size_t index = 0;
+    m.has_sent = json_get(body, "sentAt", &value) && segment_time(value, &m.sent_ms);
     struct json_iter items = json_elements(batch);
     while (err == PL_OK && json_next_element(&items, &item)) {
-        snprintf(m.place, sizeof(m.place), "batch[%zu].", index++);
-        m.has_sent = batch_has_sent;
-        m.sent_ms = batch_sent_ms;
-        if (!json_get(item, "type", &value) || !json_string(value, &type) ||
-            !segment_type_parse(type, &m.type)) {
-            char field[48];
-            snprintf(field, sizeof(field), "%stype", m.place);
-            return pl_fail_field(why, PL_EINVAL, field, "%s must be one of %s", field,
-                                 "track, page, screen, identify, group, alias");
-        }
         err = segment_message_decode(&m, item, sink, why);
+        m.index++;
     }
     return err;
 }

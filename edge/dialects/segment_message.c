@@ -3,47 +3,46 @@
 
 #include <stdio.h>
 
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
 /* ---- the tables: a client's name, the canonical field */
 
 struct home {
     struct pl_span name;
     enum event_field field;
 };
+struct homes {
+    const struct home *rows;
+    size_t count;
+};
 
 #define HOME(name, field)                                                                          \
     {                                                                                              \
         PL_SPAN_INIT(name), field                                                                  \
     }
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-static const struct home page_homes[] = {
+static const struct home page_rows[] = {
     HOME("url", EVENT_PAGE_URL),           HOME("path", EVENT_PAGE_PATH),
     HOME("referrer", EVENT_PAGE_REFERRER), HOME("title", EVENT_PAGE_TITLE),
     HOME("search", EVENT_PAGE_SEARCH),
 };
-static const struct home campaign_homes[] = {
+static const struct home campaign_rows[] = {
     HOME("name", EVENT_UTM_NAME),       HOME("source", EVENT_UTM_SOURCE),
     HOME("medium", EVENT_UTM_MEDIUM),   HOME("term", EVENT_UTM_TERM),
     HOME("content", EVENT_UTM_CONTENT),
 };
-static const struct home screen_homes[] = {
+static const struct home screen_rows[] = {
     HOME("width", EVENT_SCREEN_WIDTH),
     HOME("height", EVENT_SCREEN_HEIGHT),
 };
-static const struct home context_homes[] = {
+static const struct home context_rows[] = {
     HOME("locale", EVENT_LOCALE),
     HOME("timezone", EVENT_TIMEZONE),
     HOME("userAgent", EVENT_USER_AGENT),
     HOME("sessionId", EVENT_SESSION_ID),
 };
-static const struct home message_homes[] = {
-    HOME("anonymousId", EVENT_VISITOR_ID), HOME("userId", EVENT_USER_ID),
-    HOME("messageId", EVENT_MESSAGE_ID),   HOME("groupId", EVENT_GROUP_ID),
-    HOME("previousId", EVENT_PREVIOUS_ID), HOME("channel", EVENT_CHANNEL),
-    HOME("category", EVENT_PAGE_CATEGORY),
-};
 /* Properties of the e-commerce events below; on any other event they stay properties. */
-static const struct home commerce_homes[] = {
+static const struct home commerce_rows[] = {
     HOME("order_id", EVENT_ORDER_ID),
     HOME("total", EVENT_TOTAL),
     HOME("tax", EVENT_TAX),
@@ -57,6 +56,18 @@ static const struct home commerce_homes[] = {
     HOME("promotion_id", EVENT_OFFER_CAMPAIGN),
     HOME("creative", EVENT_OFFER_VARIANT),
     HOME("products", EVENT_ITEMS),
+};
+
+static const struct homes page_homes = {page_rows, COUNT(page_rows)};
+static const struct homes context_homes = {context_rows, COUNT(context_rows)};
+static const struct homes commerce_homes = {commerce_rows, COUNT(commerce_rows)};
+static const struct {
+    struct pl_span name;
+    struct homes homes;
+} context_groups[] = {
+    {PL_SPAN_INIT("page"), {page_rows, COUNT(page_rows)}},
+    {PL_SPAN_INIT("campaign"), {campaign_rows, COUNT(campaign_rows)}},
+    {PL_SPAN_INIT("screen"), {screen_rows, COUNT(screen_rows)}},
 };
 
 /* Names of Segment's e-commerce specification, version 2. */
@@ -81,10 +92,14 @@ static const struct {
 static const struct {
     struct pl_span name;
     enum segment_type type;
+    enum event_type event;
 } message_types[] = {
-    {PL_SPAN_INIT("track"), SEGMENT_TRACK},   {PL_SPAN_INIT("page"), SEGMENT_PAGE},
-    {PL_SPAN_INIT("screen"), SEGMENT_SCREEN}, {PL_SPAN_INIT("identify"), SEGMENT_IDENTIFY},
-    {PL_SPAN_INIT("group"), SEGMENT_GROUP},   {PL_SPAN_INIT("alias"), SEGMENT_ALIAS},
+    {PL_SPAN_INIT("track"), SEGMENT_TRACK, EVENT_CUSTOM},
+    {PL_SPAN_INIT("page"), SEGMENT_PAGE, EVENT_PAGE_VIEW},
+    {PL_SPAN_INIT("screen"), SEGMENT_SCREEN, EVENT_PAGE_VIEW},
+    {PL_SPAN_INIT("identify"), SEGMENT_IDENTIFY, EVENT_IDENTIFY},
+    {PL_SPAN_INIT("group"), SEGMENT_GROUP, EVENT_GROUP},
+    {PL_SPAN_INIT("alias"), SEGMENT_ALIAS, EVENT_ALIAS},
 };
 
 bool segment_type_parse(struct pl_span name, enum segment_type *type)
@@ -100,39 +115,96 @@ bool segment_type_parse(struct pl_span name, enum segment_type *type)
 
 /* ---- one message */
 
-struct message {
-    const struct segment_message *as;
-    const struct dialect_input *input;
-    struct event *event;
-    struct json context, properties;
-    bool has_context, has_properties;
-    size_t leftovers; /* members of the message that have no home */
+/* What a message's members are, by name. Every member is looked at once. */
+enum part {
+    PART_ID,   /* text that identifies: refused when it does not fit */
+    PART_TEXT, /* text with a field of its own */
+    PART_TYPE,
+    PART_EVENT,
+    PART_NAME,
+    PART_TIMESTAMP,
+    PART_SENT_AT,
+    PART_CONTEXT,
+    PART_PROPERTIES,
+    PART_TRAITS,
+    PART_IGNORED, /* dealt with elsewhere */
+    PART_COUNT
+};
+static const struct {
+    struct pl_span name;
+    enum part part;
+    enum event_field field;
+} message_members[] = {
+    {PL_SPAN_INIT("type"), PART_TYPE, 0},
+    {PL_SPAN_INIT("messageId"), PART_ID, EVENT_MESSAGE_ID},
+    {PL_SPAN_INIT("anonymousId"), PART_ID, EVENT_VISITOR_ID},
+    {PL_SPAN_INIT("userId"), PART_ID, EVENT_USER_ID},
+    {PL_SPAN_INIT("groupId"), PART_ID, EVENT_GROUP_ID},
+    {PL_SPAN_INIT("previousId"), PART_ID, EVENT_PREVIOUS_ID},
+    {PL_SPAN_INIT("event"), PART_EVENT, 0},
+    {PL_SPAN_INIT("name"), PART_NAME, 0},
+    {PL_SPAN_INIT("timestamp"), PART_TIMESTAMP, 0},
+    {PL_SPAN_INIT("sentAt"), PART_SENT_AT, 0},
+    {PL_SPAN_INIT("context"), PART_CONTEXT, 0},
+    {PL_SPAN_INIT("properties"), PART_PROPERTIES, 0},
+    {PL_SPAN_INIT("traits"), PART_TRAITS, 0},
+    {PL_SPAN_INIT("channel"), PART_TEXT, EVENT_CHANNEL},
+    {PL_SPAN_INIT("category"), PART_TEXT, EVENT_PAGE_CATEGORY},
+    {PL_SPAN_INIT("writeKey"), PART_IGNORED, 0},
 };
 
-static const struct home *home_of(const struct home *homes, size_t count, struct pl_span name)
+struct member {
+    struct pl_span name;
+    struct json value;
+};
+/* Members without a home, in order. An object with more of them than this is refused. */
+struct leftovers {
+    size_t count;
+    struct member members[128];
+};
+
+struct message {
+    const struct segment_message *as;
+    struct event *event;
+    struct pl_buf *scratch;
+    enum segment_type type;
+    bool has[PART_COUNT];
+    struct json part[PART_COUNT];
+    struct leftovers left; /* of the message itself */
+    struct pl_why *why;
+};
+
+static enum pl_err refuse(const struct message *m, enum pl_err err, struct pl_span name,
+                          const char *what)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (pl_span_eq(homes[i].name, name)) {
-            return &homes[i];
-        }
+    char field[96];
+    if (m->as->in_batch) {
+        snprintf(field, sizeof(field), "batch[%zu].%.*s", m->as->index,
+                 (int)(name.len > 64 ? 64 : name.len), (const char *)name.data);
+    } else {
+        snprintf(field, sizeof(field), "%.*s", (int)(name.len > 64 ? 64 : name.len),
+                 (const char *)name.data);
     }
-    return NULL;
+    return pl_fail_field(m->why, err, field, "%s %s", field, what);
 }
 
-/* Appends a value to the scratch as msgpack and views it there. */
-static enum pl_err pack_value(const struct message *m, struct json value, struct pl_span *packed)
+static enum pl_err leave(const struct message *m, struct leftovers *left, struct pl_span name,
+                         struct json value)
 {
-    struct pl_buf *scratch = m->input->scratch;
-    size_t from = scratch->len;
-    enum pl_err err = json_to_msgpack(value, scratch);
-    *packed = pl_span(scratch->data + from, scratch->len - from);
+    if (left->count == COUNT(left->members)) {
+        return refuse(m, PL_ELIMIT, name, "is one of too many members without a meaning");
+    }
+    left->members[left->count++] = (struct member){name, value};
+    return PL_OK;
+}
+
+/* The value as msgpack, in the scratch. */
+static enum pl_err set_pack(struct message *m, enum event_field field, struct json value)
+{
+    size_t from = m->scratch->len;
+    enum pl_err err = json_to_msgpack(value, m->scratch);
+    event_set_pack(m->event, field, pl_span(m->scratch->data + from, m->scratch->len - from));
     return err;
-}
-
-static bool is_id(enum event_field field)
-{
-    return field == EVENT_MESSAGE_ID || field == EVENT_VISITOR_ID || field == EVENT_USER_ID ||
-           field == EVENT_SESSION_ID || field == EVENT_GROUP_ID || field == EVENT_PREVIOUS_ID;
 }
 
 /* False when the value's type does not fit the field: it then stays where it was. */
@@ -141,10 +213,10 @@ static bool take(struct message *m, enum event_field field, struct json value)
     struct pl_span text;
     double number;
     uint64_t whole;
-    int64_t integer;
     switch (event_fields[field].kind) {
     case EVENT_KIND_STR:
-        if (!json_string(value, &text) || (is_id(field) && text.len > LIMIT_ID_BYTES)) {
+        if (!json_string(value, &text) ||
+            (field == EVENT_SESSION_ID && text.len > LIMIT_ID_BYTES)) {
             return false;
         }
         event_set_str(m->event, field, text);
@@ -161,55 +233,50 @@ static bool take(struct message *m, enum event_field field, struct json value)
         }
         event_set_u64(m->event, field, whole);
         return true;
-    case EVENT_KIND_I64:
-        if (!json_i64(value, &integer)) {
-            return false;
-        }
-        event_set_i64(m->event, field, integer);
-        return true;
+    case EVENT_KIND_PACK:
+        return json_type(value) == JSON_ARRAY && set_pack(m, field, value) == PL_OK;
     default:
         return false;
     }
 }
 
-/* Whether a member found (or would find) a home by this table. */
-static bool take_home(struct message *m, const struct home *homes, size_t count,
-                      struct pl_span name, struct json value)
+static bool take_home(struct message *m, const struct homes *homes, struct pl_span name,
+                      struct json value)
 {
-    const struct home *home = home_of(homes, count, name);
-    return home != NULL && take(m, home->field, value);
-}
-
-/* An object all of whose members went home leaves nothing behind. */
-static size_t take_object(struct message *m, const struct home *homes, size_t count,
-                          struct json object)
-{
-    size_t left = 0;
-    struct pl_span name;
-    struct json value;
-    struct json_iter members = json_members(object);
-    while (json_next_member(&members, &name, &value)) {
-        left += !take_home(m, homes, count, name, value);
-    }
-    return left;
-}
-
-static void pack_leftovers(struct message *m, const struct home *homes, size_t count, size_t left,
-                           struct json object, struct event_packer *packer)
-{
-    struct pl_span name;
-    struct json value;
-    struct json_iter members = json_members(object);
-    event_pack_map(packer, left);
-    while (json_next_member(&members, &name, &value)) {
-        if (!take_home(m, homes, count, name, value)) {
-            event_pack_str(packer, name);
-            event_pack_json(packer, value);
+    for (size_t i = 0; i < homes->count; i++) {
+        if (pl_span_eq(homes->rows[i].name, name)) {
+            return take(m, homes->rows[i].field, value);
         }
     }
+    return false;
 }
 
-/* ---- properties */
+/* Takes home what has one; the rest is left over. */
+static enum pl_err take_object(struct message *m, const struct homes *homes, struct json object,
+                               struct leftovers *left)
+{
+    struct pl_span name;
+    struct json value;
+    enum pl_err err = PL_OK;
+    struct json_iter members = json_members(object);
+    while (err == PL_OK && json_next_member(&members, &name, &value)) {
+        if (!take_home(m, homes, name, value)) {
+            err = leave(m, left, name, value);
+        }
+    }
+    return err;
+}
+
+static void pack_leftovers(const struct leftovers *left, struct event_packer *packer)
+{
+    event_pack_map(packer, left->count);
+    for (size_t i = 0; i < left->count; i++) {
+        event_pack_str(packer, left->members[i].name);
+        event_pack_json(packer, left->members[i].value);
+    }
+}
+
+/* ---- properties, traits */
 
 static bool commerce_type(struct pl_span name, enum event_type *type)
 {
@@ -222,167 +289,118 @@ static bool commerce_type(struct pl_span name, enum event_type *type)
     return false;
 }
 
-/* The products of an order, as the client listed them. */
-static enum pl_err take_items(struct message *m)
-{
-    struct json products;
-    struct pl_span packed;
-    if (!json_get(m->properties, "products", &products) || json_type(products) != JSON_ARRAY) {
-        return PL_OK;
-    }
-    enum pl_err err = pack_value(m, products, &packed);
-    if (err == PL_OK) {
-        event_set_pack(m->event, EVENT_ITEMS, packed);
-    }
-    return err;
-}
-
-static bool take_property(struct message *m, struct pl_span name, struct json value)
-{
-    const struct home *home = home_of(commerce_homes, COUNT(commerce_homes), name);
-    if (home == NULL) {
-        return false;
-    }
-    if (home->field == EVENT_ITEMS) {
-        return json_type(value) == JSON_ARRAY;
-    }
-    return take(m, home->field, value);
-}
-
 static enum pl_err take_properties(struct message *m, bool commerce)
 {
-    struct pl_span packed;
-    if (!m->has_properties || json_count(m->properties) == 0) {
+    struct leftovers left;
+    if (!m->has[PART_PROPERTIES] || json_count(m->part[PART_PROPERTIES]) == 0) {
         return PL_OK;
     }
     if (!commerce) {
-        enum pl_err err = pack_value(m, m->properties, &packed);
-        if (err == PL_OK) {
-            event_set_pack(m->event, EVENT_PROPS, packed);
-        }
+        return set_pack(m, EVENT_PROPS, m->part[PART_PROPERTIES]);
+    }
+    left.count = 0;
+    enum pl_err err = take_object(m, &commerce_homes, m->part[PART_PROPERTIES], &left);
+    if (err != PL_OK || left.count == 0) {
         return err;
     }
-    enum pl_err err = take_items(m);
-    if (err != PL_OK) {
-        return err;
-    }
+    struct event_packer packer = {.out = m->scratch};
+    size_t from = m->scratch->len;
+    pack_leftovers(&left, &packer);
+    event_set_pack(m->event, EVENT_PROPS, pl_span(m->scratch->data + from, m->scratch->len - from));
+    return packer.err;
+}
+
+/* Page calls say where they are in properties as well; that counts where context is silent. */
+static void take_page_properties(struct message *m)
+{
     struct pl_span name;
     struct json value;
-    size_t left = 0;
-    struct json_iter members = json_members(m->properties);
-    while (json_next_member(&members, &name, &value)) {
-        left += !take_property(m, name, value);
+    if (m->type != SEGMENT_PAGE || !m->has[PART_PROPERTIES]) {
+        return;
     }
-    if (left == 0) {
-        return PL_OK;
-    }
-    struct pl_buf *scratch = m->input->scratch;
-    size_t from = scratch->len;
-    struct event_packer packer = {.out = scratch};
-    event_pack_map(&packer, left);
-    members = json_members(m->properties);
+    struct json_iter members = json_members(m->part[PART_PROPERTIES]);
     while (json_next_member(&members, &name, &value)) {
-        if (!take_property(m, name, value)) {
-            event_pack_str(&packer, name);
-            event_pack_json(&packer, value);
+        for (size_t i = 0; i < page_homes.count; i++) {
+            if (pl_span_eq(page_homes.rows[i].name, name) &&
+                !event_has(m->event, page_homes.rows[i].field)) {
+                take(m, page_homes.rows[i].field, value);
+            }
         }
     }
-    event_set_pack(m->event, EVENT_PROPS, pl_span(scratch->data + from, scratch->len - from));
-    return packer.err;
 }
 
 /* ---- context */
 
-struct nested {
-    struct pl_span name;
-    const struct home *homes;
-    size_t count;
-};
-static const struct nested nested_homes[] = {
-    {PL_SPAN_INIT("page"), page_homes, COUNT(page_homes)},
-    {PL_SPAN_INIT("campaign"), campaign_homes, COUNT(campaign_homes)},
-    {PL_SPAN_INIT("screen"), screen_homes, COUNT(screen_homes)},
+#define GROUPS COUNT(context_groups)
+
+struct context {
+    struct leftovers left;          /* members of context itself */
+    struct leftovers group[GROUPS]; /* members of its page, campaign, screen */
 };
 
-static const struct nested *nested_of(struct pl_span name, struct json value)
-{
-    for (size_t i = 0; i < COUNT(nested_homes); i++) {
-        if (pl_span_eq(nested_homes[i].name, name)) {
-            return json_type(value) == JSON_OBJECT ? &nested_homes[i] : NULL;
-        }
-    }
-    return NULL;
-}
-
-static bool is_message_home(struct message *m, struct pl_span name, struct json value);
-
-/* Whether a member of context leaves anything behind. */
-static bool context_leaves(struct message *m, struct pl_span name, struct json value)
+static enum pl_err take_context_member(struct message *m, struct context *context,
+                                       struct pl_span name, struct json value)
 {
     if (pl_span_eq_str(name, "ip")) {
-        return false;
-    }
-    const struct nested *nested = nested_of(name, value);
-    if (nested != NULL) {
-        return take_object(m, nested->homes, nested->count, value) > 0;
-    }
-    return !take_home(m, context_homes, COUNT(context_homes), name, value);
-}
-
-static void pack_message_leftovers(struct message *m, struct json message,
-                                   struct event_packer *packer)
-{
-    struct pl_span name;
-    struct json value;
-    struct json_iter members = json_members(message);
-    event_pack_str(packer, PL_SPAN_LIT("message"));
-    event_pack_map(packer, m->leftovers);
-    while (json_next_member(&members, &name, &value)) {
-        if (!is_message_home(m, name, value)) {
-            event_pack_str(packer, name);
-            event_pack_json(packer, value);
-        }
-    }
-}
-
-static enum pl_err take_context(struct message *m, struct json message)
-{
-    struct pl_span name;
-    struct json value;
-    size_t left = m->leftovers > 0;
-    if (m->has_context) {
-        struct json_iter members = json_members(m->context);
-        while (json_next_member(&members, &name, &value)) {
-            left += context_leaves(m, name, value);
-        }
-    }
-    if (left == 0) {
         return PL_OK;
     }
-    struct pl_buf *scratch = m->input->scratch;
-    size_t from = scratch->len;
-    struct event_packer packer = {.out = scratch};
-    event_pack_map(&packer, left);
-    if (m->leftovers > 0) {
-        pack_message_leftovers(m, message, &packer);
-    }
-    if (m->has_context) {
-        struct json_iter members = json_members(m->context);
-        while (json_next_member(&members, &name, &value)) {
-            if (!context_leaves(m, name, value)) {
-                continue;
-            }
-            event_pack_str(&packer, name);
-            const struct nested *nested = nested_of(name, value);
-            if (nested != NULL) {
-                size_t inner = take_object(m, nested->homes, nested->count, value);
-                pack_leftovers(m, nested->homes, nested->count, inner, value, &packer);
-            } else {
-                event_pack_json(&packer, value);
-            }
+    for (size_t g = 0; g < GROUPS; g++) {
+        if (pl_span_eq(context_groups[g].name, name) && json_type(value) == JSON_OBJECT) {
+            return take_object(m, &context_groups[g].homes, value, &context->group[g]);
         }
     }
-    event_set_pack(m->event, EVENT_CONTEXT, pl_span(scratch->data + from, scratch->len - from));
+    return take_home(m, &context_homes, name, value) ? PL_OK
+                                                     : leave(m, &context->left, name, value);
+}
+
+static void pack_context(const struct message *m, const struct context *context, size_t members,
+                         struct event_packer *packer)
+{
+    event_pack_map(packer, members);
+    if (m->left.count > 0) {
+        event_pack_str(packer, PL_SPAN_LIT("message"));
+        pack_leftovers(&m->left, packer);
+    }
+    for (size_t g = 0; g < GROUPS; g++) {
+        if (context->group[g].count > 0) {
+            event_pack_str(packer, context_groups[g].name);
+            pack_leftovers(&context->group[g], packer);
+        }
+    }
+    for (size_t i = 0; i < context->left.count; i++) {
+        event_pack_str(packer, context->left.members[i].name);
+        event_pack_json(packer, context->left.members[i].value);
+    }
+}
+
+static enum pl_err take_context(struct message *m)
+{
+    struct context context;
+    struct pl_span name;
+    struct json value;
+    enum pl_err err = PL_OK;
+    context.left.count = 0;
+    for (size_t g = 0; g < GROUPS; g++) {
+        context.group[g].count = 0;
+    }
+    if (m->has[PART_CONTEXT]) {
+        struct json_iter members = json_members(m->part[PART_CONTEXT]);
+        while (err == PL_OK && json_next_member(&members, &name, &value)) {
+            err = take_context_member(m, &context, name, value);
+        }
+    }
+    size_t members = context.left.count + (m->left.count > 0);
+    for (size_t g = 0; g < GROUPS; g++) {
+        members += context.group[g].count > 0;
+    }
+    if (err != PL_OK || members == 0) {
+        return err;
+    }
+    struct event_packer packer = {.out = m->scratch};
+    size_t from = m->scratch->len;
+    pack_context(m, &context, members, &packer);
+    event_set_pack(m->event, EVENT_CONTEXT,
+                   pl_span(m->scratch->data + from, m->scratch->len - from));
     return packer.err;
 }
 
@@ -394,105 +412,97 @@ bool segment_time(struct json value, int64_t *wall_ms)
     return json_string(value, &text) && pl_time_parse(text, wall_ms);
 }
 
-/* Members that this file deals with by name; take_message must have an eye on each. */
-static bool is_message_home(struct message *m, struct pl_span name, struct json value)
+static enum pl_err take_id(struct message *m, enum event_field field, struct pl_span name,
+                           struct json value)
 {
-    static const struct pl_span handled[] = {
-        PL_SPAN_INIT("type"),   PL_SPAN_INIT("writeKey"), PL_SPAN_INIT("context"),
-        PL_SPAN_INIT("event"),  PL_SPAN_INIT("name"),     PL_SPAN_INIT("properties"),
-        PL_SPAN_INIT("traits"),
-    };
-    int64_t time_ms;
-    if (take_home(m, message_homes, COUNT(message_homes), name, value)) {
-        return true;
+    struct pl_span text;
+    if (!json_string(value, &text)) {
+        return refuse(m, PL_EINVAL, name, "must be a string");
     }
-    for (size_t i = 0; i < COUNT(handled); i++) {
-        if (pl_span_eq(handled[i], name)) {
-            return true;
-        }
+    if (text.len > LIMIT_ID_BYTES) {
+        return refuse(m, PL_ELIMIT, name, "is longer than 256 bytes");
     }
-    if (pl_span_eq_str(name, "timestamp") || pl_span_eq_str(name, "sentAt")) {
-        return segment_time(value, &time_ms);
-    }
-    /* Nothing was said: keep nothing. */
-    return json_type(value) == JSON_NULL;
-}
-
-static enum pl_err refuse(const struct message *m, struct pl_why *why, enum pl_err err,
-                          const char *field, const char *what)
-{
-    char path[96];
-    snprintf(path, sizeof(path), "%s%s", m->as->place, field);
-    return pl_fail_field(why, err, path, "%s %s", path, what);
-}
-
-static enum pl_err check_ids(const struct message *m, struct json message, struct pl_why *why)
-{
-    for (size_t i = 0; i < COUNT(message_homes); i++) {
-        const char *name = (const char *)message_homes[i].name.data;
-        struct json value;
-        struct pl_span text;
-        if (!is_id(message_homes[i].field) || !json_get(message, name, &value) ||
-            json_type(value) == JSON_NULL) {
-            continue;
-        }
-        if (!json_string(value, &text)) {
-            return refuse(m, why, PL_EINVAL, name, "must be a string");
-        }
-        if (text.len > LIMIT_ID_BYTES) {
-            return refuse(m, why, PL_ELIMIT, name, "is longer than 256 bytes");
-        }
-    }
+    event_set_str(m->event, field, text);
     return PL_OK;
 }
 
-static void take_times(struct message *m, struct json message)
+static enum pl_err take_member(struct message *m, struct pl_span name, struct json value)
 {
-    struct json value;
-    int64_t ms, sent_ms = m->as->sent_ms;
-    bool has_sent = m->as->has_sent;
-    if (json_get(message, "sentAt", &value) && segment_time(value, &ms)) {
-        has_sent = true;
-        sent_ms = ms;
+    size_t i = 0;
+    int64_t ms;
+    if (json_type(value) == JSON_NULL) {
+        return PL_OK; /* nothing was said */
     }
-    if (has_sent) {
-        event_set_i64(m->event, EVENT_SENT_MS, sent_ms);
+    while (i < COUNT(message_members) && !pl_span_eq(message_members[i].name, name)) {
+        i++;
     }
-    if (!json_get(message, "timestamp", &value) || !segment_time(value, &ms)) {
-        return;
+    if (i == COUNT(message_members)) {
+        return leave(m, &m->left, name, value);
     }
-    event_set_i64(m->event, EVENT_CLIENT_MS, ms);
-    if (has_sent) {
-        event_set_i64(m->event, EVENT_CORRECTED_MS, m->input->now_ms - (sent_ms - ms));
+    enum part part = message_members[i].part;
+    switch (part) {
+    case PART_ID:
+        return take_id(m, message_members[i].field, name, value);
+    case PART_TEXT:
+        return take(m, message_members[i].field, value) ? PL_OK : leave(m, &m->left, name, value);
+    case PART_TIMESTAMP:
+    case PART_SENT_AT:
+        if (!segment_time(value, &ms)) {
+            return leave(m, &m->left, name, value);
+        }
+        event_set_i64(m->event, part == PART_SENT_AT ? EVENT_SENT_MS : EVENT_CLIENT_MS, ms);
+        return PL_OK;
+    case PART_CONTEXT:
+    case PART_PROPERTIES:
+    case PART_TRAITS:
+        if (json_type(value) != JSON_OBJECT) {
+            return refuse(m, PL_EINVAL, name, "must be an object");
+        }
+        break;
+    default:
+        break;
     }
+    m->has[part] = true;
+    m->part[part] = value;
+    return PL_OK;
 }
 
-static enum pl_err take_object_member(const struct message *m, struct json message,
-                                      const char *name, struct json *object, bool *has,
-                                      struct pl_why *why)
+static enum pl_err find_type(struct message *m)
 {
-    *has = json_get(message, name, object) && json_type(*object) != JSON_NULL;
-    if (*has && json_type(*object) != JSON_OBJECT) {
-        return refuse(m, why, PL_EINVAL, name, "must be an object");
+    struct pl_span name;
+    m->type = m->as->type;
+    if (m->type != SEGMENT_BY_MEMBER ||
+        (m->has[PART_TYPE] && json_string(m->part[PART_TYPE], &name) &&
+         segment_type_parse(name, &m->type))) {
+        return PL_OK;
     }
-    return PL_OK;
+    return refuse(m, PL_EINVAL, PL_SPAN_LIT("type"),
+                  "must be one of track, page, screen, identify, group, alias");
 }
 
 /* What the call was named: track's event, page's name. */
-static enum pl_err take_name(struct message *m, struct json message, struct pl_span *text,
-                             struct pl_why *why)
+static enum pl_err take_name(struct message *m, struct pl_span *text)
 {
-    const char *name = m->as->type == SEGMENT_TRACK ? "event" : "name";
-    struct json value;
+    enum part part = m->type == SEGMENT_TRACK ? PART_EVENT : PART_NAME;
+    enum part other = part == PART_EVENT ? PART_NAME : PART_EVENT;
+    struct pl_span member = part == PART_EVENT ? PL_SPAN_LIT("event") : PL_SPAN_LIT("name");
     *text = pl_span(NULL, 0);
-    if (!json_get(message, name, &value) || json_type(value) == JSON_NULL) {
-        return m->as->type == SEGMENT_TRACK ? refuse(m, why, PL_EINVAL, name, "is missing") : PL_OK;
+    if (m->has[other]) {
+        enum pl_err err =
+            leave(m, &m->left, other == PART_EVENT ? PL_SPAN_LIT("event") : PL_SPAN_LIT("name"),
+                  m->part[other]);
+        if (err != PL_OK) {
+            return err;
+        }
     }
-    if (!json_string(value, text)) {
-        return refuse(m, why, PL_EINVAL, name, "must be a string");
+    if (!m->has[part]) {
+        return part == PART_EVENT ? refuse(m, PL_EINVAL, member, "is missing") : PL_OK;
+    }
+    if (!json_string(m->part[part], text)) {
+        return refuse(m, PL_EINVAL, member, "must be a string");
     }
     if (text->len > LIMIT_NAME_BYTES) {
-        return refuse(m, why, PL_ELIMIT, name, "is longer than 512 bytes");
+        return refuse(m, PL_ELIMIT, member, "is longer than 512 bytes");
     }
     if (text->len > 0) {
         event_set_str(m->event, EVENT_NAME, *text);
@@ -500,92 +510,70 @@ static enum pl_err take_name(struct message *m, struct json message, struct pl_s
     return PL_OK;
 }
 
-static enum event_type type_of(enum segment_type type)
+/* The client's clock put on ours, by how far off it was when it sent. */
+static void correct_time(struct message *m)
 {
-    switch (type) {
-    case SEGMENT_PAGE:
-    case SEGMENT_SCREEN:
-        return EVENT_PAGE_VIEW;
-    case SEGMENT_IDENTIFY:
-        return EVENT_IDENTIFY;
-    case SEGMENT_GROUP:
-        return EVENT_GROUP;
-    case SEGMENT_ALIAS:
-        return EVENT_ALIAS;
-    default:
-        return EVENT_CUSTOM;
+    if (!event_has(m->event, EVENT_SENT_MS) && m->as->has_sent) {
+        event_set_i64(m->event, EVENT_SENT_MS, m->as->sent_ms);
+    }
+    if (event_has(m->event, EVENT_SENT_MS) && event_has(m->event, EVENT_CLIENT_MS)) {
+        event_set_i64(m->event, EVENT_CORRECTED_MS,
+                      m->as->input->now_ms - (event_i64(m->event, EVENT_SENT_MS) -
+                                              event_i64(m->event, EVENT_CLIENT_MS)));
     }
 }
 
-/* Page calls say where they are in properties as well; that counts where context is silent. */
-static void take_page_properties(struct message *m)
+static enum pl_err take_message(struct message *m, struct json message)
 {
     struct pl_span name;
     struct json value;
-    if (m->as->type != SEGMENT_PAGE || !m->has_properties) {
-        return;
+    enum pl_err err = PL_OK;
+    struct json_iter members = json_members(message);
+    while (err == PL_OK && json_next_member(&members, &name, &value)) {
+        err = take_member(m, name, value);
     }
-    struct json_iter members = json_members(m->properties);
-    while (json_next_member(&members, &name, &value)) {
-        const struct home *home = home_of(page_homes, COUNT(page_homes), name);
-        if (home != NULL && !event_has(m->event, home->field)) {
-            take(m, home->field, value);
-        }
-    }
-}
-
-static enum pl_err take_traits(struct message *m, struct json message, struct pl_why *why)
-{
-    struct json traits;
-    bool has;
-    struct pl_span packed;
-    enum pl_err err = take_object_member(m, message, "traits", &traits, &has, why);
-    if (err != PL_OK || !has || json_count(traits) == 0) {
+    if (err != PL_OK || (err = find_type(m)) != PL_OK || (err = take_name(m, &name)) != PL_OK) {
         return err;
     }
-    err = pack_value(m, traits, &packed);
-    if (err == PL_OK) {
-        event_set_pack(m->event, EVENT_TRAITS, packed);
+    enum event_type type = message_types[m->type - SEGMENT_TRACK].event;
+    bool commerce = m->type == SEGMENT_TRACK && commerce_type(name, &type);
+    event_set_u64(m->event, EVENT_TYPE, type);
+    correct_time(m);
+    if (m->has[PART_TRAITS] && json_count(m->part[PART_TRAITS]) > 0) {
+        err = set_pack(m, EVENT_TRAITS, m->part[PART_TRAITS]);
     }
+    if (err == PL_OK && (err = take_context(m)) == PL_OK) {
+        err = take_properties(m, commerce);
+    }
+    take_page_properties(m);
     return err;
 }
 
 enum pl_err segment_message_decode(const struct segment_message *as, struct json message,
                                    const struct dialect_sink *sink, struct pl_why *why)
 {
-    struct message decoded = {.as = as, .input = as->input, .event = as->input->event};
-    struct message *m = &decoded;
-    struct pl_span name;
-    struct json value;
-    enum pl_err err;
-
-    if (json_type(message) != JSON_OBJECT) {
-        return refuse(m, why, PL_EINVAL, "message", "must be an object");
+    struct message m;
+    struct pl_why said;
+    said.text[0] = '\0';
+    m.as = as;
+    m.event = as->input->event;
+    m.scratch = as->input->scratch;
+    m.left.count = 0;
+    m.why = &said;
+    memset(m.has, 0, sizeof(m.has));
+    pl_buf_reset(m.scratch);
+    event_clear(m.event);
+    enum pl_err err = json_type(message) == JSON_OBJECT
+                          ? take_message(&m, message)
+                          : refuse(&m, PL_EINVAL, PL_SPAN_LIT("message"), "must be an object");
+    if (err == PL_OK) {
+        return sink->emit(sink->ctx, m.event, why);
     }
-    pl_buf_reset(m->input->scratch);
-    event_clear(m->event);
-    if ((err = check_ids(m, message, why)) != PL_OK ||
-        (err = take_object_member(m, message, "context", &m->context, &m->has_context, why)) ||
-        (err = take_object_member(m, message, "properties", &m->properties, &m->has_properties,
-                                  why)) ||
-        (err = take_name(m, message, &name, why)) != PL_OK ||
-        (err = take_traits(m, message, why)) != PL_OK) {
-        return err;
+    if (said.text[0] == '\0') {
+        return pl_fail(why, err, "the event holds too much to be kept");
     }
-    enum event_type type = type_of(m->as->type);
-    bool commerce = m->as->type == SEGMENT_TRACK && commerce_type(name, &type);
-    event_set_u64(m->event, EVENT_TYPE, type);
-    take_times(m, message);
-
-    m->leftovers = 0;
-    struct json_iter members = json_members(message);
-    while (json_next_member(&members, &name, &value)) {
-        m->leftovers += !is_message_home(m, name, value);
+    if (why != NULL) {
+        *why = said;
     }
-    if ((err = take_context(m, message)) == PL_OK &&
-        (err = take_properties(m, commerce)) == PL_OK) {
-        take_page_properties(m);
-        return sink->emit(sink->ctx, m->event, why);
-    }
-    return pl_fail(why, err, "the event holds too much to be kept");
+    return err;
 }

@@ -11,6 +11,7 @@
 #include "edge/dialect.h"
 
 enum segment_type {
+    SEGMENT_BY_MEMBER, /* the message says so itself, as in a batch */
     SEGMENT_TRACK,
     SEGMENT_PAGE,
     SEGMENT_SCREEN,
@@ -18,6 +19,7 @@ enum segment_type {
     SEGMENT_GROUP,
     SEGMENT_ALIAS,
 };
+/* False for a name that is none of the API's; never gives SEGMENT_BY_MEMBER. */
 bool segment_type_parse(struct pl_span name, enum segment_type *type);
 
 struct segment_message {
@@ -25,7 +27,8 @@ struct segment_message {
     enum segment_type type;
     bool has_sent;
     int64_t sent_ms; /* of the batch; the message's own counts more */
-    char place[32];  /* "batch[3]." in front of field names in errors; "" for a single call */
+    bool in_batch;
+    size_t index; /* in the batch, for errors */
 };
 
 /* An RFC 3339 string. */
