@@ -1,0 +1,60 @@
+// The second half of tests/bench/run: measures the rows asked for, prints them, and after a whole
+// run writes them into README.md.
+import { mkdirSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import path from 'node:path';
+import { describeMachine } from './machine.mjs';
+import { plain, writeReadme } from './table.mjs';
+import * as config from './rows/config.mjs';
+import * as collect from './rows/collect.mjs';
+import { dialect, intake } from './rows/programs.mjs';
+import { endToEnd, idle } from './rows/path.mjs';
+
+const ALL = { config, collect, dialect, intake, 'end-to-end': endToEnd, idle };
+const WHOLE = { rounds: 7, seconds: 5, intakeEvents: 1000000, sustainSeconds: 60 };
+const QUICK = { rounds: 2, seconds: 2, intakeEvents: 200000, sustainSeconds: 10 };
+
+const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { quick: { type: 'boolean', default: false }, bin: { type: 'string' }, dir: { type: 'string' } },
+});
+const unknown = positionals.filter((name) => !ALL[name]);
+if (unknown.length) {
+    console.error(`no such row: ${unknown.join(', ')}; there are ${Object.keys(ALL).join(', ')}`);
+    process.exit(2);
+}
+
+const root = path.resolve(import.meta.dirname, '../..');
+const dir = path.resolve(values.dir);
+mkdirSync(dir, { recursive: true });
+const machine = describeMachine(dir);
+const context = { ...(values.quick ? QUICK : WHOLE), bin: path.resolve(values.bin), dir };
+console.log(`${machine}\n`);
+
+const rows = [];
+const failed = [];
+for (const name of positionals.length ? positionals : Object.keys(ALL)) {
+    const began = Date.now();
+    process.stdout.write(`${ALL[name].title} ... `);
+    try {
+        const found = await ALL[name].measure(context);
+        console.log(`${((Date.now() - began) / 1000).toFixed(0)} s\n${plain(found)}\n`);
+        rows.push(...found);
+    } catch (error) {
+        console.log('failed');
+        console.error(`${name}: ${error.stack}`);
+        failed.push(name);
+    }
+}
+rmSync(dir, { recursive: true, force: true });
+
+if (failed.length) {
+    console.error(`not measured: ${failed.join(', ')}; README.md stays as it was`);
+    process.exit(1);
+}
+if (positionals.length === 0 && !values.quick) {
+    const dirty = execFileSync('git', ['-C', root, 'status', '--porcelain', '--', '*.c', '*.h', '*.cc', 'CMakeLists.txt'], { encoding: 'utf8' }) !== '';
+    writeReadme(machine, execFileSync('git', ['-C', root, 'rev-parse', '--short=12', 'HEAD'], { encoding: 'utf8' }).trim() + (dirty ? ' with changes' : ''), rows);
+    console.log('tests/bench/README.md has the table');
+}

@@ -1,0 +1,209 @@
+/*
+ * bench_dialect: what one event costs between a request's body and its bytes in a block: the
+ * dialect's decoder and event_encode, on one thread. The reference is parsing the same JSON and
+ * doing nothing with it. A row a dialect.
+ *
+ *   bench_dialect EVENTS.ndjson              prints one JSON object
+ *   bench_dialect EVENTS.ndjson --encode OUT writes the encoded events, back to back
+ */
+#include "edge/dialect.h"
+#include "tests/bench/bench.h"
+
+#define ROUNDS       9
+#define BATCH_EVENTS 50
+
+struct body {
+    struct pl_span text;
+    const char *path;
+    const struct dialect_route *route;
+};
+
+struct bodies {
+    struct body *items;
+    size_t count, cap;
+    struct pl_buf text;
+};
+
+struct bench {
+    struct bodies singles, batches;
+    struct json_parser *json, *nested;
+    struct pl_buf scratch, out;
+    struct event event;
+    enum event_dialect dialect;
+};
+
+/* ---- the edge's end of a dialect, without admission ------------------------------------ */
+
+static enum pl_err take_claim(void *ctx, const struct dialect_claim *claim, struct pl_why *why)
+{
+    (void)ctx;
+    return claim->key.len != 0 ? PL_OK : pl_fail(why, PL_ENOTFOUND, "no write key");
+}
+
+static enum pl_err take_event(void *ctx, struct event *event, struct pl_why *why)
+{
+    struct bench *bench = ctx;
+    (void)why;
+    event_set_u64(event, EVENT_ACCOUNT, UINT64_C(0x0123456789abcdef));
+    event_set_u64(event, EVENT_DIALECT, bench->dialect);
+    event_set_i64(event, EVENT_ACCEPTED_MS, INT64_C(1793440000000));
+    event_set_str(event, EVENT_REGION, PL_SPAN_LIT("eu"));
+    return event_encode(event, &bench->out);
+}
+
+static const struct dialect_route *find_route(const char *path)
+{
+    for (size_t d = 0; d < dialect_count; ++d)
+        for (size_t r = 0; r < dialects[d]->route_count; ++r)
+            if (strcmp(dialects[d]->routes[r].path, path) == 0)
+                return &dialects[d]->routes[r];
+    fprintf(stderr, "no dialect has a route %s\n", path);
+    exit(1);
+}
+
+static void decode(struct bench *bench, const struct body *body)
+{
+    struct dialect_input input = {
+        .method = DIALECT_POST,
+        .path = pl_span_str(body->path),
+        .body = body->text,
+        .content_type = PL_SPAN_LIT("text/plain"),
+        .now_ms = INT64_C(1793440000000),
+        .json = bench->json,
+        .json_nested = bench->nested,
+        .scratch = &bench->scratch,
+        .event = &bench->event,
+    };
+    struct dialect_sink sink = {.ctx = bench, .claim = take_claim, .emit = take_event};
+    struct dialect_outcome outcome = {0};
+    struct pl_why why = {0};
+    pl_buf_reset(&bench->scratch);
+    bench_must(body->route->decode(&input, &sink, &outcome, &why), body->path, &why);
+}
+
+/* ---- bodies ---------------------------------------------------------------------------- */
+
+static void add_body(struct bodies *bodies, struct pl_span text, const char *path)
+{
+    if (bodies->count == bodies->cap) {
+        bodies->cap = bodies->cap * 2 + 1024;
+        bodies->items = realloc(bodies->items, bodies->cap * sizeof(*bodies->items));
+        if (bodies->items == NULL)
+            bench_must(PL_ENOMEM, "bodies", NULL);
+    }
+    bodies->items[bodies->count++] = (struct body){text, path, find_route(path)};
+}
+
+/* path NULL: what each event's type asks for. */
+static void split(struct bodies *bodies, const char *path)
+{
+    struct pl_span rest = pl_buf_span(&bodies->text);
+    const uint8_t *end;
+    while (rest.len != 0 && (end = memchr(rest.data, '\n', rest.len)) != NULL) {
+        struct pl_span line = pl_span(rest.data, (size_t)(end - rest.data));
+        bool page = memmem(line.data, line.len, "\"type\":\"page\"", 13) != NULL;
+        add_body(bodies, line, path != NULL ? path : page ? "/v1/page" : "/v1/track");
+        rest = pl_span_from(rest, (size_t)(end - rest.data) + 1);
+    }
+}
+
+/* The text of all batches is made before the spans into it, for growing moves it. */
+static void make_batches(const struct bodies *singles, struct bodies *batches)
+{
+    size_t whole = singles->count / BATCH_EVENTS;
+    pl_buf_init(&batches->text, BENCH_FILE_BYTES);
+    for (size_t i = 0; i < whole * BATCH_EVENTS; ++i) {
+        const char *before = i % BATCH_EVENTS == 0
+                                 ? "{\"writeKey\":\"0123456789abcdef0123456789abcdef\",\"batch\":["
+                                 : ",";
+        bench_must(pl_buf_append_str(&batches->text, before), "batches", NULL);
+        bench_must(pl_buf_append_span(&batches->text, singles->items[i].text), "batches", NULL);
+        if (i % BATCH_EVENTS == BATCH_EVENTS - 1)
+            bench_must(pl_buf_append_str(&batches->text, "]}\n"), "batches", NULL);
+    }
+    split(batches, "/v1/batch");
+}
+
+/* ---- runs: nanoseconds of processor time per event -------------------------------------- */
+
+static double run_decode(struct bench *bench, const struct bodies *bodies, size_t events)
+{
+    double before = bench_clock_s(CLOCK_PROCESS_CPUTIME_ID);
+    for (size_t i = 0; i < bodies->count; ++i) {
+        pl_buf_reset(&bench->out);
+        decode(bench, &bodies->items[i]);
+    }
+    return (bench_clock_s(CLOCK_PROCESS_CPUTIME_ID) - before) * 1e9 / (double)events;
+}
+
+static double run_parse(struct bench *bench, const struct bodies *bodies, size_t events)
+{
+    struct json root;
+    double before = bench_clock_s(CLOCK_PROCESS_CPUTIME_ID);
+    for (size_t i = 0; i < bodies->count; ++i) {
+        pl_buf_reset(&bench->out);
+        bench_must(json_parse(bench->json, bodies->items[i].text, &root, NULL), "json_parse", NULL);
+    }
+    return (bench_clock_s(CLOCK_PROCESS_CPUTIME_ID) - before) * 1e9 / (double)events;
+}
+
+static void report(struct bench *bench)
+{
+    double single[ROUNDS], batch[ROUNDS], parse_single[ROUNDS], parse_batch[ROUNDS];
+    size_t batched = bench->batches.count * BATCH_EVENTS;
+    for (size_t i = 0; i < ROUNDS; ++i) {
+        single[i] = run_decode(bench, &bench->singles, bench->singles.count);
+        parse_single[i] = run_parse(bench, &bench->singles, bench->singles.count);
+        batch[i] = run_decode(bench, &bench->batches, batched);
+        parse_batch[i] = run_parse(bench, &bench->batches, batched);
+    }
+    printf("{\"dialect\":\"segment\",\"single_ns\":%.1f,\"single_parse_ns\":%.1f,"
+           "\"batch_ns\":%.1f,\"batch_parse_ns\":%.1f,\"json_bytes\":%.1f}\n",
+           bench_median(single, ROUNDS), bench_median(parse_single, ROUNDS),
+           bench_median(batch, ROUNDS), bench_median(parse_batch, ROUNDS),
+           (double)bench->singles.text.len / (double)bench->singles.count - 1);
+}
+
+static void write_encoded(struct bench *bench, const char *path)
+{
+    struct pl_why why = {0};
+    pl_buf_reset(&bench->out);
+    for (size_t i = 0; i < bench->singles.count; ++i)
+        decode(bench, &bench->singles.items[i]);
+    bench_must(pl_file_replace(path, "encoded events", 0600, pl_buf_span(&bench->out), &why), path,
+               &why);
+}
+
+int main(int argc, char **argv)
+{
+    static struct bench bench = {.dialect = EVENT_DIALECT_SEGMENT};
+    if (argc != 2 && (argc != 4 || strcmp(argv[2], "--encode") != 0)) {
+        fprintf(stderr, "usage: bench_dialect EVENTS.ndjson [--encode OUT]\n");
+        return 2;
+    }
+    bench_read(argv[1], &bench.singles.text);
+    split(&bench.singles, NULL);
+    make_batches(&bench.singles, &bench.batches);
+    if (bench.batches.count == 0) {
+        fprintf(stderr, "%s: needs at least %d events\n", argv[1], BATCH_EVENTS);
+        return 1;
+    }
+    pl_buf_init(&bench.scratch, DIALECT_SCRATCH_BYTES);
+    pl_buf_init(&bench.out, BENCH_FILE_BYTES);
+    bench_must(pl_buf_reserve(&bench.scratch, DIALECT_SCRATCH_BYTES), "scratch", NULL);
+    bench_must(json_parser_new(&bench.json, LIMIT_BATCH_BYTES, LIMIT_JSON_DEPTH), "json", NULL);
+    bench_must(json_parser_new(&bench.nested, LIMIT_BATCH_BYTES, LIMIT_JSON_DEPTH), "json", NULL);
+    if (argc == 4)
+        write_encoded(&bench, argv[3]);
+    else
+        report(&bench);
+    json_parser_free(bench.nested);
+    json_parser_free(bench.json);
+    pl_buf_release(&bench.out);
+    pl_buf_release(&bench.scratch);
+    pl_buf_release(&bench.batches.text);
+    pl_buf_release(&bench.singles.text);
+    free(bench.batches.items);
+    free(bench.singles.items);
+    return 0;
+}
