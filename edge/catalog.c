@@ -369,6 +369,7 @@ enum pl_err catalog_apply(void *ctx, const struct pl_id128 *epoch, bool restart,
         catalog_status(catalog, &status);
         status.epoch = *epoch;
         status.position = position;
+        status.confirmed_ms = caught_up ? pl_wall_ms(catalog->config.clock) : status.confirmed_ms;
         if (caught_up && catalog->restarting) {
             sweep(catalog, batch);
         }
@@ -381,6 +382,7 @@ enum pl_err catalog_apply(void *ctx, const struct pl_id128 *epoch, bool restart,
             pthread_mutex_lock(&catalog->lock);
             catalog->status.epoch = status.epoch;
             catalog->status.position = position;
+            catalog->status.confirmed_ms = status.confirmed_ms;
             pthread_mutex_unlock(&catalog->lock);
             err = publish(catalog);
         }

@@ -18,11 +18,6 @@ static void take_incoming(struct edge_loop *loop)
     loop->snapshot = incoming;
 }
 
-static void on_incoming(struct http_task *task)
-{
-    take_incoming((struct edge_loop *)((char *)task - offsetof(struct edge_loop, incoming_task)));
-}
-
 /* Under publish_lock. A snapshot the loop has not taken yet is replaced, its task still comes. */
 static void hand_over(struct edge_loop *loop, struct catalog_snapshot *snapshot)
 {
@@ -57,6 +52,14 @@ static void look_at_age(struct edge_loop *loop)
     loop->age_s = age_s > AGE_SILENCE_S ? age_s : 0;
     loop->collecting = status.confirmed_ms != 0 &&
                        age_s <= loop->edge->options->catalog_max_age_days * PL_DAY_MS / SECOND_MS;
+}
+
+static void on_incoming(struct http_task *task)
+{
+    struct edge_loop *loop =
+        (struct edge_loop *)((char *)task - offsetof(struct edge_loop, incoming_task));
+    take_incoming(loop);
+    look_at_age(loop); /* news is fresh: an edge that waited for its first takes events now */
 }
 
 static void every_second(struct http_loop *http, void *arg)
