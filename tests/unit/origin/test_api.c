@@ -1,0 +1,180 @@
+/* The API's parts that need no server: paths, and wrong tokens by peer.
+ * tests/system/origin.test.mjs asks every route of the real program. */
+#include "origin/api/call.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static enum pl_err find(enum http_method method, const char *path, const struct api_route **route,
+                        struct api_target *target, char allow[64])
+{
+    return api_route_find(api_routes, api_route_count, method, pl_span_str(path), route, target,
+                          allow);
+}
+
+static void test_paths_lead_to_their_routes(void **state)
+{
+    static const struct {
+        enum http_method method;
+        const char *path;
+        api_handler_fn handle;
+    } cases[] = {
+        {HTTP_GET, "accounts", api_account_list},
+        {HTTP_HEAD, "accounts", api_account_list},
+        {HTTP_POST, "accounts", api_account_create},
+        {HTTP_GET, "accounts/00000000000000aa", api_account_get},
+        {HTTP_PUT, "accounts/00000000000000aa/config", api_config_put},
+        {HTTP_GET, "accounts/00000000000000aa/events", api_events_export},
+        {HTTP_POST, "edges/000102030405060708090a0b0c0d0e0f/revoke", api_edge_revoke},
+        {HTTP_DELETE, "tokens/000102030405060708090a0b0c0d0e0f", api_token_revoke},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct api_route *route = NULL;
+        struct api_target target;
+        char allow[64];
+        assert_int_equal(find(cases[i].method, cases[i].path, &route, &target, allow), PL_OK);
+        assert_ptr_equal(route->handle, cases[i].handle);
+        if (strstr(cases[i].path, "aa") != NULL)
+            assert_int_equal(target.account, 0xaa);
+        if (strstr(cases[i].path, "0001") != NULL)
+            assert_int_equal(target.id.bytes[15], 0x0f);
+    }
+}
+
+static void test_other_paths_lead_nowhere(void **state)
+{
+    static const char *const paths[] = {
+        "",
+        "/",
+        "accounts/",
+        "/accounts",
+        "accountsx",
+        "accounts/0",
+        "accounts/0000000000000000",
+        "accounts/00000000000000AA",
+        "accounts/00000000000000aa/",
+        "accounts/00000000000000aa/nothing",
+        "accounts/00000000000000aa/config/1",
+        "accounts//config",
+        "accounts/%30000000000000aa",
+        "{account}",
+        "accounts/{account}",
+        "tokens/00000000000000aa",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        const struct api_route *route;
+        struct api_target target;
+        char allow[64];
+        assert_int_equal(find(HTTP_GET, paths[i], &route, &target, allow), PL_ENOTFOUND);
+    }
+}
+
+static void test_other_methods_are_told_what_is_allowed(void **state)
+{
+    const struct api_route *route;
+    struct api_target target;
+    char allow[64];
+    (void)state;
+    assert_int_equal(find(HTTP_PATCH, "accounts", &route, &target, allow), PL_EDENIED);
+    assert_string_equal(allow, "POST, GET, HEAD");
+    assert_int_equal(find(HTTP_GET, "keyring/rewrap", &route, &target, allow), PL_EDENIED);
+    assert_string_equal(allow, "POST");
+    assert_int_equal(find(HTTP_DELETE, "accounts/00000000000000aa", &route, &target, allow),
+                     PL_EDENIED);
+}
+
+static void test_every_error_has_a_status(void **state)
+{
+    (void)state;
+    for (int err = PL_ENOMEM; err <= PL_EUNSUPPORTED; err++) {
+        int status = api_status_of((enum pl_err)err);
+        assert_in_range(status, 400, 503);
+    }
+    assert_int_equal(api_status_of(PL_EINVAL), 400);
+    assert_int_equal(api_status_of(PL_ENOSPC), 503);
+    assert_int_equal(api_status_of((enum pl_err)999), 500);
+}
+
+/* ---- attempts */
+
+static struct attempts *attempts;
+
+static int setup(void **state)
+{
+    (void)state;
+    return attempts_new(&attempts);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    attempts_free(attempts);
+    return 0;
+}
+
+static void fail_times(int times, struct pl_span peer, int64_t mono_ms)
+{
+    for (int i = 0; i < times; i++)
+        assert_int_equal(attempts_failed(attempts, peer, mono_ms), 0);
+}
+
+static void test_wrong_tokens_are_counted_by_peer(void **state)
+{
+    struct pl_span a = pl_span("\x7f\0\0\1", 4), b = pl_span("\x7f\0\0\2", 4);
+    (void)state;
+    fail_times(ATTEMPTS_MAX, a, 1000);
+    assert_int_equal(attempts_failed(attempts, a, 2000), ATTEMPTS_WINDOW_MS - 1000);
+    assert_int_equal(attempts_failed(attempts, a, 1000 + ATTEMPTS_WINDOW_MS - 1), 1);
+    fail_times(ATTEMPTS_MAX, b, 2000);
+    /* The window ends although it was hit all along. */
+    fail_times(ATTEMPTS_MAX, a, 1000 + ATTEMPTS_WINDOW_MS);
+    assert_true(attempts_failed(attempts, a, 1000 + ATTEMPTS_WINDOW_MS) > 0);
+}
+
+static void test_one_host_cannot_hide_in_its_ipv6_network(void **state)
+{
+    uint8_t peer[16] = {0x20, 0x01, 0x0d, 0xb8};
+    (void)state;
+    for (int i = 0; i < ATTEMPTS_MAX; i++) {
+        peer[15] = (uint8_t)i;
+        assert_int_equal(attempts_failed(attempts, pl_span(peer, 16), 5), 0);
+    }
+    peer[9] = 9;
+    assert_true(attempts_failed(attempts, pl_span(peer, 16), 5) > 0);
+    peer[7] = 1;
+    assert_int_equal(attempts_failed(attempts, pl_span(peer, 16), 5), 0);
+}
+
+static void test_many_peers_do_not_grow_it(void **state)
+{
+    struct pl_span busy = pl_span("\x0a\0\0\1", 4);
+    (void)state;
+    for (uint32_t i = 0; i < 100000; i++) {
+        uint8_t peer[4];
+        pl_store_u32(peer, 0xc0000000 + i);
+        assert_int_equal(attempts_failed(attempts, pl_span(peer, 4), 1), 0);
+    }
+    /* A full table still counts. */
+    fail_times(ATTEMPTS_MAX, busy, 2);
+    assert_true(attempts_failed(attempts, busy, 2) > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_paths_lead_to_their_routes),
+        cmocka_unit_test(test_other_paths_lead_nowhere),
+        cmocka_unit_test(test_other_methods_are_told_what_is_allowed),
+        cmocka_unit_test(test_every_error_has_a_status),
+        cmocka_unit_test_setup_teardown(test_wrong_tokens_are_counted_by_peer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_host_cannot_hide_in_its_ipv6_network, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_many_peers_do_not_grow_it, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
