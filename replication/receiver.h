@@ -5,8 +5,9 @@
  * Promise: nothing is handed on from a pipe that has not proved, by signing a fresh nonce with
  * the key enrolled for it, which edge it is; a revoked edge's session ends within a second. A
  * block is acked only with the verdict its taker gives. Memory is bounded: at most
- * max_pending_bytes of blocks wait for verdicts; beyond that, frames are left unread. Callbacks
- * come from nng's threads and must not block, unless they say so.
+ * max_pending_bytes of blocks wait for verdicts; beyond that, frames are left unread, and when no
+ * verdict comes for half a second they are sent back with BLOCK_RETRY, so that PING and FEED go
+ * on. Callbacks come from nng's threads and must not block, unless they say so.
  */
 #ifndef POLDER_REPLICATION_RECEIVER_H
 #define POLDER_REPLICATION_RECEIVER_H
@@ -23,7 +24,7 @@ struct receiver_ops {
     /* The ECDSA public key (SPKI DER) enrolled for an edge. PL_ENOTFOUND, PL_EDENIED (revoked).
      * Memory only. */
     enum pl_err (*edge_key)(void *ctx, const struct pl_id128 *edge, struct pl_buf *spki_der);
-    /* A frame with blocks. The taker keeps `frame`, walks it with receiver_frame_block, and gives
+    /* A frame with blocks. The taker keeps `frame`, walks it with receiver_frame_entry, and gives
      * it back with receiver_frame_done, from any thread, in any order. */
     void (*blocks)(void *ctx, const struct pl_id128 *edge, struct receiver_frame *frame);
     /* What the ledger says about an edge's chains named in `claims` (count of them): one record
@@ -31,11 +32,13 @@ struct receiver_ops {
     enum pl_err (*books)(void *ctx, const struct pl_id128 *edge, const struct chain_claim *claims,
                          size_t count, struct chain_record *records);
     /* A page of the changelog after position: appends items (u32 length + bytes each), sets
-     * *position, *caught_up; at most max_bytes. PL_ENOTFOUND: nothing after it. Memory or a
-     * thread of the receiver's own: may block on the disk. */
+     * *position, *caught_up; at most max_bytes. PL_ENOTFOUND: nothing after it; *epoch is set
+     * then, too, because an edge that follows an earlier epoch learns of the new one by it.
+     * Called from a thread of the receiver's own; may block on the disk. */
     enum pl_err (*feed)(void *ctx, struct pl_id128 *epoch /* out */, uint64_t *position,
                         size_t max_bytes, struct pl_buf *items, bool *caught_up);
-    /* A session began or ended; region and clock as the edge says. */
+    /* A session began or ended; region and clock as the edge says. Called from a thread of the
+     * receiver's own, in order; may be NULL. */
     void (*session)(void *ctx, const struct pl_id128 *edge, const char *region, bool up,
                     int64_t edge_wall_ms);
 };
