@@ -34,6 +34,7 @@ static enum pl_err open_chain(struct spool *spool, struct spool_chains *chains, 
     live->serial = chains->count == 0 ? 1 : chains->items[chains->count - 1]->serial + 1;
     live->exact = true;
     ackset_init(&live->acks, 0);
+    ackset_init(&live->declared, 0);
     err = spool_chain_write(spool, live, true, why);
     if (err == PL_OK && (err = spool_chains_add(chains, live)) != PL_OK)
         pl_fail(why, err, "no memory for a chain");

@@ -41,10 +41,11 @@ struct spool_chain {
     struct spool_totals acked_totals;
     uint64_t next; /* below: durable */
     struct spool_totals totals;
-    bool exact;         /* totals are counted, not pieced together from what a crash left */
-    int64_t oldest_ms;  /* when block `acked` was sealed, as far as known; 0: nothing waits */
-    int64_t newest_ms;  /* of the last commit */
-    struct ackset acks; /* verdicts at or above `acked` */
+    bool exact;             /* totals are counted, not pieced together from what a crash left */
+    int64_t oldest_ms;      /* when block `acked` was sealed, as far as known; 0: nothing waits */
+    int64_t newest_ms;      /* of the last commit */
+    struct ackset acks;     /* verdicts at or above `acked` */
+    struct ackset declared; /* lost and told so: counted once, though told after each reconnect */
 
     enum spool_books books;
     uint64_t acked_at_books; /* at the previous books: the origin must hold these by now */

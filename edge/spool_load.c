@@ -104,6 +104,7 @@ void spool_chain_free(struct spool_chain *chain)
     if (chain == NULL)
         return;
     ackset_release(&chain->acks);
+    ackset_release(&chain->declared);
     free(chain);
 }
 
@@ -313,6 +314,7 @@ static enum pl_err complete(struct spool *spool, struct spool_chain *chain)
         spool_mark_get(spool, &chain->incarnation, chain->acked, &mark) == PL_OK)
         chain->oldest_ms = mark.sealed_ms;
     ackset_init(&chain->acks, chain->acked);
+    ackset_init(&chain->declared, chain->acked);
     return err;
 }
 

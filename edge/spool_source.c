@@ -55,6 +55,7 @@ static enum pl_err trim_some(struct spool *spool, struct spool_chain *chain, uin
     if (to < chain->next && chain->oldest_ms == 0)
         chain->oldest_ms = chain->newest_ms; /* committed meanwhile */
     ackset_advance(&chain->acks, to);
+    ackset_advance(&chain->declared, to);
     pthread_mutex_unlock(&spool->lock);
     return PL_OK;
 }
@@ -148,6 +149,20 @@ static enum pl_err check_block(struct spool *spool, const struct spool_view *vie
     return memcmp(hash, mark.hash, sizeof(hash)) == 0 ? PL_OK : PL_ECORRUPT;
 }
 
+/* True the first time. */
+static bool count_loss(struct spool *spool, const struct block_loss *loss)
+{
+    pthread_mutex_lock(&spool->lock);
+    struct spool_chain *chain = spool_chains_find(&spool->chains, &loss->incarnation);
+    const bool first = chain != NULL && !ackset_has(&chain->declared, loss->number);
+    if (first && ackset_add(&chain->declared, loss->number) == PL_OK) {
+        spool->counts.lost_blocks++;
+        spool->counts.lost_events += loss->events;
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return first;
+}
+
 /* The block is gone: its mark or its neighbours say what it was. */
 static enum pl_err declare_loss(struct spool *spool, const struct spool_view *view, uint64_t number,
                                 struct block_loss *loss)
@@ -162,6 +177,8 @@ static enum pl_err declare_loss(struct spool *spool, const struct spool_view *vi
         .events = (uint32_t)(tally.own.events > UINT32_MAX ? UINT32_MAX : tally.own.events),
     };
     memcpy(loss->hash, tally.hash, sizeof(loss->hash));
+    if (!count_loss(spool, loss))
+        return PL_ECORRUPT;
     char incarnation[PL_ID128_TEXT], hash[2 * BLOCK_HASH_BYTES + 1];
     pl_id128_format(&view->incarnation, incarnation);
     pl_hex_encode(pl_span(tally.hash, sizeof(tally.hash)), hash);

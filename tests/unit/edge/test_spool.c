@@ -540,7 +540,7 @@ static struct pl_id128 incarnation_in_logs(struct fixture *f)
 {
     uint8_t needle[4 + 16] = {'P', 'L', 'B', '1'}; /* magic and the fixture's edge id, zeros */
     struct pl_id128 incarnation;
-    char path[256];
+    char path[512];
     off_t offset;
     assert_true(find_in_logs(f, needle, sizeof(needle), path, sizeof(path), &offset));
     int fd = open(path, O_RDONLY);
@@ -552,13 +552,25 @@ static struct pl_id128 incarnation_in_logs(struct fixture *f)
 static void test_rotten_block_is_declared(void **state)
 {
     struct fixture *f = *state;
-    char path[256];
+    char path[512];
     crashed_chain(f, 6, 100 * 1024);
     struct pl_id128 incarnation = incarnation_in_logs(f);
     off_t at = place_of_block(f, &incarnation, 3, path, sizeof(path));
     flip(path, at + 50 * 1024);
     struct spool *spool = reopen(f);
+    struct uplink_source source = spool_source(spool);
+    struct block_loss loss;
+    struct pl_buf block;
+    uint64_t number = 3;
+    pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+    for (int i = 0; i < 3; i++) /* told at every attempt, counted once */
+        assert_int_equal(source.read(source.ctx, &incarnation, &number, &block, &loss),
+                         PL_ECORRUPT);
     struct drained d = drain_chain(spool, &incarnation);
+    struct spool_status status;
+    spool_status(spool, &status);
+    assert_int_equal(status.lost_blocks, 1);
+    assert_int_equal(status.lost_events, 4);
     assert_int_equal(d.blocks, 5);
     assert_int_equal(d.lost_blocks, 1);
     assert_int_equal(d.last_lost, 3);
@@ -577,7 +589,7 @@ static void test_rotten_block_is_declared(void **state)
 static void test_block_without_mark_is_sent(void **state)
 {
     struct fixture *f = *state;
-    char path[256];
+    char path[512];
     crashed_chain(f, 6, 100 * 1024);
     struct pl_id128 incarnation = incarnation_in_logs(f);
     /* The mark of block 2 follows the block; it is small and stands right behind it. */
@@ -611,7 +623,7 @@ static void test_one_flip_anywhere_adds_up(void **state)
 {
     struct fixture *f = *state;
     const uint32_t count = 300;
-    char path[256], command[256];
+    char path[512], command[256];
     crashed_chain(f, count, 700);
     struct pl_id128 incarnation = incarnation_in_logs(f);
     off_t first = place_of_block(f, &incarnation, 0, path, sizeof(path));
