@@ -197,10 +197,10 @@ test('init overwrites nothing, and leaves nothing behind when it refuses', async
 
 test('init cleans up after itself when the disk fails half-way', async (t) => {
     const dir = tempDir(t);
-    // a file-size limit of one block stops it at the first file over 512 bytes: the CA certificate
-    const run = spawnSync('sh', ['-c', 'trap "" XFSZ; ulimit -f 1; exec "$0" "$@"', polderctl, 'init', path.join(dir, 'new')], { encoding: 'utf8' });
+    // a file-size limit of 1 KiB stops it at the last file, origin.yaml
+    const run = spawnSync('sh', ['-c', 'trap "" XFSZ; ulimit -f 2; exec "$0" "$@"', polderctl, 'init', path.join(dir, 'new')], { encoding: 'utf8' });
     assert.equal(run.status, 1, run.stderr);
-    assert.match(run.stderr, /cannot write .*\/new\/.*: File too large/);
+    assert.match(run.stderr, /cannot write configuration .*\/new\/origin\/origin.yaml(\.tmp)?: File too large/);
     assert.deepEqual(tree(dir), []);
 });
 
@@ -417,7 +417,9 @@ test('an origin that is not there, not trusted or not named', async (t) => {
     await fails(1, /the token from --token is none: it has spaces/, ['account', 'list', '--token', 'pt_a\r\nX-Evil: 1']);
     await fails(1, /cannot open token file .*operator.token/, ['account', 'list', '--dir', '/nonexistent']);
     // a proxy would see the token in the clear
-    await fails(1, refused('--origin'), ['account', 'list', ...token, '--origin', `http://127.0.0.1:${port}`], { env: { http_proxy: 'http://127.0.0.1:1', ALL_PROXY: 'http://127.0.0.1:1' } });
+    const proxy = await scripted(t, (_, response) => send(response, 200, { accounts: [] }));
+    await fails(1, refused('--origin'), ['account', 'list', ...token, '--origin', `http://127.0.0.1:${port}`], { env: { http_proxy: proxy.url, ALL_PROXY: proxy.url, no_proxy: '' } });
+    assert.equal(proxy.requests.length, 0);
 
     const dir = tempDir(t);
     await ok(['init', dir]);
@@ -517,6 +519,7 @@ test('config lint points at what is wrong, and publish does not send it', async 
     const [, line, column] = /campaigns\.json:(\d+):(\d+): campaigns\[0\]\.traffic: /.exec(lines[at]);
     assert.equal([...text.split('\n')[line - 1]][column - 1], '7');
     assert.equal([...lines[at + 1]][lines[at + 2].indexOf('^')], '7');
+    assert.doesNotMatch(lines[at + 1], /[?\t]/);
 
     const json = await ctl(['config', 'lint', file, '--json']);
     assert.equal(json.code, 1);
