@@ -24,6 +24,7 @@ test('a flipped byte in a spool is found, declared with its number and count, bo
         assert.equal(await postBatch(cluster.url('eu'), account.write_key, events), 200);
         batches.push(events.map((event) => event.messageId));
     }
+    const blockBytes = (await cluster.replication('eu')).pending_bytes / batches.length;
     await cluster.nodes.get('eu').kill();
 
     // The log of the spool's database holds all 40 blocks: damage its middle.
@@ -45,12 +46,14 @@ test('a flipped byte in a spool is found, declared with its number and count, bo
     assert.equal(row.dropped, gone.length, 'what is missing is booked as dropped');
     assert.equal(row.lost, gone.length, 'and the edge declared as many');
     assert.equal(row.stored, 400 - gone.length);
-    assert.ok(gone.length <= 10, 'at most the one block');
+    // RocksDB gives up the rest of the 32 KiB page of its log in which a checksum fails.
+    const blocksInPage = Math.ceil((32 << 10) / blockBytes) + 1;
+    assert.ok(gone.length > 0 && gone.length <= 10 * blocksInPage, `${gone.length} events are lost`);
     assert.ok([...counts.values()].every((count) => count === 1));
 });
 
 test('a full disk answers 503, does not crash, and recovers by itself', { timeout: 180000 }, async (t) => {
-    const { cluster, account, dir } = await startCluster(t, { edges: ['eu', 'us'], start: ['us'] });
+    const { cluster, account, dir, whenStopped } = await startCluster(t, { edges: ['eu', 'us'], start: ['us'] });
     const data = path.join(dir, 'edges/eu/data');
     mkdirSync(data, { recursive: true });
     try {
@@ -58,13 +61,13 @@ test('a full disk answers 503, does not crash, and recovers by itself', { timeou
     } catch (error) {
         return t.skip(`a file system of its own cannot be mounted here: ${String(error.stderr).trim()}`);
     }
-    t.after(() => execFileSync('umount', ['-l', data]));
-    await cluster.startEdge('eu');
+    whenStopped.push(() => execFileSync('umount', [data]));
+    await cluster.startEdge('eu', { env: { POLDER_DISK_SPARE_BYTES: '0' } });
     await cluster.nodes.get('origin').kill();
 
     const accepted = [];
     const filler = path.join(data, 'filler');
-    writeFileSync(filler, Buffer.alloc(12 << 20));
+    writeFileSync(filler, Buffer.alloc(16 << 20));
     const refused = await until('the disk is full', 60000, async () => {
         const events = Array.from({ length: 50 }, () => trackEvent({ properties: { noise: Array.from({ length: 40 }, () => Math.random()) } }));
         const reply = await fetch(`${cluster.url('eu')}/v1/batch`, { method: 'POST', body: JSON.stringify({ writeKey: account.write_key, batch: events }) });

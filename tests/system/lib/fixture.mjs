@@ -18,8 +18,10 @@ const START_TIMEOUT_MS = 60000;
 export async function startCluster(t, { edges = ['eu'], start = edges, campaign = true, linkUrl } = {}) {
     const dir = mkdtempSync(path.join(os.tmpdir(), 'polder-test-'));
     const cluster = new Cluster({ dir, bin, basePort: await freeBasePort(), startTimeoutMs: START_TIMEOUT_MS });
+    const whenStopped = []; // what else has to be undone, between the nodes' end and the folder's
     t.after(async () => {
         const results = await cluster.stop();
+        for (const undo of whenStopped) undo();
         const bad = results.filter(({ code, signal }) => signal !== 'SIGKILL' && code !== 0);
         const logs = bad.length ? [...cluster.nodes.values()].map((node) => `--- ${node.name}\n${node.logTail(40)}`).join('\n') : '';
         rmSync(dir, { recursive: true, force: true });
@@ -32,7 +34,7 @@ export async function startCluster(t, { edges = ['eu'], start = edges, campaign 
     const account = await cluster.ctlJson('account', 'create', 'test-shop');
     if (campaign) await cluster.ctl('config', 'publish', account.id, path.join(root, 'deploy/demo/campaign.json'));
     await Promise.all(start.map((name) => untilServed(cluster, name, account, campaign ? 1 : 0)));
-    return { cluster, account, dir };
+    return { cluster, account, dir, whenStopped };
 }
 
 export function untilServed(cluster, edge, account, version = 1) {
