@@ -43,7 +43,7 @@ static uint64_t property(struct store *store, size_t slot, const char *name)
 enum pl_err store_compact(struct store *store, unsigned family)
 {
     assert(store_has_family(store, family));
-    enum pl_err err = store_enter_to_write(store, NULL);
+    enum pl_err err = store_enter_to_compact(store, NULL);
     if (err != PL_OK)
         return err;
     /* The call itself reports nothing. */

@@ -92,26 +92,6 @@ void store_batch_delete_range(struct store_batch *batch, struct store *store, un
     store_leave(store);
 }
 
-static enum pl_err enter_write(struct store *store, struct pl_why *why)
-{
-    enum pl_err err = store_enter(store, why);
-    if (err != PL_OK)
-        return err;
-    err = store_begin_write(store, why);
-    if (err != PL_OK)
-        store_leave(store);
-    return err;
-}
-
-static enum pl_err leave_write(struct store *store, char *message, const char *doing,
-                               struct pl_why *why)
-{
-    enum pl_err err = store_error_take_write(store, message, doing, why);
-    store_end_write(store);
-    store_leave(store);
-    return err;
-}
-
 enum pl_err store_write(struct store *store, struct store_batch *batch, bool sync,
                         struct pl_why *why)
 {
@@ -121,35 +101,41 @@ enum pl_err store_write(struct store *store, struct store_batch *batch, bool syn
     if (batch->err != PL_OK)
         return pl_fail(why, batch->err, "the batch is incomplete: the store in %s was closed",
                        store->path);
-    enum pl_err err = enter_write(store, why);
+    enum pl_err err = store_enter_to_write(store, why);
     if (err != PL_OK)
         return err;
     char *message = NULL;
     rocksdb_write(store->db, sync ? store->sync_options : store->write_options, batch->ops,
                   &message);
-    return leave_write(store, message, "write to", why);
+    err = store_error_take_write(store, message, "write to", why);
+    store_leave(store);
+    return err;
 }
 
 enum pl_err store_put(struct store *store, unsigned family, struct pl_span key,
                       struct pl_span value, bool sync, struct pl_why *why)
 {
     assert(store_has_family(store, family));
-    enum pl_err err = enter_write(store, why);
+    enum pl_err err = store_enter_to_write(store, why);
     if (err != PL_OK)
         return err;
     char *message = NULL;
     rocksdb_put_cf(store->db, sync ? store->sync_options : store->write_options,
                    store_handle(store, family), store_chars(key), key.len, store_chars(value),
                    value.len, &message);
-    return leave_write(store, message, "write to", why);
+    err = store_error_take_write(store, message, "write to", why);
+    store_leave(store);
+    return err;
 }
 
 enum pl_err store_sync(struct store *store, struct pl_why *why)
 {
-    enum pl_err err = enter_write(store, why);
+    enum pl_err err = store_enter_to_write(store, why);
     if (err != PL_OK)
         return err;
     char *message = NULL;
     rocksdb_flush_wal(store->db, 1, &message);
-    return leave_write(store, message, "sync", why);
+    err = store_error_take_write(store, message, "sync", why);
+    store_leave(store);
+    return err;
 }

@@ -117,10 +117,12 @@ enum pl_err store_enter(struct store *store, struct pl_why *why)
     return PL_OK;
 }
 
-enum pl_err store_check_failed(struct store *store, struct pl_why *why)
+enum pl_err store_enter_to_write(struct store *store, struct pl_why *why)
 {
-    if (!atomic_load(&store->failed))
-        return PL_OK;
+    enum pl_err err = store_enter(store, why);
+    if (err != PL_OK || !atomic_load(&store->failed))
+        return err;
+    store_leave(store);
     pthread_mutex_lock(&store->gate.mutex);
     struct pl_why failure = store->failure;
     pthread_mutex_unlock(&store->gate.mutex);
@@ -128,27 +130,14 @@ enum pl_err store_check_failed(struct store *store, struct pl_why *why)
                    failure.text);
 }
 
-enum pl_err store_enter_to_write(struct store *store, struct pl_why *why)
+enum pl_err store_enter_to_compact(struct store *store, struct pl_why *why)
 {
-    enum pl_err err = store_enter(store, why);
-    if (err != PL_OK)
+    enum pl_err err = store_enter_to_write(store, why);
+    if (err != PL_OK || !store->quarantine)
         return err;
-    err = store_check_failed(store, why);
-    if (err != PL_OK)
-        store_leave(store);
-    return err;
-}
-
-enum pl_err store_begin_write(struct store *store, struct pl_why *why)
-{
-    pthread_mutex_lock(&store->writing);
-    enum pl_err err = store_check_failed(store, why);
-    if (err != PL_OK)
-        pthread_mutex_unlock(&store->writing);
-    return err;
-}
-
-void store_end_write(struct store *store)
-{
-    pthread_mutex_unlock(&store->writing);
+    store_leave(store);
+    return pl_fail(why, PL_ECORRUPT,
+                   "the store in %s has a rotten table and is not compacted: read it empty, then "
+                   "remove the directory while nobody has it open",
+                   store->path);
 }

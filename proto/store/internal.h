@@ -44,6 +44,7 @@ struct store {
     struct store_gate gate;
     char *path;
     const struct pl_log *log;
+    enum store_recovery recovery;
 
     /* Slot 0 is RocksDB's mandatory "default" family: ours, for probes and version edits. Family
      * i of the caller is slot i + 1. */
@@ -58,9 +59,8 @@ struct store {
     rocksdb_t *db;
     rocksdb_column_family_handle_t **handles;
 
-    /* One write at a time: whatever came after a failed one could stand behind a torn record,
-     * where no recovery finds it. */
-    pthread_mutex_t writing;
+    bool quarantine; /* a table is rotten: no compaction may meet it */
+
     atomic_bool failed;
     struct pl_why failure; /* the gate's mutex guards it */
     atomic_uint_fast64_t read_errors;
@@ -68,13 +68,10 @@ struct store {
 
 /* Enters the gate; PL_ECLOSED when there is no database behind it. */
 enum pl_err store_enter(struct store *store, struct pl_why *why);
-/* PL_OK, or the first failed write's error. */
-enum pl_err store_check_failed(struct store *store, struct pl_why *why);
-/* As store_enter, and refuses after a failed write. For flushes and compactions. */
+/* As store_enter, and refuses after a failed write. */
 enum pl_err store_enter_to_write(struct store *store, struct pl_why *why);
-/* Within the gate, around every put, delete and sync. */
-enum pl_err store_begin_write(struct store *store, struct pl_why *why);
-void store_end_write(struct store *store);
+/* As store_enter_to_write, and refuses in quarantine. */
+enum pl_err store_enter_to_compact(struct store *store, struct pl_why *why);
 static inline void store_leave(struct store *store)
 {
     store_gate_leave(&store->gate);

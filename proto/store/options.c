@@ -5,8 +5,6 @@
 #define KIB UINT64_C(1024)
 #define MIB (KIB * KIB)
 
-#define NEVER (1 << 30)
-
 #define LOG_NOTHING 6 /* past InfoLogLevel::HEADER_LEVEL */
 
 #define BLOOM_BITS_PER_KEY 10.0 /* 1 % of absent keys cost a block read */
@@ -32,11 +30,6 @@ static int max_open_files(const struct store_config *config)
     return bounded_int(files);
 }
 
-static bool copes_with_holes(const struct store_config *config)
-{
-    return config->recovery == STORE_RECOVER_SKIP_CORRUPT;
-}
-
 static rocksdb_options_t *database_options(const struct store_config *config)
 {
     rocksdb_options_t *plain = rocksdb_options_create();
@@ -50,12 +43,12 @@ static rocksdb_options_t *database_options(const struct store_config *config)
 
     rocksdb_options_set_create_if_missing(o, 1);
     rocksdb_options_set_create_missing_column_families(o, 1);
-    /* Paranoid, a compaction that meets a rotten block stops all writes. Where the caller copes
-     * with holes it may fail and be tried again instead; reads verify checksums either way. */
-    rocksdb_options_set_paranoid_checks(o, !copes_with_holes(config));
-    rocksdb_options_set_wal_recovery_mode(
-        o, copes_with_holes(config) ? rocksdb_skip_any_corrupted_records_recovery
-                                    : rocksdb_tolerate_corrupted_tail_records_recovery);
+    /* Without these checks a flush that fails is neither told nor tried again: writers hang. */
+    rocksdb_options_set_paranoid_checks(o, 1);
+    rocksdb_options_set_wal_recovery_mode(o,
+                                          config->recovery == STORE_RECOVER_SKIP_CORRUPT
+                                              ? rocksdb_skip_any_corrupted_records_recovery
+                                              : rocksdb_tolerate_corrupted_tail_records_recovery);
     rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
 
     /* Logs: never reused, or a purged record would survive in a recycled file's tail. A family
@@ -126,13 +119,8 @@ static rocksdb_options_t *family_options(const struct store_config *config, rock
     rocksdb_options_set_target_file_size_base(o, 64 * MIB);
     rocksdb_options_set_max_bytes_for_level_base(o, 256 * MIB);
     rocksdb_options_set_level0_file_num_compaction_trigger(o, family->short_lived ? 8 : 4);
-    /* A compaction that can never succeed must not end up in stopping the writes after all. */
-    rocksdb_options_set_level0_slowdown_writes_trigger(o, copes_with_holes(config) ? NEVER : 40);
-    rocksdb_options_set_level0_stop_writes_trigger(o, copes_with_holes(config) ? NEVER : 64);
-    if (copes_with_holes(config)) {
-        rocksdb_options_set_soft_pending_compaction_bytes_limit(o, 0);
-        rocksdb_options_set_hard_pending_compaction_bytes_limit(o, 0);
-    }
+    rocksdb_options_set_level0_slowdown_writes_trigger(o, 40);
+    rocksdb_options_set_level0_stop_writes_trigger(o, 64);
     rocksdb_options_set_compression(o, family->compress ? rocksdb_zstd_compression
                                                         : rocksdb_no_compression);
 

@@ -282,11 +282,7 @@ static enum pl_err roll_manifest(const struct purge *purge, struct pl_why *why)
     bool there = false;
     enum pl_err err = newest_file(store, &newest, why);
     if (err == PL_OK)
-        err = store_begin_write(store, why);
-    if (err == PL_OK) {
         err = store_probe(store, why);
-        store_end_write(store);
-    }
     if (err == PL_OK)
         err = store_flush_all(store, why);
     while (err == PL_OK) {
@@ -305,15 +301,10 @@ static enum pl_err delete_range(const struct purge *purge, struct pl_why *why)
 {
     struct store *store = purge->store;
     char *message = NULL;
-    enum pl_err err = store_begin_write(store, why);
-    if (err != PL_OK)
-        return err;
     rocksdb_delete_range_cf(store->db, store->sync_options, store_handle(store, purge->family),
                             store_chars(purge->from), purge->from.len, store_chars(purge->to),
                             purge->to.len, &message);
-    err = store_error_take_write(store, message, "delete a range of", why);
-    store_end_write(store);
-    return err;
+    return store_error_take_write(store, message, "delete a range of", why);
 }
 
 enum pl_err store_purge_range(struct store *store, unsigned family, struct pl_span from,
@@ -323,7 +314,7 @@ enum pl_err store_purge_range(struct store *store, unsigned family, struct pl_sp
     assert(store_has_family(store, family));
     if (pl_span_cmp(from, to) >= 0)
         return pl_fail(why, PL_EINVAL, "a purged range must end after its beginning");
-    enum pl_err err = store_enter_to_write(store, why);
+    enum pl_err err = store_enter_to_compact(store, why);
     if (err != PL_OK)
         return err;
     err = delete_range(&purge, why);

@@ -33,7 +33,6 @@ static void free_store(struct store *store)
     free(store->slots);
     free(store->handles);
     free(store->path);
-    pthread_mutex_destroy(&store->writing);
     store_gate_release(&store->gate);
     free(store);
 }
@@ -48,8 +47,8 @@ static enum pl_err new_store(struct store **out, const struct store_config *conf
         free(store);
         return err;
     }
-    pthread_mutex_init(&store->writing, NULL); /* a plain one cannot fail here */
     store->log = config->log;
+    store->recovery = config->recovery;
     atomic_init(&store->failed, false);
     atomic_init(&store->read_errors, 0);
     store->path = strdup(config->path);
@@ -202,9 +201,27 @@ static enum pl_err check_room(struct store *store, struct pl_why *why)
     return err;
 }
 
+/* A compaction that meets a rotten block stops all writes, and would do so again after every
+ * recovery. A caller that copes with holes goes on without compactions: what it deletes stays on
+ * the disk, but what it is given gets through. */
+static void enter_quarantine(struct store *store)
+{
+    if (store->quarantine)
+        return;
+    store->quarantine = true;
+    for (size_t i = 0; i < store->slot_count; i++)
+        rocksdb_options_set_disable_auto_compactions(store->slots[i].options, 1);
+    pl_log(store->log, PL_LOG_ERROR, "store",
+           "compactions are off until the next start, because a table is rotten; deleted entries "
+           "keep their room path=%s",
+           store->path);
+}
+
 static enum pl_err reopen(struct store *store, struct pl_why *why)
 {
     enum pl_err err = PL_OK;
+    if (store->failure.err == PL_ECORRUPT && store->recovery == STORE_RECOVER_SKIP_CORRUPT)
+        enter_quarantine(store);
     if (store->db != NULL) {
         err = check_room(store, why);
         if (err != PL_OK)

@@ -50,12 +50,13 @@ struct store_config {
  * its names may go after the call; the log may not. */
 enum pl_err store_open(struct store **out, const struct store_config *config, struct pl_why *why);
 void store_close(struct store *store); /* no scan may be open; NULL is fine */
-/* After PL_ENOSPC or PL_EIO from a write: reopens in place and proves it with a synced write; PL_OK
- * at once when nothing has failed. Waits for open scans to end, so the caller must hold none.
- * PL_ENOSPC while there is less room than the unflushed writes need (up to write_buffer_bytes),
- * and deletes are refused until then like any write: a node that wants to free room by deleting
- * stops writing before the disk is full. Should reopening itself fail, every call returns
- * PL_ECLOSED until a later store_recover succeeds. */
+/* After PL_ENOSPC, PL_EIO or (with STORE_RECOVER_SKIP_CORRUPT, where it turns compactions off: a
+ * rotten table would stop the next one, too) PL_ECORRUPT from a write: reopens in place and proves
+ * it with a synced write; PL_OK at once when nothing has failed. Waits for open scans to end, so
+ * the caller must hold none. PL_ENOSPC while there is less room than the unflushed writes need (up
+ * to write_buffer_bytes), and deletes are refused until then like any write: a node that wants to
+ * free room by deleting stops writing before the disk is full. Should reopening itself fail, every
+ * call returns PL_ECLOSED until a later store_recover succeeds. */
 enum pl_err store_recover(struct store *store, struct pl_why *why);
 
 /* Appends the value to out. PL_ENOTFOUND; PL_ECORRUPT for a block that fails its checksum. */
@@ -122,7 +123,8 @@ enum pl_err store_purge_range(struct store *store, unsigned family, struct pl_sp
                               struct pl_span to, int64_t timeout_ms, struct pl_why *why);
 /* Every family's unflushed writes into tables. */
 enum pl_err store_flush(struct store *store, struct pl_why *why);
-/* Compact a family whole; PL_EIO when it could not be done. */
+/* Compact a family whole; PL_EIO when it could not be done, PL_ECORRUPT when compactions are off.
+ */
 enum pl_err store_compact(struct store *store, unsigned family);
 /* A consistent copy (hard links on the same file system) in a new directory. PL_EEXISTS when the
  * path is there already. */

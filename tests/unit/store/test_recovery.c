@@ -293,8 +293,14 @@ static void rotten_table_stops_nothing_in_skipping_mode(void **state)
 {
     struct fixture *f = *state;
     struct pl_buf out;
+    struct pl_why why = {0};
     f->config.recovery = STORE_RECOVER_SKIP_CORRUPT;
     compact_rotten_table(f);
+    assert_int_equal(put_block(f->store, 101, &why), PL_ECORRUPT);
+    assert_int_equal(store_recover(f->store, &why), PL_OK);
+    assert_int_equal(store_compact(f->store, BLOCKS), PL_ECORRUPT);
+    assert_int_equal(store_purge_range(f->store, BLOCKS, S("a"), S("c"), 1000, &why), PL_ECORRUPT);
+    assert_non_null(strstr(why.text, "rotten"));
     for (int i = 101; i < 201; i++) {
         assert_int_equal(put_block(f->store, i, NULL), PL_OK);
         if (i % 2 == 0) /* far more tables than start a compaction */
