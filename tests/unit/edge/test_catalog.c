@@ -1,0 +1,296 @@
+#include "tests/unit/edge/fixture.h"
+
+#include "edge/catalog.h"
+#include "edge/sdk.h"
+
+#define DAY INT64_C(86400000)
+
+struct watch {
+    struct fixture *f;
+    struct catalog *catalog;
+    struct catalog_snapshot *snapshot;
+    unsigned published;
+    uint8_t seal_public[32];
+    int64_t now_ms;
+    struct pl_clock clock;
+};
+
+static const struct pl_id128 epoch_a = {{0xa}}, epoch_b = {{0xb}};
+
+static int64_t watch_time(void *ctx)
+{
+    return ((struct watch *)ctx)->now_ms;
+}
+
+static void take_snapshot(void *ctx, struct catalog_snapshot *snapshot)
+{
+    struct watch *w = ctx;
+    catalog_snapshot_unref(w->snapshot);
+    w->snapshot = catalog_snapshot_ref(snapshot);
+    w->published++;
+}
+
+static void take_seal_key(void *ctx, const uint8_t seal_public[32])
+{
+    memcpy(((struct watch *)ctx)->seal_public, seal_public, 32);
+}
+
+static void open_catalog(struct watch *w)
+{
+    struct pl_why why = {0};
+    struct catalog_config config = {
+        .store = w->f->store,
+        .family = EDGE_ACCOUNTS,
+        .max_age_seconds = 60,
+        .publish = take_snapshot,
+        .seal_key = take_seal_key,
+        .ctx = w,
+        .clock = &w->clock,
+        .log = &fixture_silent,
+    };
+    if (catalog_open(&w->catalog, &config, &why) != PL_OK)
+        fail_msg("%s", why.text);
+}
+
+static void close_catalog(struct watch *w)
+{
+    catalog_close(w->catalog);
+    catalog_snapshot_unref(w->snapshot);
+    w->catalog = NULL;
+    w->snapshot = NULL;
+}
+
+static int setup(void **state)
+{
+    struct watch *w = calloc(1, sizeof(*w));
+    int failed = fixture_setup(state);
+    w->f = *state;
+    w->now_ms = 20000 * DAY;
+    w->clock = (struct pl_clock){watch_time, watch_time, w};
+    if (w->f->store == NULL)
+        fixture_store_open(w->f);
+    open_catalog(w);
+    *state = w;
+    return failed;
+}
+
+static int teardown(void **state)
+{
+    struct watch *w = *state;
+    void *fixture = w->f;
+    close_catalog(w);
+    free(w);
+    return fixture_teardown(&fixture);
+}
+
+static void add_item(struct pl_buf *page, const struct catalog_item *item)
+{
+    struct pl_buf bytes;
+    pl_buf_init(&bytes, 1 << 20);
+    assert_int_equal(catalog_encode(item, &bytes), PL_OK);
+    pl_buf_put_u32(page, (uint32_t)bytes.len);
+    pl_buf_append_span(page, pl_buf_span(&bytes));
+    pl_buf_release(&bytes);
+}
+
+static struct catalog_item account_item(uint64_t account, const char *config)
+{
+    struct catalog_item item = {
+        .kind = CATALOG_ACCOUNT,
+        .account = account,
+        .state = ACCOUNT_ACTIVE,
+        .config_version = config == NULL ? 0 : 1,
+        .config_json = pl_span_str(config),
+    };
+    pl_store_u64(item.write_key.bytes, account * UINT64_C(0x9e3779b97f4a7c15));
+    return item;
+}
+
+static void apply(struct watch *w, const struct pl_id128 *epoch, bool restart, uint64_t position,
+                  bool caught_up, const struct catalog_item *items, size_t count)
+{
+    struct pl_buf page;
+    pl_buf_init(&page, 1 << 24);
+    for (size_t i = 0; i < count; i++)
+        add_item(&page, &items[i]);
+    assert_int_equal(
+        catalog_apply(w->catalog, epoch, restart, position, caught_up, pl_buf_span(&page)), PL_OK);
+    pl_buf_release(&page);
+}
+
+static const struct catalog_entry *find(struct watch *w, uint64_t account)
+{
+    struct catalog_item item = account_item(account, NULL);
+    return catalog_find(w->snapshot, &item.write_key);
+}
+
+static void an_account_is_served_as_told(void **state)
+{
+    struct watch *w = *state;
+    const char *json = "{\"version\":1,\"campaigns\":[],\"settings\":{\"honour_dnt\":true}}";
+    struct catalog_item item = account_item(7, json);
+    apply(w, &epoch_a, true, 1, true, &item, 1);
+    const struct catalog_entry *entry = find(w, 7);
+    assert_non_null(entry);
+    assert_true(pl_span_eq_str(http_body_span(entry->config.body[CATALOG_IDENTITY]), json));
+    struct pl_span script = http_body_span(entry->script.body[CATALOG_IDENTITY]);
+    assert_non_null(memmem(script.data, script.len, json, strlen(json)));
+    assert_true(script.len > sdk_text().len);
+    assert_non_null(entry->script.body[CATALOG_BROTLI]);
+    assert_true(http_body_span(entry->script.body[CATALOG_BROTLI]).len < script.len / 2);
+    /* Encodings are told apart, versions too. */
+    assert_string_not_equal(entry->script.etag[CATALOG_IDENTITY],
+                            entry->script.etag[CATALOG_BROTLI]);
+    char before[64];
+    snprintf(before, sizeof(before), "%s", entry->config.etag[CATALOG_IDENTITY]);
+    item = account_item(7, "{\"version\":2,\"campaigns\":[],\"settings\":{}}");
+    apply(w, &epoch_a, false, 2, true, &item, 1);
+    assert_string_not_equal(find(w, 7)->config.etag[CATALOG_IDENTITY], before);
+    assert_null(find(w, 8));
+}
+
+static void an_account_without_a_config_is_served_an_empty_one(void **state)
+{
+    struct watch *w = *state;
+    struct catalog_item item = account_item(7, NULL);
+    apply(w, &epoch_a, true, 1, true, &item, 1);
+    struct pl_span body = http_body_span(find(w, 7)->config.body[CATALOG_IDENTITY]);
+    assert_true(pl_span_starts(body, S("{\"version\":0,")));
+}
+
+static void a_held_snapshot_outlives_its_successors(void **state)
+{
+    struct watch *w = *state;
+    struct catalog_item item = account_item(7, "{\"version\":1}");
+    apply(w, &epoch_a, true, 1, true, &item, 1);
+    struct catalog_snapshot *held = catalog_snapshot_ref(w->snapshot);
+    const struct catalog_entry *entry = find(w, 7);
+    struct catalog_item gone = {.kind = CATALOG_TOMBSTONE, .account = 7};
+    apply(w, &epoch_a, false, 2, true, &gone, 1);
+    assert_null(find(w, 7));
+    assert_true(
+        pl_span_eq_str(http_body_span(entry->config.body[CATALOG_IDENTITY]), "{\"version\":1}"));
+    catalog_snapshot_unref(held);
+}
+
+static void a_restart_without_the_origin_serves_the_same(void **state)
+{
+    struct watch *w = *state;
+    struct catalog_item items[40];
+    for (uint64_t i = 0; i < 40; i++)
+        items[i] = account_item(i + 1, "{\"version\":1,\"campaigns\":[]}");
+    items[3].expires_at_ms = w->now_ms + DAY;
+    apply(w, &epoch_a, true, 40, true, items, 40);
+    struct catalog_item seal = {.kind = CATALOG_SEAL_KEY, .seal_public = {1, 2, 3}};
+    apply(w, &epoch_a, false, 41, true, &seal, 1);
+    w->now_ms += 5 * PL_MINUTE_MS;
+    catalog_heard(w->catalog, w->now_ms, true);
+    char etag[64];
+    snprintf(etag, sizeof(etag), "%s", find(w, 4)->script.etag[CATALOG_BROTLI]);
+
+    close_catalog(w);
+    memset(w->seal_public, 0, sizeof(w->seal_public));
+    fixture_store_close(w->f);
+    fixture_store_open(w->f);
+    open_catalog(w);
+    assert_int_equal(catalog_count(w->snapshot), 40);
+    assert_string_equal(find(w, 4)->script.etag[CATALOG_BROTLI], etag);
+    assert_int_equal(w->seal_public[2], 3);
+    assert_int_equal(catalog_entry_state(find(w, 4), w->now_ms), ACCOUNT_ACTIVE);
+    assert_int_equal(catalog_entry_state(find(w, 4), w->now_ms + DAY), ACCOUNT_EXPIRED);
+    struct catalog_status status;
+    catalog_status(w->catalog, &status);
+    assert_int_equal(status.position, 41);
+    assert_true(pl_id128_eq(&status.epoch, &epoch_a));
+    assert_int_equal(status.confirmed_ms, w->now_ms);
+}
+
+static void a_new_epoch_forgets_what_it_does_not_name(void **state)
+{
+    struct watch *w = *state;
+    struct catalog_item items[] = {account_item(1, "{\"version\":1}"),
+                                   account_item(2, "{\"version\":1}"),
+                                   account_item(3, "{\"version\":1}")};
+    apply(w, &epoch_a, true, 3, true, items, 3);
+    apply(w, &epoch_b, true, 1, false, &items[0], 1);
+    /* Half way nothing is forgotten yet: the rest may still be named. */
+    assert_non_null(find(w, 2));
+    apply(w, &epoch_b, false, 2, true, &items[2], 1);
+    assert_non_null(find(w, 1));
+    assert_null(find(w, 2));
+    assert_non_null(find(w, 3));
+    close_catalog(w);
+    open_catalog(w);
+    assert_int_equal(catalog_count(w->snapshot), 2);
+}
+
+static void a_crash_in_the_middle_of_a_restart_starts_over(void **state)
+{
+    struct watch *w = *state;
+    struct catalog_item items[] = {account_item(1, "{\"version\":1}"),
+                                   account_item(2, "{\"version\":1}")};
+    apply(w, &epoch_a, true, 2, true, items, 2);
+    apply(w, &epoch_b, true, 1, false, &items[0], 1);
+    close_catalog(w);
+    open_catalog(w);
+    struct pl_id128 epoch;
+    uint64_t position;
+    catalog_position(w->catalog, &epoch, &position);
+    assert_true(pl_id128_eq(&epoch, &epoch_a));
+}
+
+static void a_broken_page_is_refused(void **state)
+{
+    struct watch *w = *state;
+    struct catalog_item item = account_item(1, "{\"version\":1}");
+    apply(w, &epoch_a, true, 1, true, &item, 1);
+    assert_int_equal(catalog_apply(w->catalog, &epoch_a, false, 9, true, S("\0\0\0\x09short")),
+                     PL_ECORRUPT);
+    struct catalog_status status;
+    catalog_status(w->catalog, &status);
+    assert_int_equal(status.position, 1);
+    assert_non_null(find(w, 1));
+}
+
+static void regions_and_origins_are_lists_of_what_may(void **state)
+{
+    struct watch *w = *state;
+    struct catalog_item item = account_item(1, NULL);
+    apply(w, &epoch_a, true, 1, true, &item, 1);
+    assert_true(catalog_entry_allows_region(find(w, 1), "eu"));
+    assert_true(catalog_entry_allows_origin(find(w, 1), S("https://any.example")));
+    item.region_count = 1;
+    strcpy(item.regions[0], "us");
+    item.origin_count = 2;
+    item.origins[0] = S("https://shop.example");
+    item.origins[1] = S("https://*.shop.example");
+    apply(w, &epoch_a, false, 2, true, &item, 1);
+    const struct catalog_entry *entry = find(w, 1);
+    assert_false(catalog_entry_allows_region(entry, "eu"));
+    assert_true(catalog_entry_allows_region(entry, "us"));
+    assert_true(catalog_entry_allows_origin(entry, S("https://Shop.example")));
+    assert_true(catalog_entry_allows_origin(entry, S("https://www.shop.example")));
+    assert_false(catalog_entry_allows_origin(entry, S("http://www.shop.example")));
+    assert_false(catalog_entry_allows_origin(entry, S("https://evilshop.example")));
+    assert_false(catalog_entry_allows_origin(entry, S("https://shop.example.evil.example")));
+    assert_false(catalog_entry_allows_origin(entry, S("https://.shop.example")));
+    assert_false(catalog_entry_allows_origin(entry, S("null")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_account_is_served_as_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_account_without_a_config_is_served_an_empty_one, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_held_snapshot_outlives_its_successors, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_restart_without_the_origin_serves_the_same, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_new_epoch_forgets_what_it_does_not_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_crash_in_the_middle_of_a_restart_starts_over, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_broken_page_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(regions_and_origins_are_lists_of_what_may, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
