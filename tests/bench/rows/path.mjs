@@ -4,33 +4,33 @@ import { randomUUID } from 'node:crypto';
 import { Polder } from '../servers.mjs';
 import { wrk } from '../load.mjs';
 import { writeEvents } from '../events.mjs';
-import { percentile, residentMiB } from '../machine.mjs';
-import { row, rate } from '../table.mjs';
+import { cpuSeconds, percentile, residentMiB } from '../machine.mjs';
+import { row, rate, micros } from '../table.mjs';
 
 const POOL_EVENTS = 40000;
 const CONNECTIONS = 256;
-const PROBES_EACH = 40; // events in an account, which is exported whole at every look
-const PROBE_PAUSE_MS = 10;
+const PROBES_EACH = 50; // events in an account, which is exported whole at every look
+const PROBE_EVERY_MS = 50;
 
-async function stored(polder) {
-    const books = await polder.books();
-    return { at: performance.now(), accepted: books.rows[0].accepted, stored: books.rows[0].stored, pending: books.rows[0].pending };
+async function look(polder) {
+    const { rows: [row] } = await polder.books();
+    return { at: performance.now(), ...row, edgeCpu: cpuSeconds(polder.edgePids()), originCpu: cpuSeconds([polder.origin.pid]) };
 }
 
-// wrk while the books are read at both ends: events per second that the origin has stored.
+// wrk, and the books a while after its start and shortly before its end.
 async function sustain(polder, options) {
-    const url = `http://127.0.0.1:${polder.edgePort}`;
-    const load = wrk(url, { connections: CONNECTIONS, ...options });
+    const load = wrk(`http://127.0.0.1:${polder.edgePort}`, { connections: CONNECTIONS, ...options });
     await delay(2000);
-    const before = await stored(polder);
+    const before = await look(polder);
     await delay((options.seconds - 3) * 1000);
-    const after = await stored(polder);
-    const report = await load;
+    const after = await look(polder);
+    await load;
     const seconds = (after.at - before.at) / 1000;
     return {
-        report,
         acceptedPerSecond: (after.accepted - before.accepted) / seconds,
         storedPerSecond: (after.stored - before.stored) / seconds,
+        edgeMicroseconds: ((after.edgeCpu - before.edgeCpu) / (after.accepted - before.accepted)) * 1e6,
+        originMicroseconds: ((after.originCpu - before.originCpu) / (after.stored - before.stored)) * 1e6,
         backlog: after.pending,
     };
 }
@@ -50,30 +50,31 @@ async function paceFor(polder, perSecond, options) {
     return pause;
 }
 
+const probeAccounts = (seconds) => Math.ceil((seconds * 1000) / PROBE_EVERY_MS / PROBES_EACH);
+
 // Sends events one by one, each to an account with few others, and asks for the account's export
 // until the event is in it: what a customer would see. The time ends when that export has come.
-async function probe(polder, until) {
+async function probe(polder, accounts, until) {
     const times = [];
     const today = () => new Date().toISOString().slice(0, 10);
     const headers = { Authorization: `Bearer ${polder.cluster.token}` };
-    for (let n = 0; performance.now() < until;) {
-        const account = await polder.createAccount(`probe-${n}`);
-        for (let i = 0; i < PROBES_EACH && performance.now() < until; i++, n++) {
-            const messageId = randomUUID();
-            const reply = await fetch(`http://127.0.0.1:${polder.edgePort}/v1/track`, {
-                method: 'POST',
-                body: JSON.stringify({ writeKey: account.write_key, messageId, anonymousId: 'probe', event: 'Probe' }),
-            });
-            const accepted = performance.now();
-            await reply.arrayBuffer();
-            if (!reply.ok) throw new Error(`a probe was refused with ${reply.status}`);
-            for (let there = false; !there;) {
-                const exported = await fetch(`${polder.cluster.url('origin')}/api/v1/accounts/${account.id}/events?from=${today()}&to=${today()}`, { headers });
-                there = (await exported.text()).includes(messageId);
-            }
-            times.push(performance.now() - accepted);
-            await delay(PROBE_PAUSE_MS);
+    for (let n = 0; performance.now() < until && n < accounts.length * PROBES_EACH; n++) {
+        const next = performance.now() + PROBE_EVERY_MS;
+        const account = accounts[Math.floor(n / PROBES_EACH)];
+        const messageId = randomUUID();
+        const reply = await fetch(`http://127.0.0.1:${polder.edgePort}/v1/track`, {
+            method: 'POST',
+            body: JSON.stringify({ writeKey: account.write_key, messageId, anonymousId: 'probe', event: 'Probe' }),
+        });
+        const accepted = performance.now();
+        await reply.arrayBuffer();
+        if (!reply.ok) throw new Error(`a probe was refused with ${reply.status}`);
+        for (let there = false; !there;) {
+            const exported = await fetch(`${polder.cluster.url('origin')}/api/v1/accounts/${account.id}/events?from=${today()}&to=${today()}`, { headers });
+            there = (await exported.text()).includes(messageId);
         }
+        times.push(performance.now() - accepted);
+        await delay(Math.max(0, next - performance.now()));
     }
     return times;
 }
@@ -91,15 +92,19 @@ export const endToEnd = {
             const full = Math.min(flood.storedPerSecond, flood.acceptedPerSecond);
             const whole = await sustain(polder, { bodies, unique: '11', seconds: sustainSeconds, delayMs: await paceFor(polder, full, { bodies }) });
             await polder.settled(600000);
+            const accounts = [];
+            for (let i = 0; i < probeAccounts(sustainSeconds); i++) accounts.push(await polder.createAccount(`probe-${i}`));
             const pause = await paceFor(polder, whole.storedPerSecond / 2, { bodies });
             const [half, times] = await Promise.all([
                 sustain(polder, { bodies, unique: '12', seconds: sustainSeconds, delayMs: pause }),
-                delay(1000).then(() => probe(polder, performance.now() + (sustainSeconds - 3) * 1000)),
+                delay(1000).then(() => probe(polder, accounts, performance.now() + (sustainSeconds - 3) * 1000)),
             ]);
             const as = (value) => `${value.toFixed(1)} ms`;
             const load = `at ${rate(half.storedPerSecond, 'events')}, ${times.length} probes`;
             return [
                 row({ what: `end to end for ${sustainSeconds} s, both nodes and the load on this machine`, measured: whole.storedPerSecond, as: (v) => rate(v, 'events'), note: `${whole.backlog} pending at the end` }),
+                row({ what: 'CPU per event, edge', measured: whole.edgeMicroseconds, as: micros }),
+                row({ what: 'CPU per event, origin', measured: whole.originMicroseconds, as: micros }),
                 row({ what: 'edge 2xx to exportable at half load, p50', measured: percentile(times, 0.5), as, note: load }),
                 row({ what: 'p99', measured: percentile(times, 0.99), as, most: 100 }),
             ];
