@@ -1,0 +1,231 @@
+/* An export over HTTP whose account's key is destroyed while the client reads. */
+#include "records_fixture.h"
+
+#include "origin/api/api.h"
+#include "origin/options.h"
+#include "origin/vault.h"
+#include "proto/base/text.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define EVENTS 40000u
+#define TOKEN  "pt_0000000000000000000000000000000000000000000000000000000000000001"
+
+struct stage {
+    struct records r;
+    struct origin_options options;
+    struct origin_parts parts;
+    struct api *api;
+    struct account account;
+    struct pl_buf heard;
+};
+
+static void make_parts(struct stage *s)
+{
+    uint8_t hash[PL_SHA256_BYTES];
+    char hash_text[65];
+    pl_sha256_one(PL_SPAN_LIT(TOKEN), hash);
+    pl_hex_encode(pl_span(hash, sizeof(hash)), hash_text);
+    s->options = (struct origin_options){.http_loops = 1, .api_workers = 2, .exports_max = 4};
+    s->parts = (struct origin_parts){.options = &s->options,
+                                     .clock = pl_clock_system(),
+                                     .random = pl_random_system(),
+                                     .log = &s->r.f.silent,
+                                     .store = s->r.store,
+                                     .keyring = s->r.keyring};
+    must(changelog_open(&s->parts.changelog, s->r.store, pl_random_system(), &s->r.why), &s->r.why);
+    must(tokens_open(&s->parts.tokens, s->r.store, hash_text, pl_clock_system(), pl_random_system(),
+                     &s->r.why),
+         &s->r.why);
+    struct accounts_config accounts = {.store = s->r.store,
+                                       .changelog = s->parts.changelog,
+                                       .keyring = s->r.keyring,
+                                       .clock = pl_clock_system(),
+                                       .random = pl_random_system(),
+                                       .log = &s->r.f.silent};
+    must(accounts_open(&s->parts.accounts, &accounts, &s->r.why), &s->r.why);
+    must(accounts_create(s->parts.accounts, parse(&s->r, "{\"name\":\"a\"}"), &s->account,
+                         &s->r.why),
+         &s->r.why);
+}
+
+static void put_events(struct stage *s)
+{
+    struct vault_sealer *sealer;
+    struct store_batch *batch;
+    struct pl_buf encoded, value;
+    static struct event event;
+    must(vault_sealer_new(&sealer, s->r.keyring, pl_random_system(), 0), &s->r.why);
+    must(store_batch_new(&batch), &s->r.why);
+    pl_buf_init(&encoded, 65536);
+    pl_buf_init(&value, 65536);
+    for (uint32_t i = 0; i < EVENTS; i++) {
+        struct vault_place place = {.index = i};
+        struct vault_key key;
+        char id[32];
+        snprintf(id, sizeof(id), "m%u", i);
+        pl_buf_reset(&encoded);
+        pl_buf_reset(&value);
+        event_clear(&event);
+        event_set_u64(&event, EVENT_ACCOUNT, s->account.id);
+        event_set_u64(&event, EVENT_TYPE, EVENT_CUSTOM);
+        event_set_u64(&event, EVENT_DIALECT, EVENT_DIALECT_SEGMENT);
+        event_set_i64(&event, EVENT_ACCEPTED_MS, DAY_ONE_MS + i);
+        event_set_str(&event, EVENT_MESSAGE_ID, pl_span_str(id));
+        event_set_str(&event, EVENT_VISITOR_ID, PL_SPAN_LIT("visitor"));
+        must(event_encode(&event, &encoded), &s->r.why);
+        must(vault_key_of(sealer, &event, &place, &key), &s->r.why);
+        must(vault_seal(sealer, &key, pl_buf_span(&encoded), &value), &s->r.why);
+        store_batch_put(batch, s->r.store, FAMILY_VAULT, vault_key_span(&key), pl_buf_span(&value));
+    }
+    must(store_write(s->r.store, batch, false, &s->r.why), &s->r.why);
+    store_batch_free(batch);
+    vault_sealer_free(sealer);
+    pl_buf_release(&encoded);
+    pl_buf_release(&value);
+}
+
+static int setup(void **state)
+{
+    static const struct http_listener listener = {.address = "127.0.0.1"};
+    struct http_server_config config;
+    struct stage *s = calloc(1, sizeof(*s));
+    records_init(&s->r);
+    make_parts(s);
+    put_events(s);
+    pl_buf_init(&s->heard, (size_t)64 << 20);
+    must(api_new(&s->api, &s->parts, &s->r.why), &s->r.why);
+    http_server_config_init(&config);
+    config.listeners = &listener;
+    config.listener_count = 1;
+    config.log = &s->r.f.silent;
+    api_configure(s->api, &config);
+    must(http_server_new(&s->parts.http, &config, &s->r.why), &s->r.why);
+    must(api_start(s->api, &s->r.why), &s->r.why);
+    must(http_server_start(s->parts.http, &s->r.why), &s->r.why);
+    *state = s;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct stage *s = *state;
+    struct api_stats stats;
+    http_server_drain(s->parts.http, 2000);
+    api_stop(s->api);
+    api_stats(s->api, &stats);
+    assert_int_equal(stats.exports, 0);
+    assert_int_equal(stats.waiting, 0);
+    http_server_free(s->parts.http);
+    api_free(s->api);
+    accounts_close(s->parts.accounts);
+    tokens_close(s->parts.tokens);
+    changelog_close(s->parts.changelog);
+    pl_buf_release(&s->heard);
+    records_release(&s->r);
+    free(s);
+    return 0;
+}
+
+static int ask_for_export(struct stage *s)
+{
+    char request[256];
+    int buffer_bytes = 256 * 1024, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(http_server_port(s->parts.http, 0)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof(buffer_bytes));
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    int len = snprintf(request, sizeof(request),
+                       "GET /api/v1/accounts/%016llx/events HTTP/1.1\r\nHost: t\r\n"
+                       "Authorization: Bearer " TOKEN "\r\n\r\n",
+                       (unsigned long long)s->account.id);
+    assert_int_equal(send(fd, request, (size_t)len, MSG_NOSIGNAL), len);
+    return fd;
+}
+
+/* Reads up to max bytes; false when the connection ended or broke. */
+static bool hear(struct stage *s, int fd, size_t max)
+{
+    for (size_t from = s->heard.len; s->heard.len - from < max;) {
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        assert_int_equal(poll(&ready, 1, 10000), 1);
+        must(pl_buf_reserve(&s->heard, 65536), &s->r.why);
+        ssize_t n = recv(fd, s->heard.data + s->heard.len, 65536, 0);
+        if (n <= 0)
+            return false;
+        s->heard.len += (size_t)n;
+        if (s->heard.len >= 5 && memcmp(s->heard.data + s->heard.len - 5, "0\r\n\r\n", 5) == 0)
+            return false;
+    }
+    return true;
+}
+
+static bool looks_complete(const struct stage *s)
+{
+    return s->heard.len >= 5 && memcmp(s->heard.data + s->heard.len - 5, "0\r\n\r\n", 5) == 0;
+}
+
+static void test_an_undisturbed_export_is_complete(void **state)
+{
+    struct stage *s = *state;
+    int fd = ask_for_export(s);
+    while (hear(s, fd, (size_t)1 << 20))
+        ;
+    assert_true(looks_complete(s));
+    close(fd);
+}
+
+static void test_a_destroyed_key_breaks_the_export_off(void **state)
+{
+    struct stage *s = *state;
+    int fd = ask_for_export(s);
+    assert_true(hear(s, fd, 1000));
+    must(keyring_destroy(s->r.keyring, s->account.id, "test", NULL, &s->r.why), &s->r.why);
+    while (hear(s, fd, (size_t)1 << 20))
+        ;
+    assert_false(looks_complete(s));
+    close(fd);
+
+    /* From now on it is refused in words. */
+    pl_buf_reset(&s->heard);
+    fd = ask_for_export(s);
+    hear(s, fd, 1);
+    must(pl_buf_terminate(&s->heard), &s->r.why);
+    assert_non_null(strstr((char *)s->heard.data, "HTTP/1.1 409"));
+    assert_non_null(strstr((char *)s->heard.data, "\"expired\""));
+    close(fd);
+}
+
+static void test_clients_that_leave_take_nothing_with_them(void **state)
+{
+    struct stage *s = *state;
+    struct api_stats stats;
+    for (int i = 0; i < 12; i++) {
+        int fd = ask_for_export(s);
+        if (i % 3 > 0)
+            hear(s, fd, (size_t)(i % 3) * 100000);
+        close(fd);
+        int64_t until_ms = pl_mono_ms(pl_clock_system()) + 10000;
+        do {
+            poll(NULL, 0, 2);
+            api_stats(s->api, &stats);
+        } while (stats.exports > 0 && pl_mono_ms(pl_clock_system()) < until_ms);
+        assert_int_equal(stats.exports, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_an_undisturbed_export_is_complete, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_destroyed_key_breaks_the_export_off, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_clients_that_leave_take_nothing_with_them, setup,
+                                        teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
