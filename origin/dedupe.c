@@ -41,7 +41,7 @@ void dedupe_key_of(const struct vault_key *key, uint8_t out[DEDUPE_KEY_BYTES])
 
 void dedupe_value_of(const struct vault_key *key, uint8_t out[DEDUPE_VALUE_BYTES])
 {
-    memcpy(out, key->bytes + 8, DEDUPE_VALUE_BYTES);
+    memcpy(out, key->bytes + 10, DEDUPE_VALUE_BYTES);
 }
 
 /* What an index entry points to. */
@@ -49,8 +49,9 @@ static void first_copy(const uint8_t key[DEDUPE_KEY_BYTES], const uint8_t *value
                        struct vault_key *out)
 {
     memcpy(out->bytes, key, 8);
-    memcpy(out->bytes + 8, value, DEDUPE_VALUE_BYTES);
+    memcpy(out->bytes + 10, value, DEDUPE_VALUE_BYTES);
     memcpy(out->bytes + 24, key + 8, 8);
+    pl_store_u16(out->bytes + 8, (uint16_t)pl_day_of(vault_key_time_ms(out)));
 }
 
 enum pl_err dedupe_new(struct dedupe **out, struct store *store, struct vault_sealer *sealer)

@@ -13,11 +13,11 @@
 
 #define DEDUPE_DAYS        30
 #define DEDUPE_KEY_BYTES   16
-#define DEDUPE_VALUE_BYTES 16
+#define DEDUPE_VALUE_BYTES 14
 #define DEDUPE_PROBES      4 /* places a colliding hash may move on to */
 
 void dedupe_key_of(const struct vault_key *key, uint8_t out[DEDUPE_KEY_BYTES]);
-/* The rest of the vault key: day, visitor hash, time. */
+/* The rest of the vault key, as far as it does not follow: visitor hash and time. */
 void dedupe_value_of(const struct vault_key *key, uint8_t out[DEDUPE_VALUE_BYTES]);
 
 /* One event on its way into the vault. */

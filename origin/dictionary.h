@@ -1,16 +1,14 @@
 /*
  * dictionary: what single events are compressed with.
  *
- * Promise: a published dictionary never changes; the version byte of a stored value says which
- * one it needs. It holds names of fields, enumerations and typical structure, never visitors'
+ * Promise: a published dictionary never changes; the version of a stored value says which one it
+ * needs. It holds names of fields, enumerations and typical structure, never visitors'
  * values (dictionary.py makes it and says of what).
  */
 #ifndef POLDER_ORIGIN_DICTIONARY_H
 #define POLDER_ORIGIN_DICTIONARY_H
 
 #include "proto/base/compress.h"
-
-#define DICTIONARY_LATEST 1
 
 extern const uint8_t dictionary_v1[];
 extern const size_t dictionary_v1_bytes;

@@ -5,7 +5,7 @@
 const struct store_family origin_families[FAMILY_COUNT] = {
     [FAMILY_META] = {.name = "meta"},
     [FAMILY_VAULT] = {.name = "vault", .prefix_bytes = 18},
-    [FAMILY_DEDUPE] = {.name = "dedupe", .point_reads = true},
+    [FAMILY_DEDUPE] = {.name = "dedupe", .point_reads = true, .compress = true},
     [FAMILY_LEDGER] = {.name = "ledger"},
     [FAMILY_CHAINS] = {.name = "chains"},
     [FAMILY_QUARANTINE] = {.name = "quarantine"},

@@ -36,52 +36,29 @@ uint64_t ledger_counts_dropped(const struct ledger_counts *counts)
     return sum;
 }
 
-/* Counts take as many bytes as they need (7 bits each, low ones first): most rows are small. */
-static void put_count(struct pl_buf *out, uint64_t v)
-{
-    while (v >= 0x80) {
-        pl_buf_put_u8(out, (uint8_t)(v | 0x80));
-        v >>= 7;
-    }
-    pl_buf_put_u8(out, (uint8_t)v);
-}
-
-static uint64_t get_count(struct pl_reader *r)
-{
-    uint64_t v = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-        uint8_t byte = pl_get_u8(r);
-        v |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80)
-            return v;
-    }
-    r->failed = true;
-    return 0;
-}
-
 static void put_counts(struct pl_buf *out, const struct ledger_counts *c)
 {
-    put_count(out, c->blocks);
-    put_count(out, c->events);
-    put_count(out, c->stored);
-    put_count(out, c->duplicate);
-    put_count(out, DROP_COUNT);
+    pl_buf_put_varint(out, c->blocks);
+    pl_buf_put_varint(out, c->events);
+    pl_buf_put_varint(out, c->stored);
+    pl_buf_put_varint(out, c->duplicate);
+    pl_buf_put_varint(out, DROP_COUNT);
     for (int i = 0; i < DROP_COUNT; i++)
-        put_count(out, c->dropped[i]);
+        pl_buf_put_varint(out, c->dropped[i]);
 }
 
 static void get_counts(struct pl_reader *r, struct ledger_counts *c)
 {
-    *c = (struct ledger_counts){.blocks = get_count(r)};
-    c->events = get_count(r);
-    c->stored = get_count(r);
-    c->duplicate = get_count(r);
-    uint64_t reasons = get_count(r);
+    *c = (struct ledger_counts){.blocks = pl_get_varint(r)};
+    c->events = pl_get_varint(r);
+    c->stored = pl_get_varint(r);
+    c->duplicate = pl_get_varint(r);
+    uint64_t reasons = pl_get_varint(r);
     /* A store written by a newer build may know more reasons; this one cannot book them. */
     if (reasons > DROP_COUNT)
         r->failed = true;
     for (uint64_t i = 0; !r->failed && i < reasons; i++)
-        c->dropped[i] = get_count(r);
+        c->dropped[i] = pl_get_varint(r);
 }
 
 /* Every row fits LEDGER_ROW_BYTES_MAX, which is reserved first: no append below can fail. */

@@ -2,9 +2,11 @@
 
 #include "origin/dictionary.h"
 #include "proto/base/secret.h"
+#include "proto/wire/event_slim.h"
 
 #include <stdlib.h>
 
+#define VALUE_VERSION  1 /* of the layout; it compresses with dictionary 1 */
 #define VERSION_BYTES  1
 #define HEAD_BYTES     (VERSION_BYTES + PL_AEAD_NONCE_BYTES)
 #define CACHE_WAYS     4
@@ -34,7 +36,7 @@ struct vault_sealer {
     struct pl_zstd *zstd;
     struct pl_zstd_dict *dictionary;
     struct pl_random_pool random;
-    struct pl_buf compressed;
+    struct pl_buf plain, slimmed; /* one event, on its way in or out */
 };
 
 /* ---- storage keys */
@@ -107,13 +109,14 @@ enum pl_err vault_sealer_new(struct vault_sealer **out, struct keyring *keyring,
     s->set_count =
         ((cache_entries == 0 ? CACHE_DEFAULT : cache_entries) + CACHE_WAYS - 1) / CACHE_WAYS;
     pl_random_pool_init(&s->random, random);
-    pl_buf_init(&s->compressed, 2 * LIMIT_EVENT_WIRE_BYTES);
+    pl_buf_init(&s->plain, 2 * LIMIT_EVENT_WIRE_BYTES);
+    pl_buf_init(&s->slimmed, 2 * LIMIT_EVENT_WIRE_BYTES);
     enum pl_err err = PL_ENOMEM;
     s->cache = calloc(s->set_count * CACHE_WAYS, sizeof(*s->cache));
     if (s->cache != NULL)
         err = pl_zstd_new(&s->zstd, 1);
     if (err == PL_OK)
-        err = dictionary_new(DICTIONARY_LATEST, &s->dictionary);
+        err = dictionary_new(1, &s->dictionary);
     if (err != PL_OK) {
         vault_sealer_free(s);
         return err;
@@ -132,7 +135,8 @@ void vault_sealer_free(struct vault_sealer *s)
     pl_zstd_free(s->zstd);
     pl_zstd_dict_free(s->dictionary);
     pl_random_pool_wipe(&s->random);
-    pl_buf_wipe(&s->compressed);
+    pl_buf_wipe(&s->plain);
+    pl_buf_wipe(&s->slimmed);
     free(s);
 }
 
@@ -277,10 +281,12 @@ enum pl_err vault_visitor_prefix(struct vault_sealer *s, uint64_t account, int64
     return hash_id(d->visitor, user ? 'u' : 'v', id, prefix + 10);
 }
 
-/* ---- from event to value and back */
+/* ---- from event to value and back: version | nonce | sealed(parts | UUIDs | zstd(slimmed)) | tag
+ */
 
-static enum pl_err seal_compressed(struct vault_sealer *s, const struct vault_key *key,
-                                   size_t value_at, struct pl_buf *value)
+/* Seals in place what stands in value from value_at + HEAD_BYTES on, and fills in the head. */
+static enum pl_err seal_in_place(struct vault_sealer *s, const struct vault_key *key,
+                                 size_t value_at, struct pl_buf *value)
 {
     struct derived *d;
     enum pl_err err = derived_for(s, vault_key_account(key), (uint32_t)vault_key_day(key), &d);
@@ -289,7 +295,7 @@ static enum pl_err seal_compressed(struct vault_sealer *s, const struct vault_ke
     if (err != PL_OK)
         return err;
     uint8_t *head = value->data + value_at;
-    head[0] = DICTIONARY_LATEST;
+    head[0] = VALUE_VERSION;
     err = pl_random_pool_fill(&s->random, head + VERSION_BYTES, PL_AEAD_NONCE_BYTES);
     if (err != PL_OK)
         return err;
@@ -301,6 +307,27 @@ static enum pl_err seal_compressed(struct vault_sealer *s, const struct vault_ke
     return err;
 }
 
+/* Every frame begins with these (RFC 8878 section 3.1.1); they are not stored. */
+static const uint8_t zstd_magic[] = {0x28, 0xb5, 0x2f, 0xfd};
+
+/* Appends what is to be sealed. */
+static enum pl_err put_plain(struct vault_sealer *s, const struct vault_key *key,
+                             struct pl_span encoded, struct pl_buf *value)
+{
+    pl_buf_reset(&s->slimmed);
+    enum pl_err err =
+        event_slim(encoded, vault_key_account(key), vault_key_time_ms(key), value, &s->slimmed);
+    size_t frame_at = value->len;
+    if (err == PL_OK)
+        err = pl_zstd_compress(s->zstd, s->dictionary, pl_buf_span(&s->slimmed), value);
+    if (err != PL_OK)
+        return err;
+    uint8_t *frame = value->data + frame_at;
+    value->len -= sizeof(zstd_magic);
+    memmove(frame, frame + sizeof(zstd_magic), value->len - frame_at);
+    return PL_OK;
+}
+
 enum pl_err vault_seal(struct vault_sealer *s, const struct vault_key *key, struct pl_span encoded,
                        struct pl_buf *value)
 {
@@ -309,21 +336,21 @@ enum pl_err vault_seal(struct vault_sealer *s, const struct vault_key *key, stru
     if (err != PL_OK)
         return err;
     value->len += HEAD_BYTES;
-    err = pl_zstd_compress(s->zstd, s->dictionary, encoded, value);
+    err = put_plain(s, key, encoded, value);
     if (err == PL_OK)
-        err = seal_compressed(s, key, before, value);
+        err = seal_in_place(s, key, before, value);
     if (err != PL_OK)
         value->len = before;
     return err;
 }
 
-/* Appends what the value seals, still compressed. */
-static enum pl_err open_compressed(struct vault_sealer *s, const struct vault_key *key,
-                                   struct pl_span value, struct pl_buf *out)
+/* Appends what the value seals. */
+static enum pl_err open_plain(struct vault_sealer *s, const struct vault_key *key,
+                              struct pl_span value, struct pl_buf *out)
 {
     if (value.len < VAULT_VALUE_EXTRA)
         return PL_EAUTH;
-    if (value.data[0] != DICTIONARY_LATEST)
+    if (value.data[0] != VALUE_VERSION)
         return PL_EUNSUPPORTED;
     struct derived *d;
     enum pl_err err = derived_for(s, vault_key_account(key), (uint32_t)vault_key_day(key), &d);
@@ -337,14 +364,36 @@ static enum pl_err open_compressed(struct vault_sealer *s, const struct vault_ke
     return err;
 }
 
+/* What stands in s->plain, as an event. */
+static enum pl_err get_plain(struct vault_sealer *s, const struct vault_key *key,
+                             struct pl_buf *encoded)
+{
+    struct event_slim_head head;
+    size_t len = s->plain.len;
+    enum pl_err err = pl_buf_reserve(&s->plain, sizeof(zstd_magic) + len);
+    if (err != PL_OK)
+        return err;
+    struct pl_span frame = pl_buf_span(&s->plain);
+    err = event_slim_read(&frame, vault_key_time_ms(key), &head);
+    if (err != PL_OK)
+        return err;
+    (void)pl_buf_append(&s->plain, zstd_magic, sizeof(zstd_magic));
+    (void)pl_buf_append_span(&s->plain, frame);
+    pl_buf_reset(&s->slimmed);
+    err = pl_zstd_decompress(s->zstd, s->dictionary, pl_span_from(pl_buf_span(&s->plain), len),
+                             LIMIT_EVENT_WIRE_BYTES, &s->slimmed);
+    return err == PL_OK
+               ? event_slim_restore(pl_buf_span(&s->slimmed), &head, vault_key_account(key),
+                                    vault_key_time_ms(key), encoded)
+               : err;
+}
+
 enum pl_err vault_open_value(struct vault_sealer *s, const struct vault_key *key,
                              struct pl_span value, struct pl_buf *encoded)
 {
-    pl_buf_reset(&s->compressed);
-    enum pl_err err = open_compressed(s, key, value, &s->compressed);
-    return err != PL_OK ? err
-                        : pl_zstd_decompress(s->zstd, s->dictionary, pl_buf_span(&s->compressed),
-                                             LIMIT_EVENT_WIRE_BYTES, encoded);
+    pl_buf_reset(&s->plain);
+    enum pl_err err = open_plain(s, key, value, &s->plain);
+    return err == PL_OK ? get_plain(s, key, encoded) : err;
 }
 
 enum pl_err vault_move(struct vault_sealer *s, const struct vault_key *from,
@@ -355,9 +404,9 @@ enum pl_err vault_move(struct vault_sealer *s, const struct vault_key *from,
     if (err != PL_OK)
         return err;
     moved->len += HEAD_BYTES;
-    err = open_compressed(s, from, value, moved);
+    err = open_plain(s, from, value, moved);
     if (err == PL_OK)
-        err = seal_compressed(s, to, before, moved);
+        err = seal_in_place(s, to, before, moved);
     if (err != PL_OK)
         moved->len = before;
     return err;

@@ -18,7 +18,7 @@
 
 #define VAULT_KEY_BYTES   32
 #define VAULT_DAY_MAX     65535 /* days since 1970 fit 16 bits until 2149 */
-#define VAULT_VALUE_EXTRA 29    /* version, nonce and tag around the compressed event */
+#define VAULT_VALUE_EXTRA 29    /* version, nonce and tag around what is sealed */
 
 /* account(8) | day(2) | visitor-hash(8) | time(6) | event-hash(8), big-endian. */
 struct vault_key {
@@ -68,7 +68,7 @@ enum pl_err vault_seal(struct vault_sealer *sealer, const struct vault_key *key,
  * key; PL_EUNSUPPORTED: a version of a newer build. */
 enum pl_err vault_open_value(struct vault_sealer *sealer, const struct vault_key *key,
                              struct pl_span value, struct pl_buf *encoded);
-/* Seals anew under another key of the same account (a hash collision moved it). */
+/* Seals anew under a key that differs in the event hash alone (a collision moved it). */
 enum pl_err vault_move(struct vault_sealer *sealer, const struct vault_key *from,
                        const struct vault_key *to, struct pl_span value, struct pl_buf *moved);
 

@@ -124,6 +124,16 @@ enum pl_err pl_buf_put_u64(struct pl_buf *buf, uint64_t v)
     return pl_buf_append(buf, bytes, sizeof(bytes));
 }
 
+enum pl_err pl_buf_put_varint(struct pl_buf *buf, uint64_t v)
+{
+    uint8_t bytes[10];
+    size_t n = 0;
+    for (; v >= 0x80; v >>= 7)
+        bytes[n++] = (uint8_t)(v | 0x80);
+    bytes[n++] = (uint8_t)v;
+    return pl_buf_append(buf, bytes, n);
+}
+
 enum pl_err pl_buf_terminate(struct pl_buf *buf)
 {
     enum pl_err err = pl_buf_reserve(buf, 1);
@@ -183,4 +193,20 @@ void pl_get_bytes(struct pl_reader *r, void *out, size_t len)
         memcpy(out, p, len);
     else
         memset(out, 0, len);
+}
+
+uint64_t pl_get_varint(struct pl_reader *r)
+{
+    uint64_t v = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        uint8_t byte = pl_get_u8(r);
+        bool fits = shift < 63 || byte <= 1;
+        v |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80 && fits && (byte != 0 || shift == 0))
+            return r->failed ? 0 : v;
+        if (byte < 0x80 || !fits)
+            break;
+    }
+    r->failed = true;
+    return 0;
 }

@@ -47,6 +47,8 @@ enum pl_err pl_buf_put_u8(struct pl_buf *buf, uint8_t v);
 enum pl_err pl_buf_put_u16(struct pl_buf *buf, uint16_t v);
 enum pl_err pl_buf_put_u32(struct pl_buf *buf, uint32_t v);
 enum pl_err pl_buf_put_u64(struct pl_buf *buf, uint64_t v);
+/* As many bytes as it needs: 7 bits each, low ones first, the top bit set on all but the last. */
+enum pl_err pl_buf_put_varint(struct pl_buf *buf, uint64_t v);
 /* NUL-terminate without counting the NUL, so that (char *)data is a C string. */
 enum pl_err pl_buf_terminate(struct pl_buf *buf);
 
@@ -93,6 +95,8 @@ uint8_t pl_get_u8(struct pl_reader *r);
 uint16_t pl_get_u16(struct pl_reader *r);
 uint32_t pl_get_u32(struct pl_reader *r);
 uint64_t pl_get_u64(struct pl_reader *r);
+/* What pl_buf_put_varint wrote, and nothing else: a longer form of the same number fails. */
+uint64_t pl_get_varint(struct pl_reader *r);
 /* A view into the underlying bytes; empty when short. */
 struct pl_span pl_get_span(struct pl_reader *r, size_t len);
 /* Copies len bytes to out (zeros when short). */

@@ -105,6 +105,34 @@ static void a_short_read_sticks_and_gives_zeros(void **state)
     assert_true(r.failed);
 }
 
+static void varints_come_back_in_one_form_only(void **state)
+{
+    (void)state;
+    static const uint64_t values[] = {0,     1,     127,        128,       300,
+                                      16383, 16384, UINT32_MAX, INT64_MAX, UINT64_MAX};
+    struct pl_buf buf;
+    pl_buf_init(&buf, 64);
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        pl_buf_reset(&buf);
+        assert_int_equal(pl_buf_put_varint(&buf, values[i]), PL_OK);
+        struct pl_reader r = pl_reader(pl_buf_span(&buf));
+        assert_true(pl_get_varint(&r) == values[i]);
+        assert_true(!r.failed && r.rest.len == 0);
+        r = pl_reader(pl_span(buf.data, buf.len - 1));
+        assert_true(pl_get_varint(&r) == 0 && r.failed);
+    }
+    static const char *const bad[] = {"\x80", "\x80\x80",
+                                      "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
+                                      "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct pl_reader r = pl_reader(pl_span_str(bad[i]));
+        assert_true(pl_get_varint(&r) == 0 && r.failed);
+    }
+    struct pl_reader r = pl_reader(PL_SPAN_LIT("\x81\x00")); /* 1, with a byte too many */
+    assert_true(pl_get_varint(&r) == 0 && r.failed);
+    pl_buf_release(&buf);
+}
+
 /* Under AddressSanitizer malloc ends the process when it cannot serve, unless told otherwise. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
@@ -133,6 +161,7 @@ int main(void)
         cmocka_unit_test(text_is_printed_whole_or_not_at_all),
         cmocka_unit_test(integers_sort_as_bytes_and_come_back),
         cmocka_unit_test(a_short_read_sticks_and_gives_zeros),
+        cmocka_unit_test(varints_come_back_in_one_form_only),
         cmocka_unit_test(without_memory_nothing_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -497,13 +497,13 @@ static void a_hash_collision_swallows_nothing(void **state)
         for (size_t i = from; i < from + count; i++) {
             assert_false(entries[i].duplicate);
             assert_true(vault_key_event_hash(&entries[i].key) == hash + i);
-            uint8_t key[16], value[16];
+            uint8_t key[DEDUPE_KEY_BYTES], value[DEDUPE_VALUE_BYTES];
             dedupe_key_of(&entries[i].key, key);
             dedupe_value_of(&entries[i].key, value);
             store_batch_put(batch, t->rig.store, FAMILY_VAULT, vault_key_span(&entries[i].key),
                             entries[i].value);
-            store_batch_put(batch, t->rig.store, FAMILY_DEDUPE, pl_span(key, 16),
-                            pl_span(value, 16));
+            store_batch_put(batch, t->rig.store, FAMILY_DEDUPE, pl_span(key, sizeof(key)),
+                            pl_span(value, sizeof(value)));
         }
         assert_int_equal(store_write(t->rig.store, batch, true, NULL), PL_OK);
         store_batch_clear(batch);
