@@ -7,7 +7,10 @@
 
 /* A block of this much plain text fits LIMIT_BLOCK_BYTES even when nothing in it compresses. */
 #define BLOCK_PLAIN_BYTES (LIMIT_BLOCK_BYTES - 32 * 1024)
-#define TICK_MS           1000
+#define TICK_US           1000000
+/* A sender that is woken for every block sends every block alone; under load it gets a few at a
+ * time instead, this much later. */
+#define WAKE_US 5000
 
 struct collector {
     struct collector_config config;
@@ -33,6 +36,8 @@ struct collector {
     bool *took;
     struct pl_buf plain, block;
     struct collector_stats round;
+    bool unwoken; /* blocks are durable that config.durable has not been told of */
+    int64_t woken_us;
 };
 
 /* ---- blocks of one round */
@@ -248,8 +253,7 @@ static bool round_of_work(struct collector *c)
             set_failure(c, err, &why);
     }
     return_all(c, err);
-    if (err == PL_OK)
-        c->config.durable(c->config.durable_ctx);
+    c->unwoken |= err == PL_OK;
     return true;
 }
 
@@ -285,17 +289,15 @@ static void take_new_key(struct collector *c)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* True when it is time to tick. */
-static bool wait_for_work(struct collector *c, int64_t tick_ms)
+static void wait_for_work(struct collector *c, int64_t until_us)
 {
-    const struct timespec until = {.tv_sec = (time_t)(tick_ms / 1000),
-                                   .tv_nsec = (long)(tick_ms % 1000) * 1000000L};
+    const struct timespec until = {.tv_sec = (time_t)(until_us / 1000000),
+                                   .tv_nsec = (long)(until_us % 1000000) * 1000};
     int rc = 0;
     pthread_mutex_lock(&c->lock);
     while (!atomic_load(&c->pending) && !c->stop && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&c->wake, &c->lock, &until);
     pthread_mutex_unlock(&c->lock);
-    return rc == ETIMEDOUT || mono_us() / 1000 >= tick_ms;
 }
 
 static bool stopping(struct collector *c)
@@ -306,19 +308,33 @@ static bool stopping(struct collector *c)
     return stop;
 }
 
+static void tell_durable(struct collector *c, int64_t now_us)
+{
+    c->unwoken = false;
+    c->woken_us = now_us;
+    c->config.durable(c->config.durable_ctx);
+}
+
 static void *committer(void *arg)
 {
     struct collector *c = arg;
-    int64_t tick_ms = mono_us() / 1000 + TICK_MS;
+    int64_t now_us = mono_us(), tick_us = now_us + TICK_US;
     pthread_setname_np(pthread_self(), "committer");
     for (;;) {
-        if (wait_for_work(c, tick_ms)) {
+        const int64_t wake_us = c->woken_us + WAKE_US;
+        wait_for_work(c, c->unwoken && wake_us < tick_us ? wake_us : tick_us);
+        now_us = mono_us();
+        if (now_us >= tick_us) {
             tick(c);
-            tick_ms = mono_us() / 1000 + TICK_MS;
+            tick_us = now_us + TICK_US;
         }
         take_new_key(c);
         const bool stop = stopping(c);
-        if (!round_of_work(c) && stop)
+        const bool worked = round_of_work(c);
+        now_us = mono_us();
+        if (c->unwoken && (stop || now_us >= c->woken_us + WAKE_US))
+            tell_durable(c, now_us);
+        if (stop && !worked)
             return NULL;
     }
 }

@@ -31,7 +31,8 @@ struct collector_config {
     size_t lane_bytes; /* events that may wait in each */
     /* On the lane's loop: a list of tickets, linked by next. */
     void (*done)(struct http_loop *loop, struct collector_ticket *tickets);
-    /* On the committer: more blocks are durable. Must not block. */
+    /* On the committer: more blocks are durable; said at most every few milliseconds. Must not
+     * block. */
     void (*durable)(void *ctx);
     void *durable_ctx;
     const struct pl_clock *clock;

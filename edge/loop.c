@@ -1,5 +1,6 @@
 #include "edge/loop.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define AGE_SILENCE_S    10                /* heard less long ago than this: no Age is sent */
@@ -74,6 +75,9 @@ void edge_loop_start(struct http_loop *http, unsigned index, void *arg)
 {
     struct edge *edge = arg;
     struct edge_loop *loop = &edge->loops[index];
+    char name[16];
+    snprintf(name, sizeof(name), "http-%u", index);
+    pthread_setname_np(pthread_self(), name);
     http_loop_set_user(http, loop);
     loop->incoming_task.run = on_incoming;
     pthread_mutex_lock(&edge->publish_lock);

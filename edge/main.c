@@ -153,7 +153,7 @@ int main(int argc, char **argv)
     struct pl_why why = {0};
     parse_arguments(argc, argv, &arguments);
     /* Threads that allocate little need no heap each. */
-    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_ARENA_MAX, 8);
     if (edge_options_load(&options, arguments.config, &why) != PL_OK)
         return complain(&why);
     int rc = EXIT_SUCCESS;
