@@ -82,6 +82,12 @@ export class Polder {
         return `/v1/config/${this.account.write_key}`;
     }
 
+    // Of the same length and letters, for servers that take what is below /config: HTTP/2 sends
+    // paths Huffman-coded every time.
+    get referencePath() {
+        return `/config/v1/${this.account.write_key}`;
+    }
+
     get configUrl() {
         return `http://127.0.0.1:${this.edgePort}${this.configPath}`;
     }
@@ -161,7 +167,7 @@ export async function startBare(bin, dir, { basePort, certificate, headers = [],
 }
 
 // As fast as nginx serves one small file; of sendfile on and off, off was the faster one.
-export async function startNginx(dir, { basePort, certificate, headers, body }) {
+export async function startNginx(dir, { basePort, certificate, headers, body, path: at }) {
     const root = path.join(dir, 'nginx');
     mkdirSync(root, { recursive: true });
     const file = path.join(root, 'config.json');
@@ -183,7 +189,7 @@ http {
     ssl_certificate ${certificate.cert}; ssl_certificate_key ${certificate.key}; ssl_protocols TLSv1.2 TLSv1.3;
     server {
         listen 127.0.0.1:${port} reuseport; listen 127.0.0.1:${tlsPort} ssl http2 reuseport;
-        location = /config {
+        location = ${at} {
             alias ${file}; types {} default_type ${quote(type)};
             ${others.map((header) => `add_header ${quote(header.slice(0, header.indexOf(':')))} ${quote(header.slice(header.indexOf(':') + 1).trim())};`).join('\n            ')}
         }
@@ -192,6 +198,6 @@ http {
 `);
     const node = new Node('nginx', 'nginx', ['-c', conf, '-p', root], { logDir: dir });
     node.start();
-    await node.untilUp(`http://127.0.0.1:${port}/config`, 5000);
+    await node.untilUp(`http://127.0.0.1:${port}${at}`, 5000);
     return { node, port, tlsPort, pids: () => childrenOf(node.pid) };
 }

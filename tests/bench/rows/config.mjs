@@ -19,13 +19,13 @@ export async function measure({ bin, dir, rounds, seconds }) {
     const polder = await Polder.start(bin, `${dir}/polder`);
     let bare, nginx;
     try {
-        const common = { basePort: polder.basePort, certificate: polder.certificate, ...(await polder.configReply()) };
+        const common = { basePort: polder.basePort, certificate: polder.certificate, path: polder.referencePath, ...(await polder.configReply()) };
         bare = await startBare(bin, dir, common);
         nginx = await startNginx(dir, common);
         const servers = [
             { name: 'edge', pids: polder.edgePids, port: polder.edgePort, tlsPort: polder.edgeTlsPort, path: polder.configPath },
-            { name: 'bare', pids: bare.pids, port: bare.port, tlsPort: bare.tlsPort, path: '/config' },
-            { name: 'nginx', pids: nginx.pids, port: nginx.port, tlsPort: nginx.tlsPort, path: '/config' },
+            { name: 'bare', pids: bare.pids, port: bare.port, tlsPort: bare.tlsPort, path: polder.referencePath },
+            { name: 'nginx', pids: nginx.pids, port: nginx.port, tlsPort: nginx.tlsPort, path: polder.referencePath },
         ];
         const plain = servers.map((s) => ({ ...s, load: (n) => wrk(`http://127.0.0.1:${s.port}${s.path}`, { seconds: n }) }));
         const h2 = servers.map((s) => ({ ...s, load: (n) => h2load(`https://127.0.0.1:${s.tlsPort}${s.path}`, { seconds: n }) }));
