@@ -1,6 +1,8 @@
 /* Who may call what. */
 #include "origin/api/call.h"
 
+#include <assert.h>
+
 #define OPERATOR API_OPERATOR
 #define AUDITOR  (API_OPERATOR | API_AUDITOR)
 #define OWNER    (API_OPERATOR | API_OWNER)
@@ -32,3 +34,5 @@ const struct api_route api_probes[] = {
     {HTTP_GET, "/metrics", API_ANYONE, api_metrics, false},
 };
 const size_t api_probe_count = sizeof(api_probes) / sizeof(api_probes[0]);
+static_assert(sizeof(api_probes) / sizeof(api_probes[0]) + 2 <= API_HTTP_ROUTES,
+              "the probes, /health and the API itself fill api->routes");
