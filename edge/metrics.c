@@ -14,6 +14,7 @@ static const struct {
                                     NULL},
     [METRIC_CONFIG_UNKNOWN] = {"polder_config_requests_total", "result=\"unknown\"", NULL},
     [METRIC_CONFIG_EXPIRED] = {"polder_config_requests_total", "result=\"expired\"", NULL},
+    [METRIC_CONFIG_UNAVAILABLE] = {"polder_config_requests_total", "result=\"unavailable\"", NULL},
     [METRIC_SCRIPT_SERVED] = {"polder_sdk_requests_total", "", "Requests for the bare SDK"},
     [METRIC_REQUESTS_COLLECTED] = {"polder_collected_requests_total", "",
                                    "Requests whose events are on disk"},

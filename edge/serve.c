@@ -4,7 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define HEADERS_MAX 16
+#define HEADERS_MAX         16
+#define UNAVAILABLE_RETRY_S "5" /* an edge hears its accounts as soon as it has a session */
 
 /* ---- what the client can take, and has */
 
@@ -105,12 +106,13 @@ static void send_refusal(struct http_request *request, int status, enum metric m
         {PL_SPAN_LIT("content-type"), PL_SPAN_LIT("application/json")},
         {PL_SPAN_LIT("cache-control"), PL_SPAN_LIT("no-store")},
         {PL_SPAN_LIT("access-control-allow-origin"), PL_SPAN_LIT("*")},
+        {PL_SPAN_LIT("retry-after"), PL_SPAN_LIT(UNAVAILABLE_RETRY_S)},
     };
+    const size_t count = sizeof(headers) / sizeof(headers[0]) - (status == 503 ? 0 : 1);
     metrics_add(&loop->metrics, metric, 1);
     pl_buf_reset(&loop->reply);
     reply_error_body(loop, why, &loop->reply);
-    http_reply(request, status, headers, sizeof(headers) / sizeof(headers[0]),
-               pl_buf_span(&loop->reply));
+    http_reply(request, status, headers, count, pl_buf_span(&loop->reply));
 }
 
 static const struct catalog_entry *find(struct edge_loop *loop, struct http_request *request,
@@ -118,9 +120,13 @@ static const struct catalog_entry *find(struct edge_loop *loop, struct http_requ
 {
     struct pl_id128 id;
     struct pl_why why = {0};
-    const struct catalog_entry *entry =
-        pl_id128_parse(key, &id) ? catalog_find(loop->snapshot, &id) : NULL;
-    if (entry == NULL) {
+    const bool is_key = pl_id128_parse(key, &id);
+    const struct catalog_entry *entry = is_key ? catalog_find(loop->snapshot, &id) : NULL;
+    if (entry == NULL && is_key && !loop->collecting) {
+        pl_fail(&why, PL_ECLOSED,
+                "this edge has not heard from the origin lately and may not know this write key");
+        send_refusal(request, 503, METRIC_CONFIG_UNAVAILABLE, &why);
+    } else if (entry == NULL) {
         pl_fail(&why, PL_ENOTFOUND, "no account has this write key");
         send_refusal(request, 404, METRIC_CONFIG_UNKNOWN, &why);
     } else if (catalog_entry_state(entry, http_loop_wall_ms(loop->http)) != ACCOUNT_ACTIVE) {

@@ -2,9 +2,9 @@
  * serve: campaign configs and scripts to browsers and their caches.
  *
  * Promise: a reply is chosen, not made: bodies, encodings and headers stand ready in the
- * snapshot. 404 for an unknown key or an account without a config, 410 for an expired account,
- * 304 where the client's copy is current. When the origin has been silent for over ten seconds,
- * replies say how old they may be (Age, RFC 9111 section 5.1).
+ * snapshot. 404 for an unknown key (503 where the edge has heard too little to know), 410 for an
+ * expired account, 304 where the client's copy is current. When the origin has been silent for
+ * over ten seconds, replies say how old they may be (Age, RFC 9111 section 5.1).
  */
 #ifndef POLDER_EDGE_SERVE_H
 #define POLDER_EDGE_SERVE_H
