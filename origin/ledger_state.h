@@ -35,9 +35,9 @@ struct ledger_links {
     struct ledger_counts counts; /* of the blocks below contiguous */
     struct ledger_row *ahead;    /* recorded above contiguous, ascending */
     size_t ahead_count, ahead_room;
-    size_t staged;             /* of them, not yet written */
+    size_t staged; /* of them, not yet written */
     struct ledger_links *next_dirty;
-    bool dirty; /* its row is to be written */
+    bool dirty;                /* its row is to be written */
     struct chain_record shown; /* as of the last commit */
     int64_t shown_ms;
 };

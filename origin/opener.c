@@ -178,33 +178,47 @@ static bool may_change(enum pl_err err)
     }
 }
 
+/* An event that cannot be read is dropped; where not even its end can be found, so is all that
+ * the header counts behind it. */
+static void drop_malformed(struct intake_opener *o, struct intake_job *job, struct pl_span *rest,
+                           const struct pl_why *why)
+{
+    struct ledger_counts *counts = &job->block.counts;
+    uint64_t lost = 1;
+    if (event_skip(o->reader, rest) != PL_OK) {
+        *rest = pl_span(NULL, 0);
+        if (job->block.events_header > counts->events)
+            lost = job->block.events_header - counts->events;
+    }
+    /* One line a block, however many there are. */
+    if (counts->dropped[DROP_MALFORMED] == 0)
+        pl_log(o->intake->config.log, PL_LOG_WARN, "intake",
+               "block %" PRIu64 " holds events that cannot be read: %s", job->block.number,
+               why->text);
+    counts->events += lost;
+    counts->dropped[DROP_MALFORMED] += lost;
+}
+
 static void take_events(struct intake_opener *o, struct intake_job *job)
 {
     struct fates fates = {.now_ms = pl_wall_ms(o->intake->config.clock)};
     struct vault_place place = {.incarnation = job->block.incarnation, .number = job->block.number};
-    struct ledger_counts *counts = &job->block.counts;
     struct pl_span rest = pl_buf_span(&o->plain), encoded;
     struct pl_why why = {.err = PL_OK};
-    enum pl_err err;
-    while ((err = event_read(o->reader, &rest, o->event, &encoded, &why)) == PL_OK) {
+    for (;; place.index++) {
+        enum pl_err err = event_read(o->reader, &rest, o->event, &encoded, &why);
+        if (err == PL_ENOTFOUND)
+            return;
+        if (err != PL_OK) {
+            drop_malformed(o, job, &rest, &why);
+            continue;
+        }
         err = take_event(o, job, &fates, encoded, &place);
-        place.index++;
         if (err != PL_OK) {
             refuse(job, BLOCK_RETRY, pl_err_word(err));
             return;
         }
     }
-    if (err == PL_ENOTFOUND)
-        return;
-    /* Where one event cannot be read, no next one can be found: all the header counts besides
-     * those read are dropped. */
-    uint64_t left =
-        job->block.events_header > counts->events ? job->block.events_header - counts->events : 1;
-    counts->events += left;
-    counts->dropped[DROP_MALFORMED] += left;
-    pl_log(o->intake->config.log, PL_LOG_WARN, "intake",
-           "block %" PRIu64 ": %" PRIu64 " events dropped as malformed: %s", job->block.number,
-           left, why.text);
 }
 
 void intake_open_job(struct intake_opener *o, struct intake_job *job)

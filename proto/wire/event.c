@@ -11,6 +11,7 @@ struct event_walk {
     struct event *event;
     struct pl_why *why;
     bool started;
+    bool skips; /* whatever it is */
     enum pl_err err;
     int64_t last_id;
 };
@@ -144,7 +145,7 @@ static int refuse_field(struct event_walk *user, unsigned field, const char *wha
 
 static int walk_on_value(struct event_walk *user, const struct walk_value *value)
 {
-    if (!user->started && value->type != WALK_MAP)
+    if (!user->started && !user->skips && value->type != WALK_MAP)
         return refuse(user, "an event that is not a map");
     user->started = true;
     return 0;
@@ -197,7 +198,7 @@ static int take_field(struct event_walk *user, unsigned field, const struct walk
 static int walk_on_member(struct event_walk *user, const struct walk_value *map,
                           const struct walk_value *key, const struct walk_value *value)
 {
-    if (map->level > 0)
+    if (map->level > 0 || user->skips)
         return 0; /* inside a field that is not known here */
     if (key->type != WALK_U64 || key->u64 > INT64_MAX)
         return refuse(user, "an event with a field id that is not a number");
@@ -231,4 +232,14 @@ enum pl_err event_read(struct event_reader *reader, struct pl_span *rest, struct
         return pl_fail(why, PL_ECORRUPT, "an event of more than %d bytes", LIMIT_EVENT_WIRE_BYTES);
     return pl_fail(why, PL_ECORRUPT, "%s",
                    got == 0 ? "an event that ends too early" : "an event that is not msgpack");
+}
+
+enum pl_err event_skip(struct event_reader *reader, struct pl_span *rest)
+{
+    struct event_walk user = {.skips = true};
+    size_t used;
+    if (rest->len == 0 || walk(&reader->context, &user, *rest, &used) != 1)
+        return PL_ECORRUPT;
+    *rest = pl_span_from(*rest, used);
+    return PL_OK;
 }

@@ -179,6 +179,10 @@ void event_reader_free(struct event_reader *reader);
 enum pl_err event_read(struct event_reader *reader, struct pl_span *rest, struct event *event,
                        struct pl_span *encoded, struct pl_why *why);
 
+/* After PL_ECORRUPT: takes one msgpack value off *rest, whatever it holds, so that the events
+ * behind a bad one can be read. PL_ECORRUPT: there is none to take, and nothing behind it. */
+enum pl_err event_skip(struct event_reader *reader, struct pl_span *rest);
+
 /* Appends the event as one JSON object without a newline: names from the table, dotted ones
  * nested, account in hex, enums by name, *_ms as RFC 3339 under the name without the suffix.
  * Field order is the table's. PL_ECORRUPT: a pack that is not one msgpack value. On any error out

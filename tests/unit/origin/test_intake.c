@@ -236,6 +236,15 @@ static void malformed_events_are_counted_never_silent(void **state)
     assert_int_equal(send(t, 0), BLOCK_STORED);
     struct ledger_counts c = totals(t);
     assert_true(c.stored == 3 && c.dropped[DROP_MALFORMED] == 6 && c.events == 9);
+    /* one that cannot be read, between two that can: not UTF-8; not a map */
+    events(t, 1, "x", 1);
+    pl_buf_append_str(&t->plain, "\x82\x01\x01\x0f\xa1\xff");
+    pl_buf_append_str(&t->plain, "\x93\x01\x02\x03");
+    events(t, 1, "y", 1);
+    seal(t, 0, 4);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    c = totals(t);
+    assert_true(c.stored == 5 && c.dropped[DROP_MALFORMED] == 8 && c.events == 13);
     assert_int_equal(ledger_alarms(t->rig.ledger, NULL, 0), 0);
 }
 

@@ -354,6 +354,35 @@ static void test_packer(void **state)
     json_parser_free(parser);
 }
 
+static void what_cannot_be_read_can_be_skipped(void **state)
+{
+    (void)state;
+    struct event_reader *reader;
+    struct event *event = calloc(1, sizeof(*event));
+    assert_int_equal(event_reader_new(&reader), PL_OK);
+    static const struct {
+        struct pl_span bytes;
+        size_t len; /* of the value; 0: none */
+    } cases[] = {
+        {PL_SPAN_INIT("\x82\x01\x01\x0f\xa1\xff rest"), 6},
+        {PL_SPAN_INIT("\x93\x01\x02\x81\x03\x04 rest"), 6},
+        {PL_SPAN_INIT("\xc0 rest"), 1},
+        {PL_SPAN_INIT("\xc1 never used"), 0},
+        {PL_SPAN_INIT("\x82\x01"), 0},
+        {PL_SPAN_INIT("\xdf\xff\xff\xff\xff\x01"), 0},
+        {PL_SPAN_INIT(""), 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pl_span rest = cases[i].bytes;
+        assert_int_not_equal(event_read(reader, &rest, event, NULL, NULL), PL_OK);
+        assert_int_equal(rest.len, cases[i].bytes.len);
+        assert_int_equal(event_skip(reader, &rest), cases[i].len > 0 ? PL_OK : PL_ECORRUPT);
+        assert_int_equal(rest.len, cases[i].bytes.len - cases[i].len);
+    }
+    event_reader_free(reader);
+    free(event);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +396,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_json, setup, teardown),
         cmocka_unit_test_setup_teardown(test_json_refuses_garbage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_packer, setup, teardown),
+        cmocka_unit_test(what_cannot_be_read_can_be_skipped),
     };
     return cmocka_run_group_tests_name("event", tests, NULL, NULL);
 }
