@@ -453,17 +453,49 @@ static void test_books(void **state)
 
 /* ---- death and rot */
 
+/* Children are this program again: a fork of a process with threads may do little else. */
+static pid_t run_child(const struct fixture *f, const char *what, const char *a, const char *b)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl("/proc/self/exe", "test_spool", what, f->dir, a, b, (char *)NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
 /* Commits until it is killed, telling the number of events after each commit. */
-static void commit_for_ever(struct fixture *f, int pipe_fd)
+static int commit_for_ever(struct fixture *f, int pipe_fd)
 {
     struct spool *spool = reopen(f);
     uint64_t events = 0;
-    for (;;) {
+    do {
         commit_one(f, spool, 7, 100 + (size_t)events % 40000);
         events += 7;
-        if (write(pipe_fd, &events, sizeof(events)) != sizeof(events))
-            _exit(1);
-    }
+    } while (write(pipe_fd, &events, sizeof(events)) == sizeof(events));
+    return 1;
+}
+
+/* Ends without a word, as in a power cut. */
+static void commit_and_crash(struct fixture *f, uint32_t count, size_t bytes)
+{
+    struct spool *spool = reopen(f);
+    for (uint32_t i = 0; i < count; i++)
+        commit_one(f, spool, i + 1, bytes);
+    _exit(0);
+}
+
+static int be_child(char **argv)
+{
+    void *state;
+    assert_int_equal(fixture_setup(&state), 0);
+    struct fixture *f = state;
+    rmdir(f->dir);
+    snprintf(f->dir, sizeof(f->dir), "%s", argv[2]);
+    if (strcmp(argv[1], "for-ever") == 0)
+        return commit_for_ever(f, atoi(argv[3]));
+    commit_and_crash(f, (uint32_t)atoi(argv[3]), (size_t)atoi(argv[4]));
+    return 1;
 }
 
 static void test_killed_during_commits(void **state)
@@ -474,11 +506,10 @@ static void test_killed_during_commits(void **state)
         int fds[2];
         uint64_t events = 0, last = 0;
         assert_int_equal(pipe(fds), 0);
-        pid_t pid = fork();
-        if (pid == 0) {
-            close(fds[0]);
-            commit_for_ever(f, fds[1]);
-        }
+        char fd[16];
+        snprintf(fd, sizeof(fd), "%d", fds[1]);
+        fcntl(fds[0], F_SETFD, FD_CLOEXEC);
+        pid_t pid = run_child(f, "for-ever", fd, "");
         close(fds[1]);
         for (int i = 0; i < 20 + 13 * round; i++)
             assert_int_equal(read(fds[0], &last, sizeof(last)), sizeof(last));
@@ -508,17 +539,14 @@ static void test_killed_during_commits(void **state)
     shut(f, spool);
 }
 
-/* A child's chain of `count` blocks that ends without a word, as in a power cut. */
+/* The chain of a process that ended without a word. */
 static void crashed_chain(struct fixture *f, uint32_t count, size_t bytes)
 {
-    pid_t pid = fork();
-    if (pid == 0) {
-        struct spool *spool = reopen(f);
-        for (uint32_t i = 0; i < count; i++)
-            commit_one(f, spool, i + 1, bytes);
-        _exit(0);
-    }
+    char a[16], b[16];
     int status;
+    snprintf(a, sizeof(a), "%u", count);
+    snprintf(b, sizeof(b), "%zu", bytes);
+    pid_t pid = run_child(f, "crash", a, b);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
 }
@@ -757,8 +785,10 @@ static void test_verdicts_survive_recovery(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 5)
+        return be_child(argv);
     const struct CMUnitTest tests[] = {
         TEST(test_offered_until_acked),
         TEST(test_appended_is_not_offered_before_commit),
