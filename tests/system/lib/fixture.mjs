@@ -13,9 +13,9 @@ export const bin = path.resolve(process.env.POLDER_BUILD_DIR ?? path.join(root, 
 // Under sanitizers a node takes its time.
 const START_TIMEOUT_MS = 60000;
 
-// A running origin, enrolled edges (started unless told otherwise), an account with its config.
-// The test's context cleans up, whatever happens.
-export async function startCluster(t, { edges = ['eu'], start = edges, campaign = true, linkUrl } = {}) {
+// A running origin, enrolled edges (started with env unless told otherwise), an account with its
+// config. The test's context cleans up, whatever happens.
+export async function startCluster(t, { edges = ['eu'], start = edges, env = {}, campaign = true, linkUrl } = {}) {
     const dir = mkdtempSync(path.join(os.tmpdir(), 'polder-test-'));
     const cluster = new Cluster({ dir, bin, basePort: await freeBasePort(), startTimeoutMs: START_TIMEOUT_MS });
     const whenStopped = []; // what else has to be undone, between the nodes' end and the folder's
@@ -30,7 +30,7 @@ export async function startCluster(t, { edges = ['eu'], start = edges, campaign 
     await cluster.init();
     await cluster.startOrigin();
     for (const name of edges) await cluster.enrollEdge(name, { originUrl: linkUrl?.(cluster) });
-    await Promise.all(start.map((name) => cluster.startEdge(name)));
+    await Promise.all(start.map((name) => cluster.startEdge(name, { env })));
     const account = await cluster.ctlJson('account', 'create', 'test-shop');
     if (campaign) await cluster.ctl('config', 'publish', account.id, path.join(root, 'deploy/demo/campaign.json'));
     await Promise.all(start.map((name) => untilServed(cluster, name, account, campaign ? 1 : 0)));
