@@ -3,7 +3,7 @@
  *
  * Promise: a published dictionary never changes; the version of a stored value says which one it
  * needs. It holds names of fields, enumerations and typical structure, never visitors'
- * values (dictionary.py makes it and says of what).
+ * values (dictionary.mjs makes it and says of what).
  */
 #ifndef POLDER_ORIGIN_DICTIONARY_H
 #define POLDER_ORIGIN_DICTIONARY_H

@@ -247,6 +247,5 @@ enum pl_err ledger_load(struct ledger *l, struct pl_why *why)
     else
         ledger_forget(&fresh);
     pthread_mutex_destroy(&fresh.lock);
-    return err == PL_OK ? PL_OK
-                        : pl_fail(why, err, "cannot read the ledger: %s", pl_err_word(err));
+    return err == PL_OK ? PL_OK : pl_fail(why, err, "cannot read the ledger: %s", pl_err_word(err));
 }
