@@ -178,6 +178,11 @@ static enum pl_err delete_data(struct lifecycle *lifecycle, const struct account
     char expired[PL_TIME_TEXT], reason[KEYRING_REASON_BYTES];
     pl_time_format(account->expires_at_ms, expired);
     snprintf(reason, sizeof(reason), "expired %s", expired);
+    /* Blocks that were opened while the account lived must not be written after its ranges are
+     * gone. */
+    if (lifecycle->config.intake != NULL) {
+        intake_settle(lifecycle->config.intake);
+    }
     enum pl_err err = deletion_run(lifecycle->config.store, lifecycle->config.keyring, account->id,
                                    reason, &report, why);
     return err == PL_OK ? keep_record(lifecycle, account, "deleted", now_ms, &report, why) : err;

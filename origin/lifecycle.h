@@ -24,6 +24,8 @@ struct lifecycle_config {
     struct store *store;
     struct accounts *accounts;
     struct keyring *keyring;
+    /* What it took before the account was being deleted is waited for; NULL: there is none. */
+    struct intake *intake;
     const struct pl_clock *clock;
     const struct pl_random *random;
     const struct pl_log *log;

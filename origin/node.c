@@ -283,6 +283,7 @@ static enum pl_err open_lifecycle(struct node *node, struct pl_why *why)
         .store = node->parts.store,
         .accounts = node->parts.accounts,
         .keyring = node->parts.keyring,
+        .intake = node->parts.intake,
         .clock = node->config.clock,
         .random = node->config.random,
         .log = node->config.log,
