@@ -11,6 +11,10 @@
 /* A sender that is woken for every block sends every block alone; under load it gets a few at a
  * time instead, this much later. */
 #define WAKE_US 5000
+/* Where the last round answered many, their next requests come in a burst: a round begun at its
+ * first one would commit a handful and leave the rest to pay for another fsync. */
+#define BURST_REQUESTS 16
+#define GATHER_US      200
 
 struct collector {
     struct collector_config config;
@@ -38,6 +42,7 @@ struct collector {
     struct collector_stats round;
     bool unwoken; /* blocks are durable that config.durable has not been told of */
     int64_t woken_us;
+    uint64_t last_requests; /* of the last round */
 };
 
 /* ---- blocks of one round */
@@ -242,6 +247,7 @@ static bool round_of_work(struct collector *c)
     bool any;
     struct pl_why why = {0};
     const uint64_t requests = take_all(c, &any);
+    c->last_requests = requests;
     if (!any)
         return false;
     enum pl_err err = collector_health(c, &why);
@@ -308,6 +314,20 @@ static bool stopping(struct collector *c)
     return stop;
 }
 
+static void gather(struct collector *c)
+{
+    if (c->last_requests < BURST_REQUESTS || !atomic_load(&c->pending))
+        return;
+    const int64_t until_us = mono_us() + GATHER_US;
+    const struct timespec until = {.tv_sec = (time_t)(until_us / 1000000),
+                                   .tv_nsec = (long)(until_us % 1000000) * 1000};
+    int rc = 0;
+    pthread_mutex_lock(&c->lock);
+    while (!c->stop && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&c->wake, &c->lock, &until);
+    pthread_mutex_unlock(&c->lock);
+}
+
 static void tell_durable(struct collector *c, int64_t now_us)
 {
     c->unwoken = false;
@@ -328,6 +348,7 @@ static void *committer(void *arg)
             tick(c);
             tick_us = now_us + TICK_US;
         }
+        gather(c);
         take_new_key(c);
         const bool stop = stopping(c);
         const bool worked = round_of_work(c);

@@ -5,8 +5,8 @@
  *
  * Promise: a ticket that was taken comes back exactly once, on its own loop, after its events are
  * durable (PL_OK) or have been given up (any other error; parts of the round may be on disk all
- * the same). What waits is bounded per lane. No timers: a quiet edge commits at once, a busy one
- * in batches.
+ * the same). What waits is bounded per lane. A quiet edge commits at once, a busy one in
+ * batches.
  */
 #ifndef POLDER_EDGE_COLLECTOR_H
 #define POLDER_EDGE_COLLECTOR_H
