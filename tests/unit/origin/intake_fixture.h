@@ -23,7 +23,7 @@ struct rig {
     struct keyring_fixture f;
     struct keyring *keyring;
     uint8_t seal_public[32];
-    char store_path[96];
+    char store_dir[64], store_path[96];
     struct store *store;
     struct ledger *ledger;
     struct intake *intake;
@@ -136,7 +136,10 @@ static inline void rig_init(struct rig *r)
                  &why);
         rig_edge_restart(r, i);
     }
-    snprintf(r->store_path, sizeof(r->store_path), "%s/store", r->f.dir);
+    snprintf(r->store_dir, sizeof(r->store_dir), "/tmp/polder-intake-XXXXXX");
+    if (mkdtemp(r->store_dir) == NULL)
+        abort();
+    snprintf(r->store_path, sizeof(r->store_path), "%s/store", r->store_dir);
     r->ledger_config = (struct ledger_config){.clock = &r->clock, .log = &r->f.silent};
     r->config = (struct intake_config){.keyring = r->keyring,
                                        .edge_public = rig_edge_public,
@@ -154,6 +157,10 @@ static inline void rig_release(struct rig *r)
         block_sealer_free(r->edges[i].sealer);
     keyring_close(r->keyring);
     keyring_fixture_release(&r->f);
+    char command[96];
+    snprintf(command, sizeof(command), "rm -rf '%s'", r->store_dir);
+    if (system(command) != 0)
+        fprintf(stderr, "%s is left behind\n", r->store_dir);
 }
 
 /* Seals the next block of an edge's chain; appends it to out. */

@@ -413,7 +413,7 @@ static void a_full_disk_sends_blocks_back(void **state)
     struct rig *r = &t->rig;
     char command[160];
     rig_close(r);
-    snprintf(command, sizeof(command), "%s/small", r->f.dir);
+    snprintf(command, sizeof(command), "%s/small", r->store_dir);
     assert_int_equal(pl_dir_make(command, 0700, NULL), PL_OK);
     char original[96];
     memcpy(original, r->store_path, sizeof(original));
@@ -421,11 +421,11 @@ static void a_full_disk_sends_blocks_back(void **state)
         rig_open(r);
         skip(); /* needs the right to mount */
     }
-    snprintf(r->store_path, sizeof(r->store_path), "%s/small/store", r->f.dir);
+    snprintf(r->store_path, sizeof(r->store_path), "%s/small/store", r->store_dir);
     rig_open(r);
     /* fill it up from outside, but for a little */
     snprintf(command, sizeof(command),
-             "head -c 38m /dev/zero > '%s/small/filler' 2>/dev/null || true", r->f.dir);
+             "head -c 38m /dev/zero > '%s/small/filler' 2>/dev/null || true", r->store_dir);
     assert_int_equal(system(command), 0);
     enum block_verdict verdict = BLOCK_STORED;
     uint64_t stored = 0;
@@ -444,7 +444,7 @@ static void a_full_disk_sends_blocks_back(void **state)
     assert_true(strlen(s.reason) > 10);
     assert_int_equal(send(t, 0), BLOCK_RETRY);
 
-    snprintf(command, sizeof(command), "%s/small/filler", r->f.dir);
+    snprintf(command, sizeof(command), "%s/small/filler", r->store_dir);
     assert_int_equal(unlink(command), 0);
     /* it finds out by itself */
     for (int i = 0; i < 100 && verdict == BLOCK_RETRY; i++) {
@@ -457,7 +457,7 @@ static void a_full_disk_sends_blocks_back(void **state)
     assert_true(s.ready);
     assert_true(totals(t).stored == stored + 100);
     rig_close(r);
-    snprintf(command, sizeof(command), "%s/small", r->f.dir);
+    snprintf(command, sizeof(command), "%s/small", r->store_dir);
     assert_int_equal(umount(command), 0);
     memcpy(r->store_path, original, sizeof(original));
     rig_open(r);
