@@ -28,7 +28,7 @@ enum pl_err edge_store_open(struct store **out, const char *data_dir, const stru
         /* Blocks are written once, read once soon and deleted: memory is for those under way,
          * a cache would only hold what nobody asks for again. */
         .cache_bytes = 2 * MIB,
-        .write_buffer_bytes = 32 * MIB,
+        .write_buffer_bytes = 16 * MIB,
         .background_threads = 2,
         .log = log,
     };

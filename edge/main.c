@@ -4,7 +4,6 @@
 #include "edge/edge.h"
 
 #include <argp.h>
-#include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -47,6 +46,16 @@ static error_t parse_argument(int key, char *arg, struct argp_state *state)
     }
 }
 
+static enum pl_err describe_option(const struct pl_option *option, struct pl_buf *out)
+{
+    const char *fallback = option->default_text;
+    if (fallback == NULL)
+        return pl_buf_appendf(out, "%s (required)\n  %s\n", option->key, option->help);
+    if (*fallback == '\0')
+        return pl_buf_appendf(out, "%s\n  %s\n", option->key, option->help);
+    return pl_buf_appendf(out, "%s (%s)\n  %s\n", option->key, fallback, option->help);
+}
+
 /* The help text ends in the option table; argp frees what this returns. */
 static char *add_options_to_help(int key, const char *text, void *input)
 {
@@ -55,10 +64,10 @@ static char *add_options_to_help(int key, const char *text, void *input)
         return (char *)(uintptr_t)text;
     struct pl_buf out;
     pl_buf_init(&out, 256 * 1024);
-    enum pl_err err = pl_buf_append_str(&out, "Options in FILE; each also as POLDER_KEY in the "
-                                              "environment:\n\n");
-    if (err == PL_OK)
-        err = pl_options_describe(edge_option_table, edge_option_count, &out);
+    enum pl_err err = pl_buf_append_str(
+        &out, "Keys of FILE, with their defaults; each also as POLDER_KEY in the environment:\n\n");
+    for (size_t i = 0; i < edge_option_count && err == PL_OK; i++)
+        err = describe_option(&edge_option_table[i], &out);
     if (err == PL_OK)
         err = pl_buf_terminate(&out);
     if (err == PL_OK)
@@ -152,7 +161,8 @@ int main(int argc, char **argv)
     struct edge_options options = {0};
     struct pl_why why = {0};
     parse_arguments(argc, argv, &arguments);
-    /* Threads that allocate little need no heap each. */
+    /* Enough heaps that busy threads don't wait for each other; idle ones need none of their own.
+     */
     mallopt(M_ARENA_MAX, 8);
     if (edge_options_load(&options, arguments.config, &why) != PL_OK)
         return complain(&why);

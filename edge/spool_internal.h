@@ -105,6 +105,15 @@ enum pl_err spool_tally_of(struct spool *spool, const struct spool_view *view, u
                            struct spool_tally *out);
 struct spool_view spool_view_of(const struct spool_chain *chain);
 
+/* ---- spool_source.c */
+/* The chain as of now: its `next` is the committer's to move. */
+struct spool_chain spool_chain_copy(struct spool *spool, const struct spool_chain *chain);
+/* Takes the acked prefix off; `settle` held. */
+void spool_trim(struct spool *spool, struct spool_chain *chain);
+
+/* ---- spool_books.c */
+void spool_books_heard(void *ctx, const struct chain_record *records, size_t count);
+
 /* ---- spool_load.c */
 /* Reads every chain that is on disk into *out, all closed. */
 enum pl_err spool_load(struct spool *spool, struct spool_chains *out, struct pl_why *why);

@@ -8,8 +8,7 @@
 
 /* ---- trimming */
 
-/* The chain as of now: its `next` is the committer's to move. */
-static struct spool_chain copy_of(struct spool *spool, const struct spool_chain *chain)
+struct spool_chain spool_chain_copy(struct spool *spool, const struct spool_chain *chain)
 {
     pthread_mutex_lock(&spool->lock);
     const struct spool_chain copy = *chain;
@@ -20,7 +19,7 @@ static struct spool_chain copy_of(struct spool *spool, const struct spool_chain 
 /* Takes the acked prefix off one chain, at most TRIM_BLOCKS at a time; `settle` held. */
 static enum pl_err trim_some(struct spool *spool, struct spool_chain *chain, uint64_t gap)
 {
-    struct spool_chain after = copy_of(spool, chain);
+    struct spool_chain after = spool_chain_copy(spool, chain);
     const struct spool_view view = spool_view_of(&after);
     const uint64_t to = gap - view.acked > TRIM_BLOCKS ? view.acked + TRIM_BLOCKS : gap;
     struct spool_tally last;
@@ -60,7 +59,7 @@ static enum pl_err trim_some(struct spool *spool, struct spool_chain *chain, uin
     return PL_OK;
 }
 
-static void trim(struct spool *spool, struct spool_chain *chain)
+void spool_trim(struct spool *spool, struct spool_chain *chain)
 {
     enum pl_err err = PL_OK;
     while (err == PL_OK) {
@@ -85,7 +84,7 @@ static enum pl_err source_chains(void *ctx, struct chain_claim *out, size_t max,
     struct spool *spool = ctx;
     pthread_mutex_lock(&spool->settle);
     for (size_t i = 0; i < spool->chains.count; i++)
-        trim(spool, spool->chains.items[i]);
+        spool_trim(spool, spool->chains.items[i]);
     pthread_mutex_lock(&spool->lock);
     size_t n = 0;
     for (size_t i = 0; i < spool->chains.count; i++) {
@@ -297,128 +296,6 @@ static enum pl_err source_verdict(void *ctx, const struct pl_id128 *incarnation,
     return err;
 }
 
-/* ---- books */
-
-static bool origin_adds_up(const struct chain_record *r)
-{
-    return r->stored + r->duplicate + r->dropped == r->events;
-}
-
-/* Events that we counted into blocks below `contiguous`; false when that cannot be told. */
-static bool our_count(struct spool *spool, const struct spool_chain *chain, uint64_t contiguous,
-                      uint64_t *events)
-{
-    const struct spool_chain copy = copy_of(spool, chain);
-    const struct spool_view view = spool_view_of(&copy);
-    struct spool_tally tally;
-    if (contiguous == view.acked) {
-        *events = view.acked_totals.events;
-        return true;
-    }
-    if (contiguous < view.acked || contiguous > view.next ||
-        spool_tally_of(spool, &view, contiguous - 1, &tally) != PL_OK)
-        return false;
-    *events = tally.through.events;
-    return true;
-}
-
-/* The answer left the origin after our previous books and before this one, so it must include
- * what was acked then, and need not include what was acked since. */
-static enum spool_books judge(struct spool *spool, const struct spool_chain *chain,
-                              const struct chain_record *record)
-{
-    uint64_t events;
-    if (!origin_adds_up(record) || record->contiguous < chain->acked_at_books)
-        return SPOOL_BOOKS_MISMATCH;
-    if (!our_count(spool, chain, record->contiguous, &events))
-        return SPOOL_BOOKS_SETTLING;
-    return events == record->events ? SPOOL_BOOKS_BALANCED : SPOOL_BOOKS_MISMATCH;
-}
-
-/* A crash may cost the last records of a chain after the origin has taken the blocks: then it
- * knows the chain's end better than we do. */
-static void adopt_end(struct spool *spool, struct spool_chain *chain,
-                      const struct chain_record *record)
-{
-    if (!chain->closed || record->contiguous <= chain->next || chain->acked != chain->next)
-        return;
-    pl_log(spool->config.log, PL_LOG_WARN, "spool",
-           "the origin holds %" PRIu64 " more blocks of an earlier chain than the disk remembers",
-           record->contiguous - chain->next);
-    chain->acked = chain->next = record->contiguous;
-    chain->acked_totals.events = chain->totals.events = record->events;
-    chain->acked_totals.bytes = chain->totals.bytes;
-    ackset_advance(&chain->acks, chain->acked);
-}
-
-static void log_books(struct spool *spool, const struct spool_chain *chain, enum spool_books books,
-                      const struct chain_record *r)
-{
-    char text[PL_ID128_TEXT];
-    pl_id128_format(&chain->incarnation, text);
-    if (books == SPOOL_BOOKS_MISMATCH && chain->books != SPOOL_BOOKS_MISMATCH)
-        pl_log(spool->config.log, PL_LOG_ERROR, "spool",
-               "the books do not balance: edge acked=%" PRIu64 " acked_events=%" PRIu64
-               ", origin contiguous=%" PRIu64 " events=%" PRIu64 " stored=%" PRIu64
-               " duplicate=%" PRIu64 " dropped=%" PRIu64 " incarnation=%s",
-               chain->acked, chain->acked_totals.events, r->contiguous, r->events, r->stored,
-               r->duplicate, r->dropped, text);
-    else if (books != SPOOL_BOOKS_MISMATCH && chain->books == SPOOL_BOOKS_MISMATCH)
-        pl_log(spool->config.log, PL_LOG_INFO, "spool", "the books balance again incarnation=%s",
-               text);
-}
-
-static void remove_chain(struct spool *spool, struct spool_chain *chain)
-{
-    size_t kept = 0;
-    pthread_mutex_lock(&spool->lock);
-    for (size_t i = 0; i < spool->chains.count; i++)
-        if (spool->chains.items[i] != chain)
-            spool->chains.items[kept++] = spool->chains.items[i];
-    spool->chains.count = kept;
-    spool->settled_events += chain->totals.events;
-    pthread_mutex_unlock(&spool->lock);
-    spool_chain_delete(spool, chain);
-    char text[PL_ID128_TEXT];
-    pl_id128_format(&chain->incarnation, text);
-    pl_log(spool->config.log, PL_LOG_INFO, "spool",
-           "an earlier chain is settled incarnation=%s blocks=%" PRIu64 " events=%" PRIu64, text,
-           chain->next, chain->totals.events);
-    spool_chain_free(chain);
-}
-
-static void hear(struct spool *spool, struct spool_chain *chain, const struct chain_record *record)
-{
-    trim(spool, chain);
-    pthread_mutex_lock(&spool->lock);
-    adopt_end(spool, chain, record);
-    pthread_mutex_unlock(&spool->lock);
-    const enum spool_books books = judge(spool, chain, record);
-    log_books(spool, chain, books, record);
-    pthread_mutex_lock(&spool->lock);
-    chain->books = books;
-    chain->origin = *record;
-    chain->acked_at_books = chain->acked;
-    /* A closed chain that the origin holds whole has nothing more to tell. */
-    const bool settled = chain->closed && books == SPOOL_BOOKS_BALANCED &&
-                         chain->acked == chain->next && record->contiguous == chain->next;
-    pthread_mutex_unlock(&spool->lock);
-    if (settled)
-        remove_chain(spool, chain);
-}
-
-static void source_books(void *ctx, const struct chain_record *records, size_t count)
-{
-    struct spool *spool = ctx;
-    pthread_mutex_lock(&spool->settle);
-    for (size_t i = 0; i < count; i++) {
-        struct spool_chain *chain = spool_chains_find(&spool->chains, &records[i].incarnation);
-        if (chain != NULL)
-            hear(spool, chain, &records[i]);
-    }
-    pthread_mutex_unlock(&spool->settle);
-}
-
 struct uplink_source spool_source(struct spool *spool)
 {
     return (struct uplink_source){
@@ -426,6 +303,6 @@ struct uplink_source spool_source(struct spool *spool)
         .chains = source_chains,
         .read = source_read,
         .verdict = source_verdict,
-        .books = source_books,
+        .books = spool_books_heard,
     };
 }
