@@ -40,7 +40,7 @@ static void open_catalog(struct watch *w)
     struct pl_why why = {0};
     struct catalog_config config = {
         .store = w->f->store,
-        .family = EDGE_ACCOUNTS,
+        .family = EDGE_CATALOG,
         .max_age_seconds = 60,
         .publish = take_snapshot,
         .seal_key = take_seal_key,
