@@ -1,13 +1,10 @@
-#include "edge/collector_lane.h"
+#include "edge/collector_parts.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
-/* A block of this much plain text fits LIMIT_BLOCK_BYTES even when nothing in it compresses. */
-#define BLOCK_PLAIN_BYTES (LIMIT_BLOCK_BYTES - 32 * 1024)
-#define TICK_US           1000000
+#define TICK_US 1000000
 /* A sender that is woken for every block sends every block alone; under load it gets a few at a
  * time instead, this much later. */
 #define WAKE_US 5000
@@ -15,163 +12,6 @@
  * first one would commit a handful and leave the rest to pay for another fsync. */
 #define BURST_REQUESTS 16
 #define GATHER_US      200
-
-struct collector {
-    struct collector_config config;
-    struct lane *lanes;
-    pthread_t thread;
-    bool started;
-
-    /* How the committer is woken: only by whoever finds it without work. */
-    atomic_bool pending;
-    atomic_bool refusing; /* mirrors failure.err != PL_OK for the loops */
-    pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t wake;  /* on CLOCK_MONOTONIC */
-    bool stop;
-    struct pl_why failure;
-    bool keyed; /* the origin's key is known */
-    bool key_changed;
-    uint8_t origin_public[PL_X25519_BYTES];
-    struct collector_stats stats;
-
-    /* the committer's */
-    struct block_sealer *sealer;
-    struct lane_fill *fills; /* one a lane: what this round took */
-    bool *took;
-    struct pl_buf plain, block;
-    struct collector_stats round;
-    bool unwoken; /* blocks are durable that config.durable has not been told of */
-    int64_t woken_us;
-    uint64_t last_requests; /* of the last round */
-};
-
-/* ---- blocks of one round */
-
-struct builder {
-    struct collector *c;
-    unsigned events; /* in c->plain */
-    struct pl_why why;
-};
-
-static enum pl_err seal_and_append(struct builder *b, struct pl_span plain, unsigned events)
-{
-    struct collector *c = b->c;
-    struct block_header header = {.events = events};
-    uint8_t hash[BLOCK_HASH_BYTES];
-    spool_next(c->config.spool, &header);
-    pl_buf_reset(&c->block);
-    enum pl_err err = block_seal(c->sealer, &header, plain, &c->block, hash);
-    if (err != PL_OK)
-        return pl_fail(&b->why, err, "cannot seal a block of %u events: %s", events,
-                       pl_err_word(err));
-    err = spool_append(c->config.spool, &header, pl_buf_span(&c->block), hash, &b->why);
-    if (err != PL_OK)
-        return err;
-    c->round.blocks++;
-    c->round.events += events;
-    c->round.plain_bytes += plain.len;
-    c->round.block_bytes += c->block.len;
-    return PL_OK;
-}
-
-static enum pl_err flush_plain(struct builder *b)
-{
-    if (b->events == 0)
-        return PL_OK;
-    enum pl_err err = seal_and_append(b, pl_buf_span(&b->c->plain), b->events);
-    pl_buf_reset(&b->c->plain);
-    b->events = 0;
-    return err;
-}
-
-/* How many events from `first` on fit into room bytes. */
-static size_t events_that_fit(const struct lane_fill *fill, size_t first, size_t room)
-{
-    const size_t start = first == 0 ? 0 : fill->ends[first - 1];
-    size_t low = first, high = fill->count; /* ends[low - 1] fits, ends[high] does not */
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (fill->ends[middle] - start <= room)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low - first;
-}
-
-static enum pl_err add_fill(struct builder *b, const struct lane_fill *fill)
-{
-    struct pl_buf *plain = &b->c->plain;
-    for (size_t at = 0; at < fill->count;) {
-        size_t fit = events_that_fit(fill, at, BLOCK_PLAIN_BYTES - plain->len);
-        if (fit > LIMIT_BLOCK_EVENTS - b->events)
-            fit = LIMIT_BLOCK_EVENTS - b->events;
-        const size_t start = at == 0 ? 0 : fill->ends[at - 1];
-        enum pl_err err = PL_OK;
-        if (fit > 0)
-            err = pl_buf_append(plain, fill->bytes.data + start, fill->ends[at + fit - 1] - start);
-        b->events += (unsigned)fit;
-        at += fit;
-        if (err == PL_OK && at < fill->count)
-            err = flush_plain(b);
-        if (err != PL_OK)
-            return err;
-    }
-    return PL_OK;
-}
-
-static const struct lane_fill *only_fill(const struct collector *c)
-{
-    const struct lane_fill *only = NULL;
-    for (unsigned i = 0; i < c->config.lanes; i++) {
-        if (!c->took[i])
-            continue;
-        if (only != NULL)
-            return NULL;
-        only = &c->fills[i];
-    }
-    return only;
-}
-
-static enum pl_err build(struct builder *b)
-{
-    struct collector *c = b->c;
-    const struct lane_fill *only = only_fill(c);
-    if (only != NULL && only->bytes.len <= BLOCK_PLAIN_BYTES && only->count <= LIMIT_BLOCK_EVENTS)
-        return seal_and_append(b, pl_buf_span(&only->bytes), (unsigned)only->count);
-    for (unsigned i = 0; i < c->config.lanes; i++) {
-        enum pl_err err = c->took[i] ? add_fill(b, &c->fills[i]) : PL_OK;
-        if (err != PL_OK)
-            return err;
-    }
-    return flush_plain(b);
-}
-
-static uint64_t bytes_taken(const struct collector *c)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < c->config.lanes; i++)
-        sum += c->took[i] ? c->fills[i].bytes.len : 0;
-    return sum;
-}
-
-static enum pl_err commit(struct collector *c, struct pl_why *why)
-{
-    struct builder b = {.c = c};
-    c->round = (struct collector_stats){0};
-    pl_buf_reset(&c->plain);
-    enum pl_err err = spool_room(c->config.spool, bytes_taken(c), why);
-    if (err != PL_OK)
-        return err;
-    err = build(&b);
-    if (err == PL_OK)
-        err = spool_commit(c->config.spool, &b.why);
-    if (err != PL_OK) {
-        spool_abandon(c->config.spool);
-        *why = b.why;
-    }
-    return err;
-}
 
 /* ---- rounds */
 
@@ -253,7 +93,7 @@ static bool round_of_work(struct collector *c)
     enum pl_err err = collector_health(c, &why);
     if (err == PL_OK) {
         const int64_t began_us = mono_us();
-        err = commit(c, &why);
+        err = collector_commit(c, &why);
         count_round(c, err, requests, mono_us() - began_us);
         if (err != PL_OK)
             set_failure(c, err, &why);
@@ -283,7 +123,7 @@ static void tick(struct collector *c)
     if (err == PL_OK)
         err = check_key(c, &why);
     if (err == PL_OK)
-        err = spool_room(c->config.spool, BLOCK_PLAIN_BYTES, &why);
+        err = spool_room(c->config.spool, COLLECTOR_BLOCK_BYTES, &why);
     set_failure(c, err, &why);
 }
 
@@ -460,7 +300,7 @@ enum pl_err collector_new(struct collector **out, const struct collector_config 
     pthread_cond_init(&c->wake, &attr);
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&c->lock, NULL);
-    pl_buf_init(&c->plain, BLOCK_PLAIN_BYTES);
+    pl_buf_init(&c->plain, COLLECTOR_BLOCK_BYTES);
     pl_buf_init(&c->block, LIMIT_BLOCK_BYTES);
     struct block_sealer_config sealer = config->sealer;
     c->keyed = sealer.origin_public != NULL;
