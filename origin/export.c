@@ -177,6 +177,115 @@ static enum pl_err check_key(struct exporter *x, const struct export_cursor *cur
     }
 }
 
+/* ---- past a rotten block of the store */
+
+typedef uint8_t key_bytes[VAULT_KEY_BYTES];
+
+/* low + 2^bit, or high where that is less. */
+static void step_up(const key_bytes low, unsigned bit, const key_bytes high, key_bytes out)
+{
+    unsigned carry = 1u << bit % 8;
+    memcpy(out, low, VAULT_KEY_BYTES);
+    for (size_t i = VAULT_KEY_BYTES - 1 - bit / 8; carry > 0; i--) {
+        carry += out[i];
+        out[i] = (uint8_t)carry;
+        carry >>= 8;
+        if (i == 0)
+            break;
+    }
+    if (carry > 0 || memcmp(out, high, VAULT_KEY_BYTES) > 0)
+        memcpy(out, high, VAULT_KEY_BYTES);
+}
+
+/* Half-way between the two; false when nothing is. */
+static bool middle(const key_bytes low, const key_bytes high, key_bytes out)
+{
+    unsigned carry = 0;
+    uint8_t sum[VAULT_KEY_BYTES + 1];
+    for (size_t i = VAULT_KEY_BYTES; i-- > 0;) {
+        carry += (unsigned)low[i] + high[i];
+        sum[i + 1] = (uint8_t)carry;
+        carry >>= 8;
+    }
+    sum[0] = (uint8_t)carry;
+    for (size_t i = 0; i < VAULT_KEY_BYTES; i++)
+        out[i] = (uint8_t)(sum[i] << 7 | sum[i + 1] >> 1);
+    return memcmp(out, low, VAULT_KEY_BYTES) > 0;
+}
+
+/* PL_OK: reading from that key on works, be it that nothing is there. */
+static enum pl_err can_read_from(struct exporter *x, const key_bytes from, const key_bytes end)
+{
+    struct store_scan *scan;
+    struct pl_span key, value;
+    enum pl_err err = store_scan_new(&scan, x->store, FAMILY_VAULT, pl_span(from, VAULT_KEY_BYTES),
+                                     pl_span(end, VAULT_KEY_BYTES));
+    if (err != PL_OK)
+        return err;
+    err = store_scan_next(scan, &key, &value);
+    store_scan_free(scan);
+    return err == PL_ENOTFOUND ? PL_OK : err;
+}
+
+/* The first key after `bad` from which reading works again. A block's keys lie close together:
+ * look near first, then close in. */
+static enum pl_err find_way_on(struct exporter *x, const key_bytes bad, const key_bytes end,
+                               key_bytes good)
+{
+    key_bytes low, between;
+    enum pl_err err = PL_ECORRUPT;
+    memcpy(low, bad, sizeof(low));
+    for (unsigned bit = 0; err == PL_ECORRUPT && bit < 8 * VAULT_KEY_BYTES; bit += 4) {
+        step_up(bad, bit, end, good);
+        if (memcmp(good, end, VAULT_KEY_BYTES) == 0)
+            err = PL_OK;
+        else if ((err = can_read_from(x, good, end)) == PL_ECORRUPT)
+            memcpy(low, good, sizeof(low));
+    }
+    while (err == PL_OK && middle(low, good, between)) {
+        err = can_read_from(x, between, end);
+        memcpy(err == PL_OK ? good : low, between, sizeof(between));
+        if (err == PL_ECORRUPT)
+            err = PL_OK;
+    }
+    return err;
+}
+
+/* A line that says between which keys events are lost; the cursor goes behind them. */
+static enum pl_err pass_rot(struct exporter *x, struct export_cursor *cursor,
+                            const struct vault_key *end, struct pl_buf *out)
+{
+    struct vault_key good;
+    char hex[2 * VAULT_KEY_BYTES + 1];
+    size_t before = out->len;
+    enum pl_err err = find_way_on(x, cursor->at.bytes, end->bytes, good.bytes);
+    if (err != PL_OK)
+        return err;
+    json_writer_begin(x->json, out);
+    json_write_object(x->json);
+    json_write_pair_text(x->json, "polder_error",
+                         "events after this key are on a damaged part of the disk");
+    pl_hex_encode(vault_key_span(&cursor->at), hex);
+    json_write_pair_text(x->json, "key", hex);
+    pl_hex_encode(vault_key_span(&good), hex);
+    json_write_pair_text(x->json, "readable_from", hex);
+    json_write_object_end(x->json);
+    err = json_writer_end(x->json);
+    if (err == PL_OK)
+        err = pl_buf_put_u8(out, '\n');
+    if (err != PL_OK) {
+        out->len = before;
+        return err;
+    }
+    cursor->events++;
+    cursor->damaged++;
+    cursor->at = good;
+    cursor->after = false;
+    return PL_OK;
+}
+
+/* ---- a slice */
+
 static enum pl_err walk(struct exporter *x, struct export_cursor *cursor,
                         const struct pl_clock *clock, int64_t until_ms, size_t full,
                         struct store_scan *scan, struct pl_buf *out)
@@ -190,7 +299,7 @@ static enum pl_err walk(struct exporter *x, struct export_cursor *cursor,
             return err;
         struct vault_key at;
         if (key.len != VAULT_KEY_BYTES)
-            return PL_ECORRUPT;
+            return PL_EINVAL;
         memcpy(at.bytes, key.data, sizeof(at));
         if (cursor->after && memcmp(at.bytes, cursor->at.bytes, sizeof(at)) == 0)
             continue;
@@ -218,15 +327,18 @@ enum pl_err export_next(struct exporter *x, struct export_cursor *cursor,
     struct store_scan *scan;
     size_t before = out->len;
     vault_key_first(cursor->account, cursor->last_day + 1, &end);
-    /* The largest account's last day has no end but the family's. */
-    bool endless = vault_key_account(&end) < cursor->account;
+    /* The largest account's last day ends with the family. */
+    if (vault_key_account(&end) < cursor->account)
+        memset(&end, 0xff, sizeof(end));
     err = store_scan_new(&scan, x->store, FAMILY_VAULT, vault_key_span(&cursor->at),
-                         endless ? pl_span(NULL, 0) : vault_key_span(&end));
+                         vault_key_span(&end));
     if (err != PL_OK)
         return pl_fail(why, err, "cannot read the vault: %s", pl_err_word(err));
     int64_t until_ms = pl_mono_ms(clock) + (slice_ms == 0 ? SLICE_MS : slice_ms);
     err = walk(x, cursor, clock, until_ms, before + max_bytes, scan, out);
     store_scan_free(scan);
+    if (err == PL_ECORRUPT)
+        err = pass_rot(x, cursor, &end, out);
     if (err == PL_ENOTFOUND)
         return out->len > before ? PL_OK : PL_ENOTFOUND;
     if (err == PL_EEXPIRED)

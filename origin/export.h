@@ -5,7 +5,8 @@
  * and time. Work is done in slices; nothing in the store is pinned between two calls, and a
  * cursor kept as text resumes after a restart of either side. A value that does not open becomes
  * a line {"polder_error": …, "key": HEX} in its place and is counted: never skipped in silence,
- * never the end of the rest. When the account's key is destroyed meanwhile, the export ends with
+ * never the end of the rest. So does a stretch of keys on a damaged part of the disk, once for all
+ * of it, with "readable_from". When the account's key is destroyed meanwhile, the export ends with
  * PL_EEXPIRED.
  *
  * An exporter is single-owner: one per API worker. Blocks on the disk.
