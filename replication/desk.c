@@ -6,7 +6,7 @@
 #define TICK_MS     250
 #define SWEEP_MS    1000
 #define UNPROVED_MS 30000 /* a pipe that never says whose it is */
-#define SILENT_MS   90000 /* an edge PINGs each second; the slowest path needs a minute */
+#define SILENT_MS   10000 /* without a byte: an edge PINGs each second */
 #define OUTLIVED_MS 3000  /* silence after which a new session of the same edge replaces it */
 
 void desk_init(struct desk *desk)
@@ -72,9 +72,10 @@ static bool is_unproved(const struct peer *peer, const void *arg)
            !(peer->challenged && now_ms - peer->nonce_ms < UNPROVED_MS);
 }
 
+/* Waiting for room is our silence, not the peer's. */
 static bool is_silent(const struct peer *peer, const void *arg)
 {
-    return peer->bound && *(const int64_t *)arg - peer->heard_ms >= SILENT_MS;
+    return !peer->waiting && *(const int64_t *)arg - peer->received_ms >= SILENT_MS;
 }
 
 struct successor {
@@ -95,6 +96,14 @@ static void sweep(struct receiver *r, int64_t now_ms)
     if (now_ms - r->desk.swept_ms < SWEEP_MS)
         return;
     r->desk.swept_ms = now_ms;
+    pthread_mutex_lock(&r->lock);
+    for (struct peer *peer = r->peers; peer != NULL; peer = peer->next) {
+        uint64_t received = pipe_received(peer->pipe);
+        if (received != peer->received || peer->received_ms == 0 || peer->waiting)
+            peer->received_ms = now_ms;
+        peer->received = received;
+    }
+    pthread_mutex_unlock(&r->lock);
     peer_close_if(r, is_unproved, &now_ms);
     peer_close_if(r, is_silent, &now_ms);
 }

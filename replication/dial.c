@@ -84,6 +84,9 @@ void dial_release(struct sender *s)
     }
     if (d->dialer != NULL)
         nng_stream_dialer_free(d->dialer);
+    pipe_free(s->pipe);
+    *d = (struct dialing){.dialer = NULL};
+    s->pipe = NULL;
 }
 
 /* A little of it random, so that edges do not return from an outage in step. */

@@ -1,5 +1,6 @@
 #include "replication/pipe.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define GREETING_BYTES 8
@@ -20,6 +21,7 @@ struct pipe {
     enum pipe_role role;
     nng_stream *stream;
     nng_aio *rx_aio, *tx_aio;
+    _Atomic uint64_t received;
 
     /* Whoever runs the reading half. */
     enum rx_state state;
@@ -191,6 +193,11 @@ size_t pipe_queued(struct pipe *p)
 
 /* ---- reading */
 
+uint64_t pipe_received(const struct pipe *p)
+{
+    return atomic_load(&p->received);
+}
+
 static void expect(struct pipe *p, enum rx_state state, size_t bytes)
 {
     p->state = state;
@@ -301,6 +308,7 @@ static void on_read(void *arg)
     int rv = nng_aio_result(p->rx_aio);
     if (rv == 0) {
         p->rx_got += nng_aio_count(p->rx_aio);
+        atomic_fetch_add(&p->received, nng_aio_count(p->rx_aio));
         read_on(p);
         return;
     }

@@ -10,6 +10,10 @@
  * way leaves its operation unfinished for ever, and the thread that waits for it is the one that
  * reaps for the whole process. Measured with nothing but nng: the first or second close under
  * load. Here no operation is started on a closed stream, and closing the stream ends all others.
+ *
+ * What nng does not promise: an operation started just after the other side has hung up may hear
+ * nothing of it (one disconnect in fifty under load). Whoever owns a pipe must therefore close it
+ * after a silence that is too long; pipe_received tells silence from slowness.
  */
 #ifndef POLDER_REPLICATION_PIPE_H
 #define POLDER_REPLICATION_PIPE_H
@@ -64,6 +68,8 @@ void pipe_start(struct pipe *pipe);
 void pipe_send(struct pipe *pipe, struct pipe_message *message, bool urgent);
 /* Messages not yet written out. Any thread. */
 size_t pipe_queued(struct pipe *pipe);
+/* Bytes read so far; any thread. */
+uint64_t pipe_received(const struct pipe *pipe);
 /* Any thread; a resume that comes before the pause is not lost. */
 void pipe_resume(struct pipe *pipe);
 /* Any thread, any number of times. */

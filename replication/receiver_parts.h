@@ -53,6 +53,8 @@ struct peer {
     struct receiver_session session;
 
     /* The desk's. */
+    uint64_t received; /* by the pipe, and when that was seen to change */
+    int64_t received_ms;
     bool announced;
     struct pl_id128 announced_edge;
     char announced_region[FRAME_REGION_BYTES + 1];

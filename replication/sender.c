@@ -34,7 +34,6 @@ static void free_mail(struct pl_mail *mail)
 void sender_release(struct sender *s)
 {
     dial_release(s);
-    pipe_free(s->pipe);
     free_mail(pl_mailbox_take(&s->box, 0));
     for (size_t i = 0; i < SENDER_SLOTS; i++)
         free(s->slots[i].entries);

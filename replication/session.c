@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#define PING_MS        800   /* so that the origin is heard at least once a second */
+#define PING_MS        700   /* so that the origin is heard at least once a second */
 #define GREETING_MS    10000 /* many edges may be greeting at once after an outage */
 #define TURNED_AWAY_MS 5000
 

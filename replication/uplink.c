@@ -138,9 +138,7 @@ void uplink_stop(struct uplink *up, int64_t drain_ms)
     pthread_join(up->follower.thread, NULL);
     pl_mailbox_close(&up->sender.box);
     pl_mailbox_close(&up->follower.box);
-    /* With the pipe, what was in flight is forgotten. */
-    pipe_free(up->sender.pipe);
-    up->sender.pipe = NULL;
+    dial_release(&up->sender); /* what was in flight is forgotten */
     up->started = false;
     pthread_mutex_lock(&up->lock);
     up->status.connected = false;

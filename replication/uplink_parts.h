@@ -20,9 +20,9 @@
 /* Two, so that a PING goes out each second even where a round trip takes longer. */
 #define SENDER_PINGS 2
 
-/* Silence that a live session bears. With a PING every 800 ms the lower one makes a cut path
+/* Silence that a live session bears. With a PING every 700 ms the lower one makes a cut path
  * noticed within 3 s; the upper one is for paths so slow that one block takes that long. */
-#define PATIENCE_MIN_MS 2000
+#define PATIENCE_MIN_MS 1900
 #define PATIENCE_MAX_MS 60000
 
 /* The lowest byte of a request's id says whose it is: a slot's number, or one of these. */
@@ -135,6 +135,8 @@ bool uplink_stopping(struct uplink *up);
 /* ---- dial.c; the sender thread */
 /* PL_EINVAL: the URL cannot be one. */
 enum pl_err dial_init(struct sender *s, struct pl_why *why);
+/* After the sender has ended. Frees the pipe as well: after the dialer, whose last reference a
+ * stream may hold. */
 void dial_release(struct sender *s);
 /* Dials, takes what comes of it, and buries pipes that have ended. */
 void dial_drive(struct sender *s, int64_t now_ms);

@@ -22,11 +22,11 @@ static void two_ends_meet(void **state)
     assert_string_equal(sessions[0].region, "eu");
     assert_in_range(sessions[0].clock_skew_ms + 1000, 0, 1000);
     UNTIL(3000, status_of(w).round_trip_us > 0);
-    assert_int_equal(w->vault.sessions_up, 1);
+    assert_int_equal(READ(&w->vault, sessions_up), 1);
     stop_uplink(w);
     UNTIL(3000, receiver_sessions(w->receiver, sessions, 4) == 0);
     stop_receiver(w);
-    assert_int_equal(w->vault.sessions_down, 1);
+    assert_int_equal(READ(&w->vault, sessions_down), 1);
     world_free(w);
 }
 
@@ -45,10 +45,10 @@ static void ten_thousand_blocks_get_one_verdict_each(void **state)
         pass_ms(1);
     }
     UNTIL(20000, spool_settled(&w->spool) == 10000);
-    assert_int_equal(w->spool.twice, 0);
-    assert_int_equal(w->vault.stored, 10000);
-    assert_int_equal(w->vault.repeats, 0);
-    assert_int_equal(w->vault.bad_bytes, 0);
+    assert_int_equal(READ(&w->spool, twice), 0);
+    assert_int_equal(READ(&w->vault, stored), 10000);
+    assert_int_equal(READ(&w->vault, repeats), 0);
+    assert_int_equal(READ(&w->vault, bad_bytes), 0);
     UNTIL(1000, status_of(w).blocks_acked == 10000);
     assert_int_equal(status_of(w).in_flight_bytes, 0);
     assert_int_equal(status_of(w).blocks_sent, 10000);
@@ -88,10 +88,10 @@ static void the_origin_restarts_under_load(void **state)
         start_receiver(w);
     }
     UNTIL(30000, spool_settled(&w->spool) == 20000);
-    assert_int_equal(w->spool.twice, 0);
-    assert_int_equal(w->vault.stored, 20000);
+    assert_int_equal(READ(&w->spool, twice), 0);
+    assert_int_equal(READ(&w->vault, stored), 20000);
     assert_true(status_of(w).connects >= 2);
-    assert_int_equal(w->vault.repeats, status_of(w).repeats);
+    assert_int_equal(READ(&w->vault, repeats), status_of(w).repeats);
     world_free(w);
 }
 
@@ -104,15 +104,15 @@ static void an_answer_that_is_lost_makes_a_repeat(void **state)
     spool_add(&w->spool, 0, 100);
     uplink_wake(w->uplink);
     struct vault *v = &w->vault;
-    UNTIL(5000, (pthread_mutex_lock(&v->lock), pthread_mutex_unlock(&v->lock), v->held_count > 0));
+    UNTIL(5000, READ(v, held_count) > 0);
     /* The session ends; what was held is answered to a pipe that is gone. */
     receiver_edge_changed(w->receiver, &v->edge);
     UNTIL(5000, status_of(w).connects >= 2 || !status_of(w).connected);
     vault_mode(v, VAULT_REVERSED);
     UNTIL(10000, spool_settled(&w->spool) == 100);
-    assert_int_equal(w->spool.twice, 0);
-    assert_int_equal(v->stored, 100);
-    assert_true(v->repeats > 0);
+    assert_int_equal(READ(&w->spool, twice), 0);
+    assert_int_equal(READ(v, stored), 100);
+    assert_true(READ(v, repeats) > 0);
     world_free(w);
 }
 
@@ -130,8 +130,8 @@ static void forks_and_losses_are_told(void **state)
     assert_int_equal(w->spool.verdict[0][11], BLOCK_STORED);
     UNTIL(1000, status_of(w).forks == 1 && status_of(w).losses == 1);
     assert_int_equal(status_of(w).blocks_acked, 48);
-    assert_int_equal(w->vault.losses, 1);
-    assert_int_equal(w->vault.stored, 48);
+    assert_int_equal(READ(&w->vault, losses), 1);
+    assert_int_equal(READ(&w->vault, stored), 48);
     world_free(w);
 }
 
@@ -144,9 +144,9 @@ static void what_cannot_be_taken_now_comes_again(void **state)
     start_receiver(w);
     start_uplink(w);
     UNTIL(20000, spool_settled(&w->spool) == 5000);
-    assert_int_equal(w->vault.retried, 1000);
-    assert_int_equal(w->spool.twice, 0);
-    assert_int_equal(w->vault.repeats, 0);
+    assert_int_equal(READ(&w->vault, retried), 1000);
+    assert_int_equal(READ(&w->spool, twice), 0);
+    assert_int_equal(READ(&w->vault, repeats), 0);
     UNTIL(1000, status_of(w).in_flight_bytes == 0);
     world_free(w);
 }
@@ -163,25 +163,21 @@ static void a_full_window_leaves_the_rest_alone(void **state)
     start_uplink(w);
     UNTIL(5000, status_of(w).in_flight_bytes > 1900 * 1024);
     int64_t began = now_ms();
-    uint64_t heard = w->catalog.heard;
+    uint64_t heard = READ(&w->catalog, heard);
     while (now_ms() - began < 2500) {
         struct uplink_status s = status_of(w);
         assert_true(s.connected);
         assert_true(s.in_flight_bytes <= 2 * 1024 * 1024);
         pass_ms(5);
     }
-    pthread_mutex_lock(&w->catalog.lock);
-    assert_true(w->catalog.heard >= heard + 2);
-    pthread_mutex_unlock(&w->catalog.lock);
-    pthread_mutex_lock(&w->vault.lock);
-    w->vault.feed_items = 10;
-    pthread_mutex_unlock(&w->vault.lock);
+    assert_true(READ(&w->catalog, heard) >= heard + 2);
+    SET(&w->vault, feed_items, 10);
     began = now_ms();
     receiver_feed_changed(w->receiver);
     UNTIL(1000, catalog_items(&w->catalog) == 10);
     assert_true(now_ms() - began < 200);
     assert_int_equal(status_of(w).connects, 1);
-    assert_true(w->vault.held_bytes_peak <= 2 * 1024 * 1024);
+    assert_true(READ(&w->vault, held_bytes_peak) <= 2 * 1024 * 1024);
     vault_mode(&w->vault, VAULT_REVERSED);
     UNTIL(10000, spool_settled(&w->spool) == 200);
     world_free(w);
@@ -198,20 +194,20 @@ static void an_origin_that_stalls_bounds_its_memory(void **state)
     spool_add(&w->spool, 0, 400);
     start_receiver(w);
     start_uplink(w);
-    UNTIL(10000, w->vault.held_bytes > 1024 * 1024);
+    UNTIL(10000, READ(&w->vault, held_bytes) > 1024 * 1024);
     int64_t began = now_ms();
     while (now_ms() - began < 4000)
         pass_ms(20);
-    assert_true(w->vault.held_bytes_peak <= 5 * 1024 * 1024);
+    assert_true(READ(&w->vault, held_bytes_peak) <= 5 * 1024 * 1024);
     assert_true(status_of(w).connected);
     assert_int_equal(status_of(w).connects, 1);
-    w->vault.feed_items = 1;
+    SET(&w->vault, feed_items, 1);
     receiver_feed_changed(w->receiver);
     UNTIL(2000, catalog_items(&w->catalog) == 1);
     vault_mode(&w->vault, VAULT_REVERSED);
     UNTIL(20000, spool_settled(&w->spool) == 400);
-    assert_int_equal(w->spool.twice, 0);
-    assert_int_equal(w->vault.stored, 400);
+    assert_int_equal(READ(&w->spool, twice), 0);
+    assert_int_equal(READ(&w->vault, stored), 400);
     world_free(w);
 }
 
@@ -224,25 +220,23 @@ static void the_feed_is_followed(void **state)
     start_receiver(w);
     start_uplink(w);
     UNTIL(10000, catalog_items(c) == 200000);
-    assert_true(c->pages >= 4);
-    assert_int_equal(c->restarts, 1);
-    assert_true(c->caught_up);
+    assert_true(READ(c, pages) >= 4);
+    assert_int_equal(READ(c, restarts), 1);
+    assert_true(READ(c, caught_up));
     assert_true(pl_id128_eq(&c->epoch, &w->vault.epoch));
-    UNTIL(3000, c->heard_caught_up);
+    UNTIL(3000, READ(c, heard_caught_up));
 
     for (uint64_t i = 1; i <= 5; i++) { /* news reaches a parked poll at once */
         pass_ms(20);
-        pthread_mutex_lock(&w->vault.lock);
-        w->vault.feed_items++;
-        pthread_mutex_unlock(&w->vault.lock);
+        SET(&w->vault, feed_items, w->vault.feed_items + 1);
         int64_t began = now_ms();
         receiver_feed_changed(w->receiver);
         UNTIL(1000, catalog_items(c) == 200000 + i);
         assert_true(now_ms() - began < 100);
     }
 
-    c->fails = PL_EIO; /* once: asked for again */
-    w->vault.feed_items++;
+    SET(c, fails, PL_EIO); /* once: asked for again */
+    SET(&w->vault, feed_items, w->vault.feed_items + 1);
     receiver_feed_changed(w->receiver);
     UNTIL(5000, catalog_items(c) == 200006);
 
@@ -252,7 +246,7 @@ static void the_feed_is_followed(void **state)
     pthread_mutex_unlock(&w->vault.lock);
     receiver_feed_changed(w->receiver);
     UNTIL(3000, catalog_items(c) == 3);
-    assert_int_equal(c->restarts, 2);
+    assert_int_equal(READ(c, restarts), 2);
 
     pthread_mutex_lock(&w->vault.lock); /* an empty changelog in a new epoch */
     assert_int_equal(pl_id128_random(pl_random_system(), &w->vault.epoch), PL_OK);
@@ -260,9 +254,9 @@ static void the_feed_is_followed(void **state)
     pthread_mutex_unlock(&w->vault.lock);
     receiver_feed_changed(w->receiver);
     UNTIL(3000, catalog_items(c) == 0);
-    assert_int_equal(c->restarts, 3);
-    assert_int_equal(c->position, 0);
-    assert_true(c->caught_up);
+    assert_int_equal(READ(c, restarts), 3);
+    assert_int_equal(READ(c, position), 0);
+    assert_true(READ(c, caught_up));
     world_free(w);
 }
 
@@ -278,12 +272,12 @@ static void a_restart_of_the_origin_is_no_restart_of_the_feed(void **state)
     stop_receiver(w);
     start_receiver(w);
     UNTIL(10000, status_of(w).connects >= 2);
-    UNTIL(3000, w->catalog.heard_caught_up);
-    assert_int_equal(w->catalog.restarts, 1);
-    w->vault.feed_items = 6;
+    UNTIL(3000, READ(&w->catalog, heard_caught_up));
+    assert_int_equal(READ(&w->catalog, restarts), 1);
+    SET(&w->vault, feed_items, 6);
     receiver_feed_changed(w->receiver);
     UNTIL(3000, catalog_items(&w->catalog) == 6);
-    assert_int_equal(w->catalog.restarts, 1);
+    assert_int_equal(READ(&w->catalog, restarts), 1);
     world_free(w);
 }
 
@@ -297,12 +291,12 @@ static void the_books_are_compared_each_second(void **state)
     start_receiver(w);
     start_uplink(w);
     UNTIL(5000, spool_settled(&w->spool) == 60);
-    UNTIL(5000, w->spool.books_calls >= 3);
-    UNTIL(3000, w->spool.books[2].contiguous == 30);
-    assert_int_equal(w->spool.books_count, 3);
+    UNTIL(5000, READ(&w->spool, books_calls) >= 3);
+    UNTIL(3000, READ(&w->spool, books[2].contiguous) == 30);
+    assert_int_equal(READ(&w->spool, books_count), 3);
     for (size_t i = 0; i < 3; i++)
         assert_true(pl_id128_eq(&w->spool.books[i].incarnation, &w->spool.id[i]));
-    assert_int_equal(w->spool.books[1].events, 60);
+    assert_int_equal(READ(&w->spool, books[1].events), 60);
     world_free(w);
 }
 
@@ -314,18 +308,14 @@ static void slow_books_are_not_a_cut_path(void **state)
     start_receiver(w);
     start_uplink(w);
     UNTIL(5000, status_of(w).connected);
-    pthread_mutex_lock(&w->vault.lock);
-    w->vault.books_take_ms = 4000;
-    pthread_mutex_unlock(&w->vault.lock);
+    SET(&w->vault, books_take_ms, 4000);
     int64_t began = now_ms();
     while (now_ms() - began < 5000) {
         assert_true(status_of(w).connected);
         pass_ms(20);
     }
     assert_int_equal(status_of(w).connects, 1);
-    pthread_mutex_lock(&w->vault.lock);
-    w->vault.books_take_ms = 0;
-    pthread_mutex_unlock(&w->vault.lock);
+    SET(&w->vault, books_take_ms, 0);
     world_free(w);
 }
 

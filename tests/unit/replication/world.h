@@ -50,6 +50,21 @@ static inline void pass_ms(long ms)
         }                                                                                          \
     } while (0)
 
+/* What another thread writes, read or changed under its lock. */
+#define READ(owner, field)                                                                         \
+    __extension__({                                                                                \
+        pthread_mutex_lock(&(owner)->lock);                                                        \
+        __typeof__((owner)->field) read_value = (owner)->field;                                    \
+        pthread_mutex_unlock(&(owner)->lock);                                                      \
+        read_value;                                                                                \
+    })
+#define SET(owner, field, value)                                                                   \
+    do {                                                                                           \
+        pthread_mutex_lock(&(owner)->lock);                                                        \
+        (owner)->field = (value);                                                                  \
+        pthread_mutex_unlock(&(owner)->lock);                                                      \
+    } while (0)
+
 /* ---- certificates */
 
 struct pki {
@@ -275,10 +290,7 @@ static inline void spool_books(void *ctx, const struct chain_record *records, si
 
 static inline uint64_t spool_settled(struct spool *s)
 {
-    pthread_mutex_lock(&s->lock);
-    uint64_t settled = s->settled;
-    pthread_mutex_unlock(&s->lock);
-    return settled;
+    return READ(s, settled);
 }
 
 /* ---- the catalog that follows the feed */
@@ -338,10 +350,7 @@ static inline void catalog_heard(void *ctx, int64_t origin_wall_ms, bool caught_
 
 static inline uint64_t catalog_items(struct catalog *c)
 {
-    pthread_mutex_lock(&c->lock);
-    uint64_t items = c->items;
-    pthread_mutex_unlock(&c->lock);
-    return items;
+    return READ(c, items);
 }
 
 /* ---- the vault: takes frames, at once or by a thread of its own, in any order */

@@ -1,0 +1,525 @@
+/* The receiver against peers that are wrong, hostile or revoked; and an edge's own errors. */
+#include "tests/unit/replication/world.h"
+
+#include "replication/link.h"
+#include "replication/pipe.h"
+
+#include <nng/protocol/reqrep0/req.h>
+
+/* A peer that says what the test wants: a TLS stream, nothing more. */
+struct peer {
+    nng_tls_config *tls;
+    nng_stream_dialer *dialer;
+    nng_aio *aio;
+    nng_stream *stream;
+};
+
+static int wait_io(struct peer *p)
+{
+    nng_aio_wait(p->aio);
+    return nng_aio_result(p->aio);
+}
+
+static int say_raw(struct peer *p, const void *bytes, size_t len)
+{
+    const uint8_t *at = bytes;
+    while (len > 0) {
+        nng_iov iov = {.iov_buf = (void *)(uintptr_t)at, .iov_len = len};
+        nng_aio_set_iov(p->aio, 1, &iov);
+        nng_stream_send(p->stream, p->aio);
+        int rv = wait_io(p);
+        if (rv != 0)
+            return rv;
+        at += nng_aio_count(p->aio);
+        len -= nng_aio_count(p->aio);
+    }
+    return 0;
+}
+
+static int hear_raw(struct peer *p, void *bytes, size_t len)
+{
+    uint8_t *at = bytes;
+    while (len > 0) {
+        nng_iov iov = {.iov_buf = at, .iov_len = len};
+        nng_aio_set_iov(p->aio, 1, &iov);
+        nng_stream_recv(p->stream, p->aio);
+        int rv = wait_io(p);
+        if (rv != 0)
+            return rv;
+        at += nng_aio_count(p->aio);
+        len -= nng_aio_count(p->aio);
+    }
+    return 0;
+}
+
+static nng_tls_config *tls_of(struct world *w, const char *name, const char *ca)
+{
+    char cert[128], key[128], ca_file[128], file[64];
+    struct pl_why why = {0};
+    nng_tls_config *tls;
+    snprintf(file, sizeof(file), "%s.pem", name);
+    pki_path(&w->pki, file, cert);
+    snprintf(file, sizeof(file), "%s.key", name);
+    pki_path(&w->pki, file, key);
+    pki_path(&w->pki, ca, ca_file);
+    struct link_identity identity = {
+        .server_name = "origin.test", .ca_file = ca_file, .cert_file = cert, .key_file = key};
+    if (link_tls_new(&tls, NULL, &identity, &why) != PL_OK)
+        fail_msg("%s", why.text);
+    return tls;
+}
+
+/* Up to and with the greeting. */
+static int peer_open(struct world *w, struct peer *p)
+{
+    static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0x30, 0, 0};
+    uint8_t answer[8];
+    *p = (struct peer){.tls = tls_of(w, "edge", "ca.pem")};
+    assert_int_equal(nng_stream_dialer_alloc(&p->dialer, w->origin_url), 0);
+    assert_int_equal(nng_stream_dialer_set_ptr(p->dialer, NNG_OPT_TLS_CONFIG, p->tls), 0);
+    assert_int_equal(nng_aio_alloc(&p->aio, NULL, NULL), 0);
+    nng_aio_set_timeout(p->aio, 5000);
+    nng_stream_dialer_dial(p->dialer, p->aio);
+    int rv = wait_io(p);
+    assert_int_equal(rv, 0);
+    p->stream = nng_aio_get_output(p->aio, 0);
+    rv = say_raw(p, greeting, sizeof(greeting));
+    return rv != 0 ? rv : hear_raw(p, answer, sizeof(answer));
+}
+
+static void peer_close(struct peer *p)
+{
+    nng_stream_dialer_free(p->dialer);
+    nng_stream_close(p->stream);
+    nng_stream_free(p->stream);
+    nng_aio_free(p->aio);
+    nng_tls_config_free(p->tls);
+}
+
+/* One request, and the parsed reply in *body (released by the caller). */
+static int ask(struct peer *p, struct pl_span request, struct frame *reply, struct pl_buf *body)
+{
+    struct pipe_message *m = pipe_message_new(0x80000007, request);
+    int rv = say_raw(p, m->bytes, PIPE_HEAD_BYTES + m->len);
+    free(m);
+    uint8_t head[PIPE_HEAD_BYTES];
+    if (rv == 0)
+        rv = hear_raw(p, head, sizeof(head));
+    if (rv != 0)
+        return rv;
+    assert_int_equal(pl_load_u32(head + 8), 0x80000007);
+    size_t len = (size_t)pl_load_u64(head) - 4;
+    pl_buf_reset(body);
+    assert_int_equal(pl_buf_reserve(body, len), PL_OK);
+    rv = hear_raw(p, body->data, len);
+    body->len = len;
+    struct pl_why why = {0};
+    if (rv == 0 && frame_parse(pl_buf_span(body), reply, &why) != PL_OK)
+        fail_msg("%s", why.text);
+    return rv;
+}
+
+static void get_nonce(struct peer *p, uint8_t nonce[FRAME_NONCE_BYTES])
+{
+    struct pl_buf out, in;
+    struct frame f;
+    pl_buf_init(&out, LIMIT_FRAME_BYTES);
+    pl_buf_init(&in, LIMIT_FRAME_BYTES);
+    assert_int_equal(frame_put_hello(&out), PL_OK);
+    assert_int_equal(ask(p, pl_buf_span(&out), &f, &in), 0);
+    assert_int_equal(f.type, FRAME_CHALLENGE);
+    memcpy(nonce, f.nonce, FRAME_NONCE_BYTES);
+    pl_buf_release(&out);
+    pl_buf_release(&in);
+}
+
+/* Proves with the key of the certificate `name`; gives the type and refusal of the answer. */
+static enum frame_type prove(struct world *w, struct peer *p, const uint8_t *nonce,
+                             const struct pl_id128 *edge, const char *name,
+                             enum frame_refusal *refusal)
+{
+    char path[128], file[64];
+    struct pl_buf pem, out, in;
+    struct pl_signer *signer;
+    struct frame f;
+    uint8_t proof[FRAME_PROOF_BYTES], signature[PL_SIGNATURE_MAX_BYTES];
+    size_t len = sizeof(signature);
+    pl_buf_init(&pem, 65536);
+    pl_buf_init(&out, LIMIT_FRAME_BYTES);
+    pl_buf_init(&in, LIMIT_FRAME_BYTES);
+    snprintf(file, sizeof(file), "%s.key", name);
+    pki_path(&w->pki, file, path);
+    assert_int_equal(pl_file_read(path, "key", true, &pem, NULL), PL_OK);
+    assert_int_equal(pl_signer_from_pem(&signer, pl_buf_span(&pem), NULL), PL_OK);
+    frame_proof(nonce, edge, proof);
+    assert_int_equal(pl_sign(signer, pl_span(proof, sizeof(proof)), signature, &len), PL_OK);
+    struct frame_prove frame = {.edge = *edge,
+                                .signature = pl_span(signature, len),
+                                .region = PL_SPAN_LIT("us"),
+                                .wall_ms = pl_wall_ms(pl_clock_system())};
+    memcpy(frame.nonce, nonce, FRAME_NONCE_BYTES);
+    assert_int_equal(frame_put_prove(&out, &frame, NULL, 0), PL_OK);
+    assert_int_equal(ask(p, pl_buf_span(&out), &f, &in), 0);
+    *refusal = f.refusal;
+    pl_signer_free(signer);
+    pl_buf_release(&pem);
+    pl_buf_release(&out);
+    pl_buf_release(&in);
+    return f.type;
+}
+
+static enum frame_type ask_block(struct peer *p)
+{
+    struct pl_buf out, in;
+    struct frame f;
+    uint8_t block[100] = {7};
+    pl_buf_init(&out, LIMIT_FRAME_BYTES);
+    pl_buf_init(&in, LIMIT_FRAME_BYTES);
+    assert_int_equal(frame_put_blocks(&out), PL_OK);
+    assert_int_equal(frame_add_block(&out, pl_span(block, sizeof(block))), PL_OK);
+    assert_int_equal(ask(p, pl_buf_span(&out), &f, &in), 0);
+    pl_buf_release(&out);
+    pl_buf_release(&in);
+    return f.type;
+}
+
+static struct world *listening(void)
+{
+    struct world *w = world_new(1, 100);
+    pki_issue(&w->pki, "other", NULL);
+    start_receiver(w);
+    return w;
+}
+
+static void nothing_is_handed_on_without_proof(void **state)
+{
+    (void)state;
+    struct world *w = listening();
+    struct peer p;
+    uint8_t nonce[FRAME_NONCE_BYTES];
+    enum frame_refusal refusal;
+    struct pl_id128 stranger = {{1, 2, 3}};
+    assert_int_equal(peer_open(w, &p), 0);
+    assert_int_equal(ask_block(&p), FRAME_HELLO_FIRST);
+    get_nonce(&p, nonce);
+    assert_int_equal(ask_block(&p), FRAME_HELLO_FIRST);
+
+    /* Another enrolled certificate's key does not speak for this edge. */
+    assert_int_equal(prove(w, &p, nonce, &w->vault.edge, "other", &refusal), FRAME_REFUSED);
+    assert_int_equal(refusal, FRAME_REFUSED_SIGNATURE);
+    assert_int_equal(ask_block(&p), FRAME_HELLO_FIRST);
+    get_nonce(&p, nonce);
+    assert_int_equal(prove(w, &p, nonce, &stranger, "edge", &refusal), FRAME_REFUSED);
+    assert_int_equal(refusal, FRAME_REFUSED_UNKNOWN);
+    assert_int_equal(READ(&w->vault, stored), 0);
+
+    get_nonce(&p, nonce);
+    assert_int_equal(prove(w, &p, nonce, &w->vault.edge, "edge", &refusal), FRAME_WELCOME);
+    assert_int_equal(ask_block(&p), FRAME_ACKS);
+    assert_int_equal(READ(&w->vault, stored), 1);
+    assert_string_equal(w->vault.region, "us");
+    peer_close(&p);
+    world_free(w);
+}
+
+static void a_nonce_is_good_once_and_here_only(void **state)
+{
+    (void)state;
+    struct world *w = listening();
+    struct peer p, q;
+    uint8_t nonce[FRAME_NONCE_BYTES], earlier[FRAME_NONCE_BYTES];
+    enum frame_refusal refusal;
+    assert_int_equal(peer_open(w, &p), 0);
+    get_nonce(&p, earlier);
+    get_nonce(&p, nonce);
+    assert_memory_not_equal(earlier, nonce, sizeof(nonce));
+    assert_int_equal(prove(w, &p, earlier, &w->vault.edge, "edge", &refusal), FRAME_REFUSED);
+    assert_int_equal(refusal, FRAME_REFUSED_SIGNATURE);
+    get_nonce(&p, nonce);
+    assert_int_equal(peer_open(w, &q), 0); /* a proof heard elsewhere */
+    assert_int_equal(prove(w, &q, nonce, &w->vault.edge, "edge", &refusal), FRAME_REFUSED);
+    assert_int_equal(ask_block(&q), FRAME_HELLO_FIRST);
+    assert_int_equal(prove(w, &p, nonce, &w->vault.edge, "edge", &refusal), FRAME_WELCOME);
+    assert_int_equal(prove(w, &p, nonce, &w->vault.edge, "edge", &refusal), FRAME_REFUSED);
+    peer_close(&p);
+    peer_close(&q);
+    world_free(w);
+}
+
+static void malformed_frames_are_refused_by_field(void **state)
+{
+    (void)state;
+    struct world *w = listening();
+    struct peer p;
+    struct pl_buf in;
+    struct frame f;
+    pl_buf_init(&in, LIMIT_FRAME_BYTES);
+    assert_int_equal(peer_open(w, &p), 0);
+    assert_int_equal(ask(&p, PL_SPAN_LIT("\x03\x01\x00\x01\x01\x00\x00\x00\x09x"), &f, &in), 0);
+    assert_int_equal(f.type, FRAME_REFUSED);
+    assert_int_equal(f.refusal, FRAME_REFUSED_MALFORMED);
+    assert_non_null(memmem(f.sentence.data, f.sentence.len, "entries.block", 13));
+    assert_int_equal(ask(&p, pl_span(NULL, 0), &f, &in), 0);
+    assert_int_equal(f.refusal, FRAME_REFUSED_MALFORMED);
+    assert_int_equal(ask(&p, PL_SPAN_LIT("\x01\x02"), &f, &in), 0);
+    assert_int_equal(f.refusal, FRAME_REFUSED_VERSION);
+    uint8_t nonce[FRAME_NONCE_BYTES];
+    get_nonce(&p, nonce); /* it is still spoken to */
+    pl_buf_release(&in);
+    peer_close(&p);
+    world_free(w);
+}
+
+/* Each of these must end the connection, and nothing else. */
+static void what_is_no_message_ends_the_connection(void **state)
+{
+    (void)state;
+    struct world *w = listening();
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } wrong[] = {
+        {"\0\0\0\0\0\0\0\3\x80\0\0\1", 12},                 /* too short for an id */
+        {"\0\0\0\1\0\0\0\0\x80\0\0\1", 12},                 /* 4 GiB */
+        {"\xff\xff\xff\xff\xff\xff\xff\xff\x80\0\0\1", 12}, /* would wrap */
+        {"\0\0\0\0\0\0\0\6\0\0\0\1\1\1", 14},               /* no request id */
+        {"\0\0\0\0\0\1\0\0\x80\0\0\1", 12},                 /* 64 KiB before any proof */
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct peer p;
+        uint8_t byte;
+        assert_int_equal(peer_open(w, &p), 0);
+        assert_int_equal(say_raw(&p, wrong[i].bytes, wrong[i].len), 0);
+        int rv = hear_raw(&p, &byte, 1);
+        assert_true(rv != 0 && rv != NNG_ETIMEDOUT);
+        peer_close(&p);
+    }
+    struct peer p;
+    uint8_t byte;
+    assert_int_equal(peer_open(w, &p), 0); /* another protocol's greeting, late */
+    peer_close(&p);
+    p = (struct peer){.tls = tls_of(w, "edge", "ca.pem")};
+    assert_int_equal(nng_stream_dialer_alloc(&p.dialer, w->origin_url), 0);
+    assert_int_equal(nng_stream_dialer_set_ptr(p.dialer, NNG_OPT_TLS_CONFIG, p.tls), 0);
+    assert_int_equal(nng_aio_alloc(&p.aio, NULL, NULL), 0);
+    nng_aio_set_timeout(p.aio, 5000);
+    nng_stream_dialer_dial(p.dialer, p.aio);
+    assert_int_equal(wait_io(&p), 0);
+    p.stream = nng_aio_get_output(p.aio, 0);
+    assert_int_equal(say_raw(&p, "GET / HTTP/1.1\r\n\r\n", 18), 0);
+    uint8_t greeting[8];
+    (void)hear_raw(&p, greeting, sizeof(greeting));
+    int rv = hear_raw(&p, &byte, 1);
+    assert_true(rv != 0 && rv != NNG_ETIMEDOUT);
+    peer_close(&p);
+
+    assert_int_equal(peer_open(w, &p), 0); /* the receiver is none the worse */
+    assert_int_equal(ask_block(&p), FRAME_HELLO_FIRST);
+    peer_close(&p);
+    world_free(w);
+}
+
+/* Asks and asks and never listens: neither memory nor other edges suffer. */
+static void a_peer_that_never_listens_is_held_back(void **state)
+{
+    (void)state;
+    struct world *w = listening();
+    struct peer p;
+    uint8_t nonce[FRAME_NONCE_BYTES];
+    enum frame_refusal refusal;
+    assert_int_equal(peer_open(w, &p), 0);
+    get_nonce(&p, nonce);
+    assert_int_equal(prove(w, &p, nonce, &w->vault.edge, "edge", &refusal), FRAME_WELCOME);
+    struct chain_claim claims[FRAME_CHAINS_MAX] = {{.next = 0}};
+    struct pl_buf out;
+    pl_buf_init(&out, LIMIT_FRAME_BYTES);
+    assert_int_equal(frame_put_ping(&out, 1, claims, FRAME_CHAINS_MAX), PL_OK);
+    struct pipe_message *m = pipe_message_new(0x80000001, pl_buf_span(&out));
+    nng_aio_set_timeout(p.aio, 300);
+    int rv = 0;
+    size_t sent = 0;
+    while (rv == 0 && sent < 100000) { /* over a gigabyte, were it taken */
+        rv = say_raw(&p, m->bytes, PIPE_HEAD_BYTES + m->len);
+        sent++;
+    }
+    assert_int_equal(rv, NNG_ETIMEDOUT);
+    assert_true(sent < 20000);
+    free(m);
+    pl_buf_release(&out);
+    start_uplink(w);
+    UNTIL(5000, status_of(w).connected);
+    peer_close(&p);
+    world_free(w);
+}
+
+/* nng's own sockets speak the same on the wire. */
+static void a_real_req_socket_is_understood(void **state)
+{
+    (void)state;
+    struct world *w = listening();
+    nng_tls_config *tls = tls_of(w, "edge", "ca.pem");
+    nng_socket socket;
+    nng_dialer dialer;
+    nng_msg *msg;
+    assert_int_equal(nng_req0_open(&socket), 0);
+    assert_int_equal(nng_dialer_create(&dialer, socket, w->origin_url), 0);
+    assert_int_equal(nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, tls), 0);
+    assert_int_equal(nng_dialer_start(dialer, 0), 0);
+    nng_socket_set_ms(socket, NNG_OPT_RECVTIMEO, 5000);
+    assert_int_equal(nng_msg_alloc(&msg, 2), 0);
+    memcpy(nng_msg_body(msg), "\x01\x01", 2); /* HELLO */
+    assert_int_equal(nng_sendmsg(socket, msg, 0), 0);
+    assert_int_equal(nng_recvmsg(socket, &msg, 0), 0);
+    struct frame f;
+    assert_int_equal(frame_parse(pl_span(nng_msg_body(msg), nng_msg_len(msg)), &f, NULL), PL_OK);
+    assert_int_equal(f.type, FRAME_CHALLENGE);
+    nng_msg_free(msg);
+    nng_close(socket); /* idle: nothing is half way */
+    nng_tls_config_free(tls);
+    world_free(w);
+}
+
+static void a_revoked_edge_is_out_within_a_second(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 20000);
+    start_receiver(w);
+    start_uplink(w);
+    spool_add(&w->spool, 0, 4000);
+    uplink_wake(w->uplink);
+    UNTIL(10000, spool_settled(&w->spool) > 200); /* in full flight */
+    SET(&w->vault, revoked, true);
+    int64_t began_ms = now_ms();
+    receiver_edge_changed(w->receiver, &w->vault.edge);
+    struct receiver_session sessions[2];
+    assert_int_equal(receiver_sessions(w->receiver, sessions, 2), 0);
+    UNTIL(1000, READ(&w->vault, sessions_down) == 1);
+    uint64_t stored = READ(&w->vault, stored);
+    UNTIL(3000, status_of(w).revoked);
+    assert_false(status_of(w).connected);
+    assert_non_null(strstr(status_of(w).reason, "revoked"));
+    assert_in_range(now_ms() - began_ms, 0, 3000);
+    pass_ms(300);
+    assert_int_equal(READ(&w->vault, stored), stored);
+
+    SET(&w->vault, revoked, false); /* enrolled again: it comes back by itself */
+    UNTIL(8000, status_of(w).connected);
+    assert_false(status_of(w).revoked);
+    assert_string_equal(status_of(w).reason, "");
+    UNTIL(60000, spool_settled(&w->spool) == 4000);
+    assert_int_equal(w->spool.twice, 0);
+    world_free(w);
+}
+
+/* Fifty times in full flight: what hung nng's own sockets for good. */
+static void sessions_may_be_ended_under_load_any_number_of_times(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 60000);
+    vault_mode(&w->vault, VAULT_REVERSED);
+    start_receiver(w);
+    start_uplink(w);
+    for (int i = 1; i <= 50; i++) {
+        uint64_t goal = spool_settled(&w->spool) + 40;
+        spool_add(&w->spool, 0, 100);
+        uplink_wake(w->uplink);
+        UNTIL(20000, spool_settled(&w->spool) >= goal);
+        receiver_edge_changed(w->receiver, &w->vault.edge);
+    }
+    UNTIL(30000, spool_settled(&w->spool) == 5000);
+    assert_int_equal(w->spool.twice, 0);
+    assert_int_equal(READ(&w->vault, stored), 5000);
+    stop_uplink(w);
+    struct receiver_session sessions[2];
+    UNTIL(5000, receiver_sessions(w->receiver, sessions, 2) == 0);
+    world_free(w);
+}
+
+static void a_wrong_identity_is_explained(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 100), *elsewhere = world_new(1, 100);
+    start_receiver(w);
+    w->uplink_config.server_name = "another.test"; /* not in the origin's certificate */
+    start_uplink(w);
+    UNTIL(8000, strstr(status_of(w).reason, "handshake") != NULL);
+    assert_false(status_of(w).connected);
+    stop_uplink(w);
+    w->uplink_config.server_name = "origin.test";
+
+    strcpy(w->ca, elsewhere->ca); /* a CA that did not sign the origin's */
+    start_uplink(w);
+    UNTIL(8000, strstr(status_of(w).reason, "handshake") != NULL);
+    stop_uplink(w);
+    world_configure(w);
+
+    strcpy(w->edge_cert, elsewhere->edge_cert); /* a certificate the origin's CA did not sign */
+    strcpy(w->edge_key, elsewhere->edge_key);
+    start_uplink(w);
+    UNTIL(8000, strstr(status_of(w).reason, "handshake") != NULL);
+    assert_int_equal(READ(&w->vault, sessions_up), 0);
+    stop_uplink(w);
+    world_free(w);
+    world_free(elsewhere);
+}
+
+static void a_wrong_configuration_is_explained(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 100);
+    struct uplink *up = NULL;
+    struct receiver *r = NULL;
+    struct pl_why why = {0};
+    char missing[128];
+    pki_path(&w->pki, "missing.pem", missing);
+
+    w->uplink_config.origin_url = "tcp://127.0.0.1:1";
+    assert_int_equal(uplink_new(&up, &w->uplink_config, &why), PL_EINVAL);
+    assert_string_equal(why.field, "origin_url");
+    w->uplink_config.origin_url = w->origin_url;
+    w->uplink_config.region = "a region too long";
+    assert_int_equal(uplink_new(&up, &w->uplink_config, &why), PL_EINVAL);
+    assert_string_equal(why.field, "region");
+    w->uplink_config.region = "eu";
+    w->uplink_config.ca_file = missing;
+    assert_int_equal(uplink_new(&up, &w->uplink_config, &why), PL_ENOTFOUND);
+    assert_non_null(strstr(why.text, missing));
+    w->uplink_config.ca_file = w->ca;
+    w->uplink_config.cert_file = w->origin_cert; /* not this key's */
+    assert_int_equal(uplink_new(&up, &w->uplink_config, &why), PL_EINVAL);
+    assert_non_null(strstr(why.text, w->edge_key));
+    w->uplink_config.cert_file = w->edge_key; /* not a certificate at all */
+    assert_int_not_equal(uplink_new(&up, &w->uplink_config, &why), PL_OK);
+    assert_non_null(strstr(why.text, w->edge_key));
+    w->uplink_config.cert_file = w->edge_cert;
+    chmod(w->edge_key, 0644);
+    assert_int_equal(uplink_new(&up, &w->uplink_config, &why), PL_EDENIED);
+    assert_null(up);
+
+    w->receiver_config.listen_url = "tls+tcp//nowhere";
+    assert_int_equal(receiver_new(&r, &w->receiver_config, &why), PL_EINVAL);
+    assert_string_equal(why.field, "listen_url");
+    w->receiver_config.listen_url = w->listen_url;
+    w->receiver_config.key_file = missing;
+    assert_int_equal(receiver_new(&r, &w->receiver_config, &why), PL_ENOTFOUND);
+    assert_null(r);
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_handed_on_without_proof),
+        cmocka_unit_test(a_nonce_is_good_once_and_here_only),
+        cmocka_unit_test(malformed_frames_are_refused_by_field),
+        cmocka_unit_test(what_is_no_message_ends_the_connection),
+        cmocka_unit_test(a_peer_that_never_listens_is_held_back),
+        cmocka_unit_test(a_real_req_socket_is_understood),
+        cmocka_unit_test(a_revoked_edge_is_out_within_a_second),
+        cmocka_unit_test(sessions_may_be_ended_under_load_any_number_of_times),
+        cmocka_unit_test(a_wrong_identity_is_explained),
+        cmocka_unit_test(a_wrong_configuration_is_explained),
+    };
+    cmocka_set_test_filter(getenv("LINK_TEST")); /* one by name; NULL: all */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
