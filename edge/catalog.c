@@ -136,27 +136,38 @@ static void put_position(struct catalog *catalog, struct store_batch *batch,
                     pl_span(value, sizeof(value)));
 }
 
+/* With the compressed bodies on disk where the document is still theirs, so that a restart, or
+ * news of an account's state, costs no compression. */
+static enum pl_err make_node(struct catalog *catalog, struct pl_span item, uint64_t account,
+                             struct catalog_node **out, struct pl_buf *packed_out,
+                             struct pl_why *why)
+{
+    struct pl_buf packed;
+    uint8_t key[ACCOUNT_KEY_BYTES];
+    account_key(key, 'Z', account);
+    pl_buf_init(&packed, PACKED_BYTES_MAX);
+    enum pl_err err = store_get(catalog->config.store, catalog->config.family,
+                                pl_span(key, sizeof(key)), &packed);
+    if (err == PL_OK || err == PL_ENOTFOUND || err == PL_ECORRUPT) {
+        err = catalog_node_new(out, item, catalog->config.max_age_seconds, pl_buf_span(&packed),
+                               packed_out, why);
+    }
+    pl_buf_release(&packed);
+    return err;
+}
+
 /* ---- opening */
 
 static enum pl_err load_account(struct catalog *catalog, struct pl_span item, uint64_t account,
                                 struct pl_why *why)
 {
-    struct pl_buf packed, again;
     struct catalog_node *node;
-    uint8_t key[ACCOUNT_KEY_BYTES];
-    account_key(key, 'Z', account);
-    pl_buf_init(&packed, PACKED_BYTES_MAX);
+    struct pl_buf again;
     pl_buf_init(&again, PACKED_BYTES_MAX);
-    enum pl_err err = store_get(catalog->config.store, catalog->config.family,
-                                pl_span(key, sizeof(key)), &packed);
-    if (err == PL_OK || err == PL_ENOTFOUND || err == PL_ECORRUPT) {
-        err = catalog_node_new(&node, item, catalog->config.max_age_seconds, pl_buf_span(&packed),
-                               &again, why);
-    }
+    enum pl_err err = make_node(catalog, item, account, &node, &again, why);
     if (err == PL_OK) {
         err = place(catalog, node);
     }
-    pl_buf_release(&packed);
     pl_buf_release(&again);
     return err;
 }
@@ -269,19 +280,18 @@ void catalog_position(void *ctx, struct pl_id128 *epoch, uint64_t *position)
 }
 
 static enum pl_err apply_account(struct catalog *catalog, struct store_batch *batch,
-                                 struct pl_span bytes, struct pl_why *why)
+                                 struct pl_span bytes, uint64_t account, struct pl_why *why)
 {
     struct catalog_node *node;
     struct pl_buf packed;
     uint8_t key[ACCOUNT_KEY_BYTES];
     pl_buf_init(&packed, PACKED_BYTES_MAX);
-    enum pl_err err = catalog_node_new(&node, bytes, catalog->config.max_age_seconds,
-                                       pl_span(NULL, 0), &packed, why);
+    enum pl_err err = make_node(catalog, bytes, account, &node, &packed, why);
     if (err == PL_OK) {
-        account_key(key, 'A', node->entry.account);
+        account_key(key, 'A', account);
         store_batch_put(batch, catalog->config.store, catalog->config.family,
                         pl_span(key, sizeof(key)), bytes);
-        account_key(key, 'Z', node->entry.account);
+        account_key(key, 'Z', account);
         store_batch_put(batch, catalog->config.store, catalog->config.family,
                         pl_span(key, sizeof(key)), pl_buf_span(&packed));
         err = place(catalog, node);
@@ -302,7 +312,7 @@ static enum pl_err apply_item(struct catalog *catalog, struct store_batch *batch
         return err;
     }
     if (item.kind == CATALOG_ACCOUNT) {
-        return apply_account(catalog, batch, bytes, why);
+        return apply_account(catalog, batch, bytes, item.account, why);
     }
     if (item.kind == CATALOG_TOMBSTONE) {
         size_t i = index_of(catalog, item.account);

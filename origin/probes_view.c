@@ -2,6 +2,10 @@
 
 #include <stdlib.h>
 
+/* An edge PINGs at least once a second. The link gives a slow path more time before it ends a
+ * session; whoever looks shall see a cut path sooner. */
+#define UNHEARD_MS 3000
+
 const char *view_alarm_name(enum ledger_alarm_kind kind)
 {
     switch (kind) {
@@ -53,7 +57,7 @@ static void look_at(const struct view *view, const struct origin_parts *parts,
         const struct receiver_session *session = &view->sessions[i];
         /* For a moment there may be two: the one heard of last counts. */
         if (pl_id128_eq(&session->edge, &edge->record->id)) {
-            edge->connected = true;
+            edge->connected |= now_ms - session->last_heard_mono_ms < UNHEARD_MS;
             if (session->last_heard_mono_ms >= heard_ms) {
                 heard_ms = session->last_heard_mono_ms;
                 edge->clock_skew_ms = session->clock_skew_ms;
