@@ -53,20 +53,27 @@ static enum pl_err count(struct store *store, const struct range *range,
     return err == PL_ENOTFOUND ? PL_OK : err;
 }
 
-enum pl_err deletion_run(struct store *store, struct keyring *keyring, uint64_t account,
-                         const char *reason, struct deletion_report *report, struct pl_why *why)
+enum pl_err deletion_begin(struct store *store, struct keyring *keyring, uint64_t account,
+                           const char *reason, struct deletion_report *report, struct pl_why *why)
+{
+    struct range range;
+    enum pl_err err = keyring_destroy(keyring, account, reason, &report->key, why);
+    if (err != PL_OK || report->begun) {
+        return err;
+    }
+    report->events = report->bytes = 0;
+    report->counted = range_of(account, &range) == PL_OK && count(store, &range, report) == PL_OK;
+    pl_buf_release(&range.to);
+    return PL_OK;
+}
+
+enum pl_err deletion_purge(struct store *store, uint64_t account, struct pl_why *why)
 {
     static const unsigned families[] = {FAMILY_VAULT, FAMILY_DEDUPE, FAMILY_CONFIGS};
     struct range range;
-    memset(report, 0, sizeof(*report));
     enum pl_err err = range_of(account, &range);
-    if (err == PL_OK) {
-        err = count(store, &range, report);
-    }
     if (err != PL_OK) {
-        pl_fail(why, err, "the events to be deleted cannot be counted: %s", pl_err_word(err));
-    } else {
-        err = keyring_destroy(keyring, account, reason, &report->key, why);
+        pl_fail(why, err, "the events to be deleted cannot be found: %s", pl_err_word(err));
     }
     for (size_t i = 0; err == PL_OK && i < sizeof(families) / sizeof(families[0]); i++) {
         err = store_purge_range(store, families[i], pl_span(range.from, sizeof(range.from)),

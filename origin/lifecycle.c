@@ -78,57 +78,46 @@ static bool at_once(const struct account *account, int64_t now_ms)
 
 /* ---- records */
 
-static enum pl_err record_key(struct lifecycle *lifecycle, uint64_t account, uint8_t key[16])
+/* An account's records, by their sequence number. Ids are never used again, so each is written
+ * once, however often its step is run. */
+enum { RECORD_DELETING, RECORD_DELETED };
+
+static void record_key(uint64_t account, uint64_t sequence, uint8_t key[16])
 {
-    struct store_scan *scan;
-    struct pl_span at, value;
-    uint64_t sequence = 0;
-    uint8_t end[8];
     pl_store_u64(key, account);
-    pl_store_u64(key + 8, 0);
-    pl_store_u64(end, account + 1);
-    enum pl_err err = store_scan_new(&scan, lifecycle->config.store, FAMILY_RECORDS,
-                                     pl_span(key, 16), pl_span(end, account + 1 == 0 ? 0 : 8));
-    while (err == PL_OK && (err = store_scan_next(scan, &at, &value)) == PL_OK) {
-        sequence = pl_load_u64(at.data + 8) + 1;
-    }
-    store_scan_free(scan);
     pl_store_u64(key + 8, sequence);
-    return err == PL_ENOTFOUND ? PL_OK : err;
 }
 
 static void write_report(const struct deletion_report *report, struct json_writer *w)
 {
-    json_write_pair_u64(w, "events", report->events);
-    json_write_pair_u64(w, "bytes", report->bytes);
+    if (report->counted) {
+        json_write_pair_u64(w, "events", report->events);
+        json_write_pair_u64(w, "bytes", report->bytes);
+    }
     json_write_pair_time(w, "key_destroyed_at", report->key.wall_ms);
     json_write_pair_hex(w, "keyring_record",
                         pl_span(report->key.chain_hash, sizeof(report->key.chain_hash)));
 }
 
 static enum pl_err keep_record(struct lifecycle *lifecycle, const struct account *account,
-                               const char *what, int64_t now_ms,
+                               uint64_t sequence, int64_t now_ms,
                                const struct deletion_report *report, struct pl_why *why)
 {
     struct json_writer *w = NULL;
     struct pl_buf bytes;
     uint8_t key[16];
     pl_buf_init(&bytes, RECORD_BYTES_MAX);
+    record_key(account->id, sequence, key);
     enum pl_err err = json_writer_new(&w, false);
     if (err == PL_OK) {
         json_writer_begin(w, &bytes);
         json_write_object(w);
-        json_write_pair_text(w, "what", what);
+        json_write_pair_text(w, "what", sequence == RECORD_DELETED ? "deleted" : "deleting");
         json_write_pair_time(w, "at", now_ms);
         json_write_pair_time(w, "expired_at", account->expires_at_ms);
-        if (report != NULL) {
-            write_report(report, w);
-        }
+        write_report(report, w);
         json_write_object_end(w);
         err = json_writer_end(w);
-    }
-    if (err == PL_OK) {
-        err = record_key(lifecycle, account->id, key);
     }
     if (err == PL_OK) {
         err = store_put(lifecycle->config.store, FAMILY_RECORDS, pl_span(key, sizeof(key)),
@@ -139,6 +128,26 @@ static enum pl_err keep_record(struct lifecycle *lifecycle, const struct account
     json_writer_free(w);
     pl_buf_release(&bytes);
     return err;
+}
+
+/* What an earlier run counted before it dropped anything. */
+static void read_report(struct lifecycle *lifecycle, uint64_t account,
+                        struct deletion_report *report)
+{
+    struct json_parser *parser = NULL;
+    struct json record, events;
+    struct pl_buf bytes;
+    uint8_t key[16];
+    pl_buf_init(&bytes, RECORD_BYTES_MAX);
+    record_key(account, RECORD_DELETING, key);
+    report->begun = store_get(lifecycle->config.store, FAMILY_RECORDS, pl_span(key, sizeof(key)),
+                              &bytes) == PL_OK;
+    report->counted = report->begun && json_parser_new(&parser, RECORD_BYTES_MAX, 4) == PL_OK &&
+                      json_parse(parser, pl_buf_span(&bytes), &record, NULL) == PL_OK &&
+                      json_get(record, "events", &events) && json_u64(events, &report->events) &&
+                      request_u64(record, "bytes", &report->bytes, NULL) == PL_OK;
+    json_parser_free(parser);
+    pl_buf_release(&bytes);
 }
 
 enum pl_err lifecycle_records(struct lifecycle *lifecycle, uint64_t account, struct json_writer *w)
@@ -174,18 +183,27 @@ static enum pl_err nothing(struct lifecycle *lifecycle, const struct account *ac
 static enum pl_err delete_data(struct lifecycle *lifecycle, const struct account *account,
                                int64_t now_ms, struct pl_why *why)
 {
-    struct deletion_report report;
+    const struct lifecycle_config *config = &lifecycle->config;
+    struct deletion_report report = {0};
     char expired[PL_TIME_TEXT], reason[KEYRING_REASON_BYTES];
     pl_time_format(account->expires_at_ms, expired);
     snprintf(reason, sizeof(reason), "expired %s", expired);
     /* Blocks that were opened while the account lived must not be written after its ranges are
      * gone. */
-    if (lifecycle->config.intake != NULL) {
-        intake_settle(lifecycle->config.intake);
+    if (config->intake != NULL) {
+        intake_settle(config->intake);
     }
-    enum pl_err err = deletion_run(lifecycle->config.store, lifecycle->config.keyring, account->id,
-                                   reason, &report, why);
-    return err == PL_OK ? keep_record(lifecycle, account, "deleted", now_ms, &report, why) : err;
+    read_report(lifecycle, account->id, &report);
+    enum pl_err err =
+        deletion_begin(config->store, config->keyring, account->id, reason, &report, why);
+    if (err == PL_OK && !report.begun) {
+        err = keep_record(lifecycle, account, RECORD_DELETING, now_ms, &report, why);
+    }
+    if (err == PL_OK) {
+        err = deletion_purge(config->store, account->id, why);
+    }
+    return err == PL_OK ? keep_record(lifecycle, account, RECORD_DELETED, now_ms, &report, why)
+                        : err;
 }
 
 static const struct transition transitions[] = {

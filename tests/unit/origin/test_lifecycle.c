@@ -282,6 +282,25 @@ static void a_date_in_the_future_expires_by_itself(void **state)
     assert_int_equal(accounts_expire(house->accounts, account.id, 0, &account, &why), PL_EEXPIRED);
 }
 
+static void assert_records_hold(struct house *house, uint64_t account, const char *one,
+                                const char *other)
+{
+    struct pl_why why = {0};
+    struct json_writer *w;
+    struct pl_buf records;
+    pl_buf_init(&records, 65536);
+    must(json_writer_new(&w, false), &why);
+    json_writer_begin(w, &records);
+    must(lifecycle_records(house->lifecycle, account, w), &why);
+    must(json_writer_end(w), &why);
+    must(pl_buf_terminate(&records), &why);
+    assert_non_null(strstr((char *)records.data, one));
+    assert_non_null(strstr((char *)records.data, other));
+    assert_null(strstr((char *)records.data, "\"events\":0"));
+    json_writer_free(w);
+    pl_buf_release(&records);
+}
+
 static void an_interrupted_deletion_is_resumed(void **state)
 {
     struct house *house = *state;
@@ -302,19 +321,57 @@ static void an_interrupted_deletion_is_resumed(void **state)
     lifecycle_tick(house->lifecycle);
     assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
     assert_int_equal(events_of(house, account.id), 0);
+    assert_records_hold(house, account.id, "\"what\":\"deleted\"", "\"events\":1");
+}
 
-    struct json_writer *w;
-    struct pl_buf records;
-    pl_buf_init(&records, 65536);
-    must(json_writer_new(&w, false), &why);
-    json_writer_begin(w, &records);
-    must(lifecycle_records(house->lifecycle, account.id, w), &why);
-    must(json_writer_end(w), &why);
-    must(pl_buf_terminate(&records), &why);
-    assert_non_null(strstr((char *)records.data, "\"what\":\"deleted\""));
-    assert_non_null(strstr((char *)records.data, "\"events\":1"));
-    json_writer_free(w);
-    pl_buf_release(&records);
+/* Flips a byte of every block in the store's largest table. */
+static void rot_store(struct house *house)
+{
+    char path[160], command[200];
+    snprintf(command, sizeof(command), "ls -S '%s/data'/*.sst | head -1", house->dir);
+    FILE *list = popen(command, "r");
+    assert_non_null(list);
+    assert_non_null(fgets(path, sizeof(path), list));
+    pclose(list);
+    path[strcspn(path, "\n")] = '\0';
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    long size = ftell(file);
+    for (long at = 100; at < size - size / 4; at += 1000) { /* the rest is index and footer */
+        assert_int_equal(fseek(file, at, SEEK_SET), 0);
+        int byte = fgetc(file);
+        assert_int_equal(fseek(file, at, SEEK_SET), 0);
+        fputc(byte ^ 0x55, file);
+    }
+    fclose(file);
+}
+
+static void a_damaged_disk_does_not_save_the_key(void **state)
+{
+    struct house *house = *state;
+    struct pl_why why = {0};
+    uint8_t key[KEYRING_DATA_KEY_BYTES];
+    char noise[4000];
+    struct account account = new_account(house, "rotten");
+    for (int i = 0; i < 256; i++) {
+        struct vault_key at;
+        vault_key_first(account.id, pl_day_of(house->now_ms), &at);
+        at.bytes[VAULT_KEY_BYTES - 1] = (unsigned char)i;
+        assert_int_equal(pl_random_fill(pl_random_system(), noise, sizeof(noise)), PL_OK);
+        must(store_put(house->store, FAMILY_VAULT, vault_key_span(&at),
+                       pl_span(noise, sizeof(noise)), true, &why),
+             &why);
+    }
+    must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
+    must(store_flush(house->store, &why), &why);
+    close_house(house);
+    rot_store(house);
+    open_house(house, false);
+    assert_true(events_of(house, account.id) < 256);
+    tick_on_day(house, 85);
+    assert_int_equal(keyring_key(house->keyring, account.id, key), PL_EEXPIRED);
+    assert_records_hold(house, account.id, "\"what\":\"deleting\"", "\"key_destroyed_at\"");
 }
 
 static void what_hinders_a_deletion_is_named(void **state)
@@ -346,6 +403,8 @@ static void what_hinders_a_deletion_is_named(void **state)
     lifecycle_status(house->lifecycle, &status);
     assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
     assert_false(status.past_limit);
+    /* The first run had emptied the range: its count is the one that is kept. */
+    assert_records_hold(house, account.id, "\"what\":\"deleted\"", "\"events\":1");
 }
 
 int main(void)
@@ -357,6 +416,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(reinstating_on_day_44_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_date_in_the_future_expires_by_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(an_interrupted_deletion_is_resumed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_disk_does_not_save_the_key, setup, teardown),
         cmocka_unit_test_setup_teardown(what_hinders_a_deletion_is_named, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
