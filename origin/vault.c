@@ -262,9 +262,10 @@ enum pl_err vault_key_of(struct vault_sealer *s, const struct event *event,
     pl_store_u32(p + 20, (uint32_t)time_ms);
     if (err != PL_OK)
         return err;
-    return event_has(event, EVENT_MESSAGE_ID)
-               ? hash_id(d->message, 'm', event_str(event, EVENT_MESSAGE_ID), p + 24)
-               : hash_place(d->message, place, p + 24);
+    /* An empty id names nothing: events that share it are not copies of each other. */
+    struct pl_span id = event_str(event, EVENT_MESSAGE_ID);
+    return id.len > 0 ? hash_id(d->message, 'm', id, p + 24)
+                      : hash_place(d->message, place, p + 24);
 }
 
 enum pl_err vault_visitor_prefix(struct vault_sealer *s, uint64_t account, int64_t day,

@@ -144,6 +144,18 @@ static void without_message_id_every_event_counts(void **state)
     assert_int_equal(rig_count(&t->rig, FAMILY_DEDUPE), 0);
 }
 
+/* All within one millisecond, by one visitor: nothing but their places tells them apart. */
+static void an_empty_message_id_is_no_message_id(void **state)
+{
+    struct test *t = *state;
+    for (int i = 0; i < 5; i++)
+        put_event(&t->plain, 1, NOON_MS, "visitor", "", "n");
+    seal(t, 0, 5);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    assert_true(totals(t).stored == 5);
+    assert_int_equal(rig_count(&t->rig, FAMILY_DEDUPE), 0);
+}
+
 /* Twenty blocks of one chain, all sent twice in one lot and again in another, shuffled. */
 static void order_and_repetition_do_not_matter(void **state)
 {
@@ -596,6 +608,7 @@ int main(void)
         CASE(what_is_stored_can_be_read_by_key),
         CASE(retries_by_any_edge_are_found),
         CASE(without_message_id_every_event_counts),
+        CASE(an_empty_message_id_is_no_message_id),
         CASE(order_and_repetition_do_not_matter),
         CASE(accounts_that_do_not_live_are_counted_out),
         CASE(a_destroyed_key_drops_what_still_comes),
