@@ -137,7 +137,7 @@ static struct intake_batch *new_batch(const struct intake_lot *lot)
             job->verdict = BLOCK_REFUSED;
             snprintf(job->reason, sizeof(job->reason), "an entry of a frame cannot be read");
         } else if (job->bytes.len == 0) {
-            job->block.lost = true;
+            job->block.lost = job->placed = true;
             job->block.incarnation = loss.incarnation;
             job->block.number = loss.number;
             memcpy(job->block.hash, loss.hash, sizeof(loss.hash));

@@ -38,7 +38,8 @@ struct intake_job {
     struct pl_span bytes; /* sealed; empty for a declared loss */
     struct ledger_block block;
     enum block_verdict verdict; /* 0: for the ledger to say */
-    bool fresh;                 /* the ledger has it staged */
+    bool placed;                /* chain and number are known, if only from a header that lies */
+    bool fresh;                 /* the ledger has it staged, and its events are to be written */
     char reason[160];           /* of a refusal */
     struct intake_entry *entries;
     size_t entry_count, entry_room;

@@ -61,6 +61,8 @@ static enum block_verdict against(const struct ledger_row *row, const struct led
     /* An edge may lose a block after it was taken here, and may not know its hash any more. */
     if (block->lost)
         return same || row->lost || is_zero(block->hash) ? BLOCK_REPEAT : BLOCK_FORK;
+    if (same && row->refused)
+        return BLOCK_REFUSED;
     /* Booked as lost, and here after all: not to be forgotten, so kept aside. */
     return same && !row->lost ? BLOCK_REPEAT : BLOCK_FORK;
 }
@@ -84,7 +86,8 @@ static enum pl_err against_stored(struct ledger *l, const struct ledger_block *b
     return PL_OK;
 }
 
-/* Whether `later` may follow a block with that hash. What is not known is not held against it. */
+/* Whether `later` may follow a block with that hash. What is not known is not held against it, nor
+ * is what a refused block says of itself or of the one before. */
 static bool links(const uint8_t hash[BLOCK_HASH_BYTES], const uint8_t *previous_hash, bool lost)
 {
     return is_zero(hash) || lost || memcmp(hash, previous_hash, BLOCK_HASH_BYTES) == 0;
@@ -100,10 +103,11 @@ static bool fits(const struct ledger_links *chain, const struct ledger_block *bl
         if (!links(chain->last_hash, block->previous_hash, block->lost))
             return false;
     } else if (at > 0 && chain->ahead[at - 1].number + 1 == block->number) {
-        if (!links(chain->ahead[at - 1].hash, block->previous_hash, block->lost))
+        const struct ledger_row *before = &chain->ahead[at - 1];
+        if (!before->refused && !links(before->hash, block->previous_hash, block->lost))
             return false;
     }
-    return next == NULL || next->number != block->number + 1 ||
+    return next == NULL || next->number != block->number + 1 || next->refused ||
            links(block->hash, next->previous_hash, next->lost);
 }
 
@@ -125,11 +129,21 @@ enum pl_err ledger_check(struct ledger *l, const struct ledger_block *block,
     return PL_OK;
 }
 
+bool ledger_holds(struct ledger *l, const struct ledger_block *block)
+{
+    const struct ledger_links *chain = ledger_find(l, &block->edge, &block->incarnation);
+    if (chain == NULL || block->number < chain->contiguous)
+        return chain != NULL;
+    size_t at = ledger_ahead_at(chain, block->number);
+    return at < chain->ahead_count && chain->ahead[at].number == block->number;
+}
+
 enum pl_err ledger_stage(struct ledger *l, const struct ledger_block *block)
 {
     struct ledger_links *chain;
     struct ledger_row row = {.number = block->number,
                              .lost = block->lost,
+                             .refused = block->refused,
                              .received_ms = pl_wall_ms(l->clock),
                              .staged = block};
     memcpy(row.hash, block->hash, BLOCK_HASH_BYTES);

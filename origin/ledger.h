@@ -20,7 +20,7 @@ enum drop_reason {
     DROP_DELETED,   /* its key is destroyed, or about to be */
     DROP_UNKNOWN,   /* no such account */
     DROP_ROT,       /* the edge lost the block and said so */
-    DROP_REFUSED,   /* consent: the visitor had opted out */
+    DROP_REFUSED,   /* in a block that was refused; kept aside with it, as counted by its header */
     DROP_COUNT
 };
 const char *drop_reason_name(enum drop_reason reason); /* "malformed" */
@@ -38,6 +38,7 @@ struct ledger_block {
     uint8_t hash[BLOCK_HASH_BYTES];
     uint8_t previous_hash[BLOCK_HASH_BYTES];
     bool lost;              /* declared by the edge: previous_hash unknown, hash maybe zeros */
+    bool refused;           /* kept aside: only its place in the chain is recorded */
     uint32_t events_header; /* the edge's count */
     struct ledger_counts counts;
 };
@@ -65,10 +66,14 @@ void ledger_free(struct ledger *ledger);
 
 /* What a block is to its chain, staged blocks included: BLOCK_STORED (new: may be staged),
  * BLOCK_REPEAT, BLOCK_FORK, BLOCK_REFUSED (its hash chain does not meet its neighbours'), or
- * BLOCK_RETRY (too far ahead of a hole). Blocks on the disk for old numbers. */
+ * BLOCK_RETRY (too far ahead of a hole). A refused block that was recorded is BLOCK_REFUSED again.
+ * Blocks on the disk for old numbers. */
 enum pl_err ledger_check(struct ledger *ledger, const struct ledger_block *block,
                          enum block_verdict *verdict, struct pl_why *why);
-/* Takes a block that was just checked BLOCK_STORED, before its counts are known: they are read
+/* Whether something is recorded, or staged, under the block's number. Memory only. */
+bool ledger_holds(struct ledger *ledger, const struct ledger_block *block);
+/* Takes a block that was just checked BLOCK_STORED, or a refused one under a number that is free
+ * and below UINT64_MAX: its chain goes on behind it. Before its counts are known: they are read
  * from *block, which must live until commit or abort, by ledger_write. */
 enum pl_err ledger_stage(struct ledger *ledger, const struct ledger_block *block);
 /* Puts the rows of all staged blocks, and of the chains they belong to, into the batch. */
@@ -78,8 +83,9 @@ void ledger_commit(struct ledger *ledger);
 /* The batch failed: everything is read from the store again (call after store_recover). */
 enum pl_err ledger_reload(struct ledger *ledger, struct pl_why *why);
 /* Raises an alarm about a block, kept in the store with the block's bytes (empty for a miscount;
- * left out when the quarantine is full). reason is for people. Of a block that did not open, only
- * the edge, which the link vouches for, is taken at its word. */
+ * left out when the quarantine is full). reason is for people. A block that did not open is taken
+ * at its header's word as to its place, but only in chains of the edge that the link vouches for.
+ */
 enum pl_err ledger_quarantine(struct ledger *ledger, struct store_batch *batch,
                               const struct ledger_block *block, enum ledger_alarm_kind kind,
                               struct pl_span bytes, const char *reason);

@@ -117,7 +117,10 @@ void ledger_advance(struct ledger_links *chain)
     size_t run = 0;
     while (run < chain->ahead_count && chain->ahead[run].number == chain->contiguous) {
         ledger_counts_add(&chain->counts, &chain->ahead[run].counts);
-        memcpy(chain->last_hash, chain->ahead[run].hash, BLOCK_HASH_BYTES);
+        if (chain->ahead[run].refused)
+            memset(chain->last_hash, 0, BLOCK_HASH_BYTES);
+        else
+            memcpy(chain->last_hash, chain->ahead[run].hash, BLOCK_HASH_BYTES);
         chain->contiguous++;
         run++;
     }

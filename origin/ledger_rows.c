@@ -1,8 +1,9 @@
 /* The bytes of the ledger's rows; SPEC.md, "Ledger". */
 #include "origin/ledger_state.h"
 
-#define ROW_VERSION 1
-#define FLAG_LOST   1u
+#define ROW_VERSION  1
+#define FLAG_LOST    1u
+#define FLAG_REFUSED 2u
 
 void ledger_chain_key(const struct pl_id128 *edge, const struct pl_id128 *incarnation,
                       uint8_t key[LEDGER_CHAIN_KEY_BYTES])
@@ -75,7 +76,7 @@ enum pl_err ledger_row_encode(const struct ledger_row *row, struct pl_buf *out)
     enum pl_err err = begin(out);
     if (err != PL_OK)
         return err;
-    pl_buf_put_u8(out, row->lost ? FLAG_LOST : 0);
+    pl_buf_put_u8(out, (uint8_t)((row->lost ? FLAG_LOST : 0) | (row->refused ? FLAG_REFUSED : 0)));
     pl_buf_append(out, row->hash, BLOCK_HASH_BYTES);
     pl_buf_append(out, row->previous_hash, BLOCK_HASH_BYTES);
     pl_buf_put_u64(out, (uint64_t)row->received_ms);
@@ -90,7 +91,9 @@ enum pl_err ledger_row_decode(struct pl_span key, struct pl_span value, struct l
     if (key.len != LEDGER_BLOCK_KEY_BYTES || pl_get_u8(&r) != ROW_VERSION)
         return PL_ECORRUPT;
     row->number = pl_load_u64(key.data + LEDGER_CHAIN_KEY_BYTES);
-    row->lost = pl_get_u8(&r) & FLAG_LOST;
+    uint8_t flags = pl_get_u8(&r);
+    row->lost = flags & FLAG_LOST;
+    row->refused = flags & FLAG_REFUSED;
     pl_get_bytes(&r, row->hash, BLOCK_HASH_BYTES);
     pl_get_bytes(&r, row->previous_hash, BLOCK_HASH_BYTES);
     row->received_ms = (int64_t)pl_get_u64(&r);

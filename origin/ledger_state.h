@@ -22,6 +22,7 @@ struct ledger_row {
     uint8_t hash[BLOCK_HASH_BYTES];
     uint8_t previous_hash[BLOCK_HASH_BYTES];
     bool lost;
+    bool refused; /* its hash tells repeats, but is not held against its neighbours */
     int64_t received_ms;
     struct ledger_counts counts;
     const struct ledger_block *staged; /* counts are taken from it when it is written */

@@ -230,13 +230,16 @@ void intake_open_job(struct intake_opener *o, struct intake_job *job)
         return;
     block_hash(job->bytes, job->block.hash);
     enum pl_err err = block_parse(job->bytes, &header, &body, &why);
-    if (err == PL_OK && !pl_id128_eq(&header.edge, &job->block.edge))
-        err = pl_fail(&why, PL_EAUTH, "a block of another edge than the one that sent it");
     if (err == PL_OK) {
+        job->placed = true;
         job->block.incarnation = header.incarnation;
         job->block.number = header.number;
         job->block.events_header = header.events;
         memcpy(job->block.previous_hash, header.previous_hash, BLOCK_HASH_BYTES);
+        if (!pl_id128_eq(&header.edge, &job->block.edge))
+            err = pl_fail(&why, PL_EAUTH, "a block of another edge than the one that sent it");
+    }
+    if (err == PL_OK) {
         pl_buf_reset(&o->plain);
         err = block_open(o->blocks, &header, job->bytes, &o->plain, &why);
     }

@@ -52,6 +52,10 @@ static void count_verdict(struct intake_status *s, const struct intake_job *job,
         break;
     case BLOCK_REFUSED:
         s->refused++;
+        if (job->block.refused) { /* now, for the first time */
+            s->events += c->events;
+            s->dropped[DROP_REFUSED] += c->dropped[DROP_REFUSED];
+        }
         break;
     case BLOCK_RETRY:
         s->retries++;
@@ -111,6 +115,31 @@ static enum pl_err keep_aside(struct intake *intake, struct intake_job *job, str
                : pl_fail(why, err, "cannot keep a refused block aside: %s", pl_err_word(err));
 }
 
+/* The place of a refused block is booked, or its chain would end before it: the edge, which has
+ * its verdict, sends it no more. */
+static enum pl_err book_refused(struct intake *intake, struct intake_job *job)
+{
+    struct ledger_block *block = &job->block;
+    if (!job->placed || block->number == UINT64_MAX || ledger_holds(intake->config.ledger, block))
+        return PL_OK;
+    block->refused = true;
+    block->counts = (struct ledger_counts){.events = block->events_header};
+    block->counts.dropped[DROP_REFUSED] = block->events_header;
+    return ledger_stage(intake->config.ledger, block);
+}
+
+/* One that does not open may be known all the same: recorded while its key was here, or refused
+ * before. */
+static enum pl_err judge_refused(struct intake *intake, struct intake_job *job, struct pl_why *why)
+{
+    enum block_verdict known = BLOCK_REFUSED;
+    enum pl_err err =
+        job->placed ? ledger_check(intake->config.ledger, &job->block, &known, why) : PL_OK;
+    if (known == BLOCK_REPEAT || known == BLOCK_RETRY)
+        job->verdict = known;
+    return err;
+}
+
 /* What the ledger says of a block; a new one is staged, a bad one kept aside. */
 static enum pl_err judge_job(struct intake *intake, struct intake_job *job, struct pl_why *why)
 {
@@ -119,12 +148,16 @@ static enum pl_err judge_job(struct intake *intake, struct intake_job *job, stru
         return pl_fail(why, PL_EAGAIN, "%s", job->reason);
     if (job->verdict == 0)
         err = ledger_check(intake->config.ledger, &job->block, &job->verdict, why);
+    else
+        err = judge_refused(intake, job, why);
     if (err == PL_OK && job->verdict == BLOCK_STORED) {
         err = ledger_stage(intake->config.ledger, &job->block);
         job->fresh = err == PL_OK;
     }
     if (err == PL_OK && (job->verdict == BLOCK_FORK || job->verdict == BLOCK_REFUSED))
         err = keep_aside(intake, job, why);
+    if (err == PL_OK && job->verdict == BLOCK_REFUSED)
+        err = book_refused(intake, job);
     return err;
 }
 

@@ -288,10 +288,75 @@ static void altered_and_foreign_blocks_are_kept_aside(void **state)
     assert_int_equal(ledger_alarms(t->rig.ledger, alarms, 4), 3);
     assert_int_equal(alarms[0].kind, LEDGER_REFUSED);
     assert_int_equal(rig_count(&t->rig, FAMILY_QUARANTINE), 3);
-    assert_int_equal(rig_count(&t->rig, FAMILY_LEDGER), 0);
-    /* the true one is taken all the same */
+    /* the places of those that named one are taken, each in a chain of the edge that sent it */
+    assert_int_equal(rig_count(&t->rig, FAMILY_LEDGER), 2);
+    assert_true(totals(t).dropped[DROP_REFUSED] == 6);
+    /* the true one comes too late for its place, but is not lost */
+    assert_int_equal(send(t, 0), BLOCK_FORK);
+    assert_int_equal(rig_count(&t->rig, FAMILY_QUARANTINE), 4);
+    assert_true(totals(t).stored == 0);
+}
+
+static struct chain_record books_of(struct test *t, int edge, const struct pl_id128 *incarnation)
+{
+    struct chain_claim claim = {.incarnation = *incarnation};
+    struct chain_record record;
+    ledger_books(t->rig.ledger, &t->rig.edges[edge].id, &claim, 1, &record);
+    return record;
+}
+
+static void a_refused_block_does_not_stop_its_chain(void **state)
+{
+    struct test *t = *state;
+    const struct pl_id128 *chain = &t->rig.edges[0].header.incarnation;
+    for (uint32_t i = 0; i < 3; i++) {
+        events(t, 1, (const char *[]){"a", "b", "c"}[i], i + 1);
+        seal(t, 0, i + 1);
+        if (i == 1)
+            t->block.data[t->block.len - 20] ^= 1;
+        assert_int_equal(send(t, 0), i == 1 ? BLOCK_REFUSED : BLOCK_STORED);
+        if (i == 1) /* the edge may ask again */
+            assert_int_equal(send(t, 0), BLOCK_REFUSED);
+    }
+    struct chain_record r = books_of(t, 0, chain);
+    assert_true(r.contiguous == 3 && r.events == 6 && r.stored == 4 && r.dropped == 2);
+    struct ledger_counts c = totals(t);
+    assert_true(c.blocks == 3 && c.events == 6 && c.dropped[DROP_REFUSED] == 2);
+    assert_int_equal(ledger_alarms(t->rig.ledger, NULL, 0), 1);
+    struct intake_status s;
+    intake_status(t->rig.intake, &s);
+    assert_true(s.events == 6 && s.stored == 4 && s.dropped[DROP_REFUSED] == 2 && s.refused == 2);
+}
+
+/* What an edge sealed under its old identity is refused under the new one, and counted: the chain
+ * ends with all its blocks booked. */
+static void the_old_chain_of_a_new_identity_is_booked_to_its_end(void **state)
+{
+    struct test *t = *state;
+    const struct pl_id128 *chain = &t->rig.edges[0].header.incarnation;
+    for (uint32_t i = 0; i < 3; i++) {
+        events(t, 1, (const char *[]){"a", "b", "c"}[i], i + 1);
+        seal(t, 0, i + 1);
+        assert_int_equal(send(t, 1), BLOCK_REFUSED);
+    }
+    struct chain_record r = books_of(t, 1, chain);
+    assert_true(r.contiguous == 3 && r.events == 6 && r.dropped == 6);
+    assert_true(books_of(t, 0, chain).contiguous == 0);
+}
+
+static void a_block_that_was_stored_is_a_repeat_without_its_key(void **state)
+{
+    struct test *t = *state;
+    events(t, 1, "m", 2);
+    seal(t, 0, 2);
     assert_int_equal(send(t, 0), BLOCK_STORED);
-    assert_true(totals(t).stored == 3);
+    uint8_t other[32];
+    assert_int_equal(pl_x25519_keypair(pl_random_system(), other, t->rig.edges[0].public_key),
+                     PL_OK);
+    rig_close(&t->rig); /* openers remember what they have opened with */
+    rig_open(&t->rig);
+    assert_int_equal(send(t, 0), BLOCK_REPEAT);
+    assert_int_equal(ledger_alarms(t->rig.ledger, NULL, 0), 0);
 }
 
 static void a_fork_is_never_acked(void **state)
@@ -615,6 +680,9 @@ int main(void)
         CASE(malformed_events_are_counted_never_silent),
         CASE(a_wrong_count_is_an_alarm),
         CASE(altered_and_foreign_blocks_are_kept_aside),
+        CASE(a_refused_block_does_not_stop_its_chain),
+        CASE(the_old_chain_of_a_new_identity_is_booked_to_its_end),
+        CASE(a_block_that_was_stored_is_a_repeat_without_its_key),
         CASE(a_fork_is_never_acked),
         CASE(a_revoked_edge_waits_and_is_not_stored),
         CASE(a_missing_data_key_holds_the_block_up),

@@ -290,6 +290,36 @@ static void a_loss_with_its_hash_keeps_the_chain(void **state)
     record(t, 1);
 }
 
+static void a_refused_block_does_not_end_its_chain(void **state)
+{
+    struct test *t = *state;
+    record(t, 0);
+    record(t, 3);
+    struct ledger_block *bad = block(t, 1);
+    bad->previous_hash[0] ^= 1;
+    assert_int_equal(check(t, bad), BLOCK_REFUSED);
+    assert_false(ledger_holds(t->ledger, bad));
+    bad->refused = true;
+    bad->counts = (struct ledger_counts){.events = 6};
+    bad->counts.dropped[DROP_REFUSED] = 6;
+    assert_int_equal(ledger_stage(t->ledger, bad), PL_OK);
+    commit(t);
+    for (int round = 0; round < 2; round++) {
+        assert_true(books(t).contiguous == 2 && books(t).events == 16 && books(t).dropped == 7);
+        assert_true(ledger_holds(t->ledger, bad));
+        assert_int_equal(check(t, bad), BLOCK_REFUSED); /* never acked as stored */
+        assert_int_equal(check(t, block(t, 2)), BLOCK_STORED);
+        close_all(t);
+        open_all(t);
+    }
+    /* what it said of itself is not held against the next one */
+    struct ledger_block *next = block(t, 2);
+    next->previous_hash[7] ^= 1;
+    assert_int_equal(check(t, next), BLOCK_STORED);
+    record(t, 2);
+    assert_true(books(t).contiguous == 4);
+}
+
 static void a_failed_write_leaves_no_trace(void **state)
 {
     struct test *t = *state;
@@ -400,6 +430,7 @@ int main(void)
         CASE(neighbours_must_fit),
         CASE(losses_are_booked_and_linked_around),
         CASE(a_loss_with_its_hash_keeps_the_chain),
+        CASE(a_refused_block_does_not_end_its_chain),
         CASE(a_failed_write_leaves_no_trace),
         CASE(chains_do_not_mix),
         CASE(the_quarantine_is_bounded),
