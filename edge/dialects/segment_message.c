@@ -422,7 +422,10 @@ static enum pl_err take_id(struct message *m, enum event_field field, struct pl_
     if (text.len > LIMIT_ID_BYTES) {
         return refuse(m, PL_ELIMIT, name, "is longer than 256 bytes");
     }
-    event_set_str(m->event, field, text);
+    /* An empty id names nobody: kept, it would make one of all that carry it. */
+    if (text.len > 0) {
+        event_set_str(m->event, field, text);
+    }
     return PL_OK;
 }
 
