@@ -100,6 +100,11 @@ static void judge_spool(const struct look *l, struct verdict *v)
     if (l->spool.quarantined_blocks > 0)
         say(v, DEGRADED, true, "%" PRIu64 " blocks that the origin refused are kept in quarantine",
             l->spool.quarantined_blocks);
+    if (l->spool.unread_chains > 0)
+        say(v, DEGRADED, true,
+            "the disk does not give back a block of %" PRIu64 " chains, sending waits for it: look "
+            "at the disk and the kernel's log",
+            l->spool.unread_chains);
     if (l->spool.lost_blocks > 0)
         say(v, DEGRADED, true,
             "the disk has lost %" PRIu64 " blocks with %" PRIu64 " events since the start",

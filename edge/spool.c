@@ -64,7 +64,7 @@ static enum pl_err count_quarantine(struct spool *spool)
         spool->counts.quarantined_bytes += value.len;
     }
     store_scan_free(scan);
-    return err == PL_ENOTFOUND || err == PL_ECORRUPT ? PL_OK : err;
+    return spool_not_there(err) ? PL_OK : err;
 }
 
 static void destroy(struct spool *spool)
@@ -324,6 +324,7 @@ void spool_status(struct spool *spool, struct spool_status *out)
             (out->oldest_pending_ms == 0 || c->oldest_ms < out->oldest_pending_ms))
             out->oldest_pending_ms = c->oldest_ms;
         out->mismatches += c->books == SPOOL_BOOKS_MISMATCH;
+        out->unread_chains += c->failed_reads > 0 && !ackset_has(&c->acks, c->unread);
     }
     pthread_mutex_unlock(&spool->lock);
 }

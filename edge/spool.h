@@ -4,8 +4,9 @@
  *
  * Promise: what spool_commit returned PL_OK for survives power loss, and is offered to the origin
  * until it gives its verdict, or declared lost with number, hash and count when the disk has
- * spoiled it. A start of the process, and every failed write, opens a new chain: a number is
- * never used for two different blocks. Pending bytes are bounded.
+ * spoiled it or fails to give it back time and again. A start of the process, and every failed
+ * write, opens a new chain: a number is never used for two different blocks. Pending bytes are
+ * bounded.
  *
  * Threads: the committer calls spool_room/next/append/commit/recover; the uplink's sender calls
  * what spool_source hands out; anybody may ask for status.
@@ -84,6 +85,7 @@ struct spool_status {
     uint64_t chains;
     uint64_t quarantined_blocks, quarantined_bytes;
     uint64_t lost_blocks, lost_events; /* declared since this process began */
+    uint64_t unread_chains;            /* wait for the disk to give back a block */
     uint64_t trimmed_blocks;           /* since this process began */
     uint64_t mismatches;               /* chains whose books don't balance */
 };

@@ -46,6 +46,8 @@ struct spool_chain {
     int64_t newest_ms;      /* of the last commit */
     struct ackset acks;     /* verdicts at or above `acked` */
     struct ackset declared; /* lost and told so: counted once, though told after each reconnect */
+    uint64_t unread;        /* the block that the disk does not give back just now, */
+    unsigned failed_reads;  /* and how often in a row; 0: there is none */
 
     enum spool_books books;
     uint64_t acked_at_books; /* at the previous books: the origin must hold these by now */
@@ -82,6 +84,13 @@ struct spool {
 };
 
 void spool_key(const struct pl_id128 *incarnation, uint64_t number, uint8_t out[SPOOL_KEY_BYTES]);
+
+/* What cannot be read back is as good as never written, be it rotten or on a bad sector: other
+ * records, and other chains, answer for themselves. */
+static inline bool spool_not_there(enum pl_err err)
+{
+    return err == PL_ENOTFOUND || err == PL_ECORRUPT || err == PL_EIO;
+}
 
 /* ---- spool_mark.c */
 void spool_mark_encode(const struct spool_mark *mark, uint8_t out[SPOOL_MARK_BYTES]);

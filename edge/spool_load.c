@@ -80,7 +80,7 @@ enum pl_err spool_load_settled(struct spool *spool)
         spool->settled_events = pl_load_u64(value.data);
     pl_buf_release(&value);
     /* A statistic: its loss stops nothing. */
-    return err == PL_ENOTFOUND || err == PL_ECORRUPT ? PL_OK : err;
+    return spool_not_there(err) ? PL_OK : err;
 }
 
 void spool_chain_delete(struct spool *spool, const struct spool_chain *chain)
@@ -144,8 +144,8 @@ struct spool_chain *spool_chains_find(const struct spool_chains *chains,
 
 /* ---- finding what is there */
 
-/* The first key of a family at or after incarnation|number. Rot counts as nothing found: the
- * other family and the chain's row answer for it. */
+/* The first key of a family at or after incarnation|number. What cannot be read counts as nothing
+ * found: the other family and the chain's row answer for it. */
 static enum pl_err first_key(struct spool *spool, enum edge_family family,
                              const struct pl_id128 *incarnation, uint64_t number,
                              struct pl_id128 *found_incarnation, uint64_t *found)
@@ -166,7 +166,7 @@ static enum pl_err first_key(struct spool *spool, enum edge_family family,
         *found = pl_load_u64(key.data + sizeof(found_incarnation->bytes));
     }
     store_scan_free(scan);
-    return err == PL_ECORRUPT ? PL_ENOTFOUND : err;
+    return spool_not_there(err) ? PL_ENOTFOUND : err;
 }
 
 /* Is there any number >= `number` in this chain? */
@@ -233,7 +233,7 @@ static enum pl_err load_rows(struct spool *spool, struct spool_chains *out)
             break;
     }
     store_scan_free(scan);
-    return err == PL_ENOTFOUND || err == PL_ECORRUPT ? PL_OK : err;
+    return spool_not_there(err) ? PL_OK : err;
 }
 
 /* Chains whose row is lost: their records say all but what was trimmed long ago. */

@@ -34,8 +34,6 @@ static enum pl_err mark_decode(struct pl_span bytes, struct spool_mark *mark)
     return PL_OK;
 }
 
-/* A record that is rotten is as good as none: its neighbours answer for it. A disk that cannot
- * be read now is something else. */
 static enum pl_err record_get(struct spool *spool, enum edge_family family,
                               const struct pl_id128 *incarnation, uint64_t number,
                               struct pl_buf *out)
@@ -43,7 +41,7 @@ static enum pl_err record_get(struct spool *spool, enum edge_family family,
     uint8_t key[SPOOL_KEY_BYTES];
     spool_key(incarnation, number, key);
     enum pl_err err = store_get(spool->config.store, family, pl_span(key, sizeof(key)), out);
-    return err == PL_ECORRUPT ? PL_ENOTFOUND : err;
+    return spool_not_there(err) ? PL_ENOTFOUND : err;
 }
 
 enum pl_err spool_mark_get(struct spool *spool, const struct pl_id128 *incarnation, uint64_t number,

@@ -5,6 +5,9 @@
 #include <inttypes.h>
 
 #define TRIM_BLOCKS 1024 /* keys one batch deletes at most */
+/* A read may fail once and not again. A block that fails so often in a row, a second apart, is
+ * lost: waiting for it longer would hold up all that stand behind it. */
+#define READ_ATTEMPTS 3
 
 /* ---- trimming */
 
@@ -162,6 +165,32 @@ static bool count_loss(struct spool *spool, const struct block_loss *loss)
     return first;
 }
 
+/* False while a block that could not be read is worth another attempt. */
+static bool give_up(struct spool *spool, const struct pl_id128 *incarnation, uint64_t number)
+{
+    bool lost = false;
+    pthread_mutex_lock(&spool->lock);
+    struct spool_chain *chain = spool_chains_find(&spool->chains, incarnation);
+    if (chain != NULL) {
+        if (chain->unread != number)
+            chain->failed_reads = 0;
+        chain->unread = number;
+        chain->failed_reads++;
+        lost = chain->failed_reads >= READ_ATTEMPTS || ackset_has(&chain->declared, number);
+    }
+    pthread_mutex_unlock(&spool->lock);
+    return lost;
+}
+
+static void forget_failures(struct spool *spool, const struct pl_id128 *incarnation)
+{
+    pthread_mutex_lock(&spool->lock);
+    struct spool_chain *chain = spool_chains_find(&spool->chains, incarnation);
+    if (chain != NULL)
+        chain->failed_reads = 0;
+    pthread_mutex_unlock(&spool->lock);
+}
+
 /* The block is gone: its mark or its neighbours say what it was. */
 static enum pl_err declare_loss(struct spool *spool, const struct spool_view *view, uint64_t number,
                                 struct block_loss *loss)
@@ -204,12 +233,16 @@ static enum pl_err source_read(void *ctx, const struct pl_id128 *incarnation, ui
     if (err == PL_OK)
         err = check_block(spool, &view, n, pl_span_from(pl_buf_span(out), start));
     if (err == PL_OK) {
+        forget_failures(spool, incarnation);
         *number = n;
         return PL_OK;
     }
     out->len = start;
-    if (err != PL_ENOTFOUND && err != PL_ECORRUPT)
+    if (err != PL_ENOTFOUND && err != PL_ECORRUPT && err != PL_EIO)
         return err;
+    if (err == PL_EIO && !give_up(spool, incarnation, n))
+        return err;
+    forget_failures(spool, incarnation);
     err = declare_loss(spool, &view, n, loss);
     if (err == PL_ECORRUPT)
         *number = n;
@@ -240,7 +273,7 @@ static enum pl_err quarantine(struct spool *spool, const struct pl_id128 *incarn
         pthread_mutex_unlock(&spool->lock);
     }
     pl_buf_release(&value);
-    return err == PL_ENOTFOUND || err == PL_ECORRUPT ? PL_OK : err;
+    return spool_not_there(err) ? PL_OK : err;
 }
 
 static void log_verdict(struct spool *spool, const struct pl_id128 *incarnation, uint64_t number,

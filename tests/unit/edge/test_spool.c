@@ -6,9 +6,36 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+
+/* ---- a disk with a bad sector */
+
+/* Reads of a table that touch this offset fail; 0: none does. */
+static _Atomic off_t bad_offset;
+
+static bool is_table(int fd)
+{
+    char link[32], path[512];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, path, sizeof(path) - 1);
+    path[len > 0 ? len : 0] = '\0';
+    return strstr(path, ".sst") != NULL;
+}
+
+/* Stands before libc's, also for the store's engine. */
+ssize_t pread(int fd, void *out, size_t size, off_t offset)
+{
+    const off_t bad = bad_offset;
+    if (bad > 0 && bad >= offset && bad < offset + (off_t)size && is_table(fd)) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_pread64, fd, out, size, offset);
+}
 
 /* ---- helpers */
 
@@ -125,9 +152,9 @@ static struct drained drain_chain(struct spool *spool, const struct pl_id128 *in
     return d;
 }
 
-/* The log file that holds `needle`, and where; false when none does. */
-static bool find_in_logs(const struct fixture *f, const uint8_t *needle, size_t len, char *path,
-                         size_t path_size, off_t *offset)
+/* The store's file of a kind that holds `needle`, and where; false when none does. */
+static bool find_in_files(const struct fixture *f, const char *kind, const uint8_t *needle,
+                          size_t len, char *path, size_t path_size, off_t *offset)
 {
     char dir[128];
     snprintf(dir, sizeof(dir), "%s/store", f->dir);
@@ -135,7 +162,7 @@ static bool find_in_logs(const struct fixture *f, const uint8_t *needle, size_t 
     bool found = false;
     for (struct dirent *e; !found && (e = readdir(d)) != NULL;) {
         struct stat st;
-        if (strstr(e->d_name, ".log") == NULL)
+        if (strstr(e->d_name, kind) == NULL)
             continue;
         snprintf(path, path_size, "%s/%s", dir, e->d_name);
         int fd = open(path, O_RDONLY);
@@ -152,6 +179,12 @@ static bool find_in_logs(const struct fixture *f, const uint8_t *needle, size_t 
     }
     closedir(d);
     return found;
+}
+
+static bool find_in_logs(const struct fixture *f, const uint8_t *needle, size_t len, char *path,
+                         size_t path_size, off_t *offset)
+{
+    return find_in_files(f, ".log", needle, len, path, path_size, offset);
 }
 
 static void flip(const char *path, off_t offset)
@@ -783,6 +816,91 @@ static void test_verdicts_survive_recovery(void **state)
     shut(f, spool);
 }
 
+/* Blocks 0 to 5 with 1 to 6 events, in tables; where block 2 begins in one of them. */
+static off_t fill_tables(struct fixture *f, struct spool *spool, struct pl_id128 *incarnation)
+{
+    struct chain_claim claim;
+    char path[512];
+    off_t at;
+    for (uint32_t i = 0; i < 6; i++)
+        commit_one(f, spool, i + 1, 100 * 1024);
+    assert_int_equal(store_flush(f->store, NULL), PL_OK);
+    claims_of(spool, &claim, 1);
+    *incarnation = claim.incarnation;
+    uint8_t needle[4 + 16 + 16 + 8] = {'P', 'L', 'B', '1'};
+    memcpy(needle + 4 + 16, claim.incarnation.bytes, 16);
+    pl_store_u64(needle + 4 + 16 + 16, 2);
+    assert_true(find_in_files(f, ".sst", needle, sizeof(needle), path, sizeof(path), &at));
+    return at;
+}
+
+static void test_a_block_that_cannot_be_read_is_given_up(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct uplink_source source = spool_source(spool);
+    struct spool_status status;
+    struct pl_id128 incarnation;
+    struct block_loss loss;
+    struct pl_buf block;
+    uint64_t number = 2;
+    pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+    bad_offset = fill_tables(f, spool, &incarnation);
+    /* Twice it is worth another attempt, and somebody is told. */
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(source.read(source.ctx, &incarnation, &number, &block, &loss), PL_EIO);
+    spool_status(spool, &status);
+    assert_int_equal(status.unread_chains, 1);
+    assert_int_equal(status.lost_blocks, 0);
+    assert_int_equal(source.read(source.ctx, &incarnation, &number, &block, &loss), PL_ECORRUPT);
+    assert_int_equal(loss.number, 2);
+    assert_int_equal(loss.events, 3);
+    pl_buf_release(&block);
+    struct drained d = drain_chain(spool, &incarnation);
+    assert_int_equal(d.blocks, 5);
+    assert_int_equal(d.events, 18);
+    assert_int_equal(d.lost_events, 3);
+    spool_status(spool, &status);
+    assert_int_equal(status.unread_chains, 0);
+    assert_int_equal(status.lost_blocks, 1);
+    bad_offset = 0;
+    shut(f, spool);
+}
+
+static void test_a_read_that_fails_once_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct uplink_source source = spool_source(spool);
+    struct pl_id128 incarnation;
+    struct pl_buf block;
+    uint64_t number = 2;
+    pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+    bad_offset = fill_tables(f, spool, &incarnation);
+    assert_int_equal(source.read(source.ctx, &incarnation, &number, &block, NULL), PL_EIO);
+    bad_offset = 0;
+    assert_int_equal(drain_chain(spool, &incarnation).events, 21);
+    pl_buf_release(&block);
+    shut(f, spool);
+}
+
+static void test_a_bad_sector_does_not_keep_the_spool_from_opening(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct pl_id128 incarnation;
+    const off_t at = fill_tables(f, spool, &incarnation);
+    shut(f, spool);
+    fixture_store_open(f);
+    bad_offset = at;
+    spool = open_spool(f, UINT64_MAX / 2);
+    struct chain_claim claims[2];
+    assert_int_equal(claims_of(spool, claims, 2), 2);
+    assert_int_equal(claims[0].next, 6);
+    bad_offset = 0;
+    shut(f, spool);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(int argc, char **argv)
@@ -806,6 +924,9 @@ int main(int argc, char **argv)
         TEST(test_lost_row_is_pieced_together),
         TEST(test_failed_write_closes_the_chain),
         TEST(test_verdicts_survive_recovery),
+        TEST(test_a_block_that_cannot_be_read_is_given_up),
+        TEST(test_a_read_that_fails_once_loses_nothing),
+        TEST(test_a_bad_sector_does_not_keep_the_spool_from_opening),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
