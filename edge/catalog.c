@@ -148,7 +148,8 @@ static enum pl_err make_node(struct catalog *catalog, struct pl_span item, uint6
     pl_buf_init(&packed, PACKED_BYTES_MAX);
     enum pl_err err = store_get(catalog->config.store, catalog->config.family,
                                 pl_span(key, sizeof(key)), &packed);
-    if (err == PL_OK || err == PL_ENOTFOUND || err == PL_ECORRUPT) {
+    /* Bodies that cannot be read are made anew. */
+    if (err != PL_ENOMEM) {
         err = catalog_node_new(out, item, catalog->config.max_age_seconds, pl_buf_span(&packed),
                                packed_out, why);
     }
@@ -172,65 +173,96 @@ static enum pl_err load_account(struct catalog *catalog, struct pl_span item, ui
     return err;
 }
 
-static void load_position(struct catalog *catalog, struct pl_span value, uint64_t *accounts)
+/* What the disk does not give back, or gives back spoiled, is missing: the origin tells it again.
+ */
+static bool is_damage(enum pl_err err)
 {
-    if (value.len == POSITION_BYTES) {
+    return err != PL_OK && err != PL_ENOMEM;
+}
+
+static enum pl_err load_accounts(struct catalog *catalog, size_t *damaged)
+{
+    struct store_scan *scan;
+    struct pl_span key, value;
+    struct pl_why why = {0};
+    enum pl_err err = store_scan_new(&scan, catalog->config.store, catalog->config.family,
+                                     PL_SPAN_LIT("A"), PL_SPAN_LIT("B"));
+    while (err == PL_OK && (err = store_scan_next(scan, &key, &value)) == PL_OK) {
+        if (key.len != ACCOUNT_KEY_BYTES)
+            continue;
+        err = load_account(catalog, value, pl_load_u64(key.data + 1), &why);
+        if (is_damage(err)) {
+            ++*damaged;
+            err = PL_OK;
+        }
+    }
+    store_scan_free(scan);
+    if (err == PL_ENOTFOUND)
+        return PL_OK;
+    *damaged += is_damage(err);
+    return is_damage(err) ? PL_OK : err;
+}
+
+static enum pl_err load_seal_key(struct catalog *catalog, size_t *damaged)
+{
+    struct catalog_item item;
+    struct pl_buf value;
+    pl_buf_init(&value, PACKED_BYTES_MAX);
+    enum pl_err err =
+        store_get(catalog->config.store, catalog->config.family, PL_SPAN_LIT("K"), &value);
+    if (err == PL_OK && (err = catalog_decode(pl_buf_span(&value), &item, NULL)) == PL_OK)
+        take_seal_key(catalog, &item);
+    pl_buf_release(&value);
+    if (err == PL_ENOTFOUND)
+        return PL_OK;
+    *damaged += is_damage(err);
+    return is_damage(err) ? PL_OK : err;
+}
+
+static enum pl_err load_position(struct catalog *catalog, uint64_t *accounts, size_t *damaged)
+{
+    struct pl_buf value;
+    pl_buf_init(&value, PACKED_BYTES_MAX);
+    enum pl_err err =
+        store_get(catalog->config.store, catalog->config.family, PL_SPAN_LIT("P"), &value);
+    if (err == PL_OK && value.len != POSITION_BYTES)
+        err = PL_ECORRUPT;
+    if (err == PL_OK) {
         memcpy(catalog->status.epoch.bytes, value.data, 16);
         catalog->status.position = pl_load_u64(value.data + 16);
         catalog->status.confirmed_ms = (int64_t)pl_load_u64(value.data + 24);
         *accounts = pl_load_u64(value.data + 32);
     }
-}
-
-static enum pl_err load_row(struct catalog *catalog, struct pl_span key, struct pl_span value,
-                            uint64_t *accounts, struct pl_why *why)
-{
-    struct catalog_item item;
-    enum pl_err err = PL_OK;
-    switch (key.data[0]) {
-    case 'P':
-        load_position(catalog, value, accounts);
-        break;
-    case 'K':
-        if ((err = catalog_decode(value, &item, why)) == PL_OK) {
-            take_seal_key(catalog, &item);
-        }
-        break;
-    case 'A':
-        err = load_account(catalog, value, pl_load_u64(key.data + 1), why);
-        break;
-    default:
-        break;
-    }
-    return err;
-}
-
-static enum pl_err load(struct catalog *catalog, struct pl_why *why)
-{
-    struct store_scan *scan;
-    struct pl_span key, value;
-    uint64_t accounts = 0;
-    enum pl_err err = store_scan_new(&scan, catalog->config.store, catalog->config.family,
-                                     pl_span(NULL, 0), PL_SPAN_LIT("Z"));
-    while (err == PL_OK && (err = store_scan_next(scan, &key, &value)) == PL_OK) {
-        err = load_row(catalog, key, value, &accounts, why);
-    }
-    store_scan_free(scan);
-    if (err == PL_OK || err == PL_ENOTFOUND) {
-        if (accounts != catalog->count) {
-            /* A damaged log took rows with it: serve what is here, and ask for all again. */
-            pl_log(catalog->config.log, PL_LOG_WARN, "catalog",
-                   "%zu of %llu accounts were found on disk; asking the origin for all",
-                   catalog->count, (unsigned long long)accounts);
-            catalog->status.epoch = (struct pl_id128){{0}};
-            catalog->status.position = 0;
-        }
-        catalog->saved_confirmed_ms = catalog->status.confirmed_ms;
+    pl_buf_release(&value);
+    if (err == PL_ENOTFOUND)
         return PL_OK;
+    *damaged += is_damage(err);
+    return is_damage(err) ? PL_OK : err;
+}
+
+/* Damage must not keep the edge, and with it its spool, from starting: what is here is served, and
+ * all is asked for again. */
+static enum pl_err load(struct catalog *catalog)
+{
+    uint64_t accounts = 0;
+    size_t damaged = 0;
+    enum pl_err err = load_accounts(catalog, &damaged);
+    if (err == PL_OK)
+        err = load_seal_key(catalog, &damaged);
+    if (err == PL_OK)
+        err = load_position(catalog, &accounts, &damaged);
+    if (err != PL_OK)
+        return err;
+    if (damaged > 0 || accounts != catalog->count) {
+        pl_log(catalog->config.log, PL_LOG_WARN, "catalog",
+               "%zu of %llu accounts were found on disk, and %zu damaged places; asking the origin "
+               "for all",
+               catalog->count, (unsigned long long)accounts, damaged);
+        catalog->status.epoch = (struct pl_id128){{0}};
+        catalog->status.position = 0;
     }
-    return pl_fail_in(why, err,
-                      "the catalog on disk cannot be read (remove the edge's data folder "
-                      "only when its spool is empty; the origin will send all again)");
+    catalog->saved_confirmed_ms = catalog->status.confirmed_ms;
+    return PL_OK;
 }
 
 enum pl_err catalog_open(struct catalog **out, const struct catalog_config *config,
@@ -242,13 +274,12 @@ enum pl_err catalog_open(struct catalog **out, const struct catalog_config *conf
     }
     catalog->config = *config;
     pthread_mutex_init(&catalog->lock, NULL);
-    enum pl_err err = load(catalog, why);
-    if (err == PL_OK && (err = publish(catalog)) != PL_OK) {
-        pl_fail(why, err, "no memory for the catalog");
-    }
+    enum pl_err err = load(catalog);
+    if (err == PL_OK)
+        err = publish(catalog);
     if (err != PL_OK) {
         catalog_close(catalog);
-        return err;
+        return pl_fail(why, err, "no memory for the catalog");
     }
     *out = catalog;
     return PL_OK;

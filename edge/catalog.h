@@ -79,7 +79,8 @@ struct catalog_config {
 };
 
 struct catalog;
-/* Reads what is on disk, publishes it. PL_ECORRUPT: says what to do. Blocks. */
+/* Reads what is on disk, publishes it. What is damaged there the origin is
+ * asked for again. PL_ENOMEM. Blocks. */
 enum pl_err catalog_open(struct catalog **out, const struct catalog_config *config,
                          struct pl_why *why);
 void catalog_close(struct catalog *catalog); /* NULL is fine */

@@ -239,6 +239,70 @@ static void a_crash_in_the_middle_of_a_restart_starts_over(void **state)
     assert_true(pl_id128_eq(&epoch, &epoch_a));
 }
 
+/* Asks for everything again, which the origin answers with a restart. */
+static void assert_asks_for_all(struct watch *w)
+{
+    struct pl_id128 epoch;
+    uint64_t position;
+    catalog_position(w->catalog, &epoch, &position);
+    assert_int_equal(position, 0);
+    assert_true(pl_id128_eq(&epoch, &(struct pl_id128){{0}}));
+}
+
+static void a_spoiled_row_costs_only_its_account(void **state)
+{
+    struct watch *w = *state;
+    struct catalog_item items[] = {account_item(1, "{\"version\":1}"),
+                                   account_item(2, "{\"version\":1}")};
+    apply(w, &epoch_a, true, 2, true, items, 2);
+    uint8_t key[9] = {'A'};
+    pl_store_u64(key + 1, 1);
+    assert_int_equal(
+        store_put(w->f->store, EDGE_CATALOG, pl_span(key, sizeof(key)), S("rubbish"), true, NULL),
+        PL_OK);
+    close_catalog(w);
+    open_catalog(w);
+    assert_null(find(w, 1));
+    assert_non_null(find(w, 2));
+    assert_asks_for_all(w);
+    apply(w, &epoch_a, true, 2, true, items, 2);
+    assert_non_null(find(w, 1));
+    close_catalog(w);
+    open_catalog(w);
+    struct catalog_status status;
+    catalog_status(w->catalog, &status);
+    assert_int_equal(status.position, 2);
+}
+
+/* Every table of the store gets one byte turned in its first data block. */
+static void flip_tables(struct fixture *f)
+{
+    char command[256];
+    snprintf(command, sizeof(command),
+             "for t in %s/store/*.sst; do printf '\\377\\376' | dd of=$t bs=1 seek=40 conv=notrunc "
+             "status=none; done",
+             f->dir);
+    assert_int_equal(system(command), 0);
+}
+
+static void a_flipped_byte_in_a_table_does_not_keep_the_edge_from_starting(void **state)
+{
+    struct watch *w = *state;
+    struct catalog_item items[] = {account_item(1, "{\"version\":1}"),
+                                   account_item(2, "{\"version\":1}")};
+    apply(w, &epoch_a, true, 2, true, items, 2);
+    assert_int_equal(store_flush(w->f->store, NULL), PL_OK);
+    close_catalog(w);
+    fixture_store_close(w->f);
+    flip_tables(w->f);
+    fixture_store_open(w->f);
+    open_catalog(w);
+    assert_asks_for_all(w);
+    apply(w, &epoch_b, true, 2, true, items, 2);
+    assert_non_null(find(w, 1));
+    assert_non_null(find(w, 2));
+}
+
 static void a_broken_page_is_refused(void **state)
 {
     struct watch *w = *state;
@@ -289,6 +353,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_new_epoch_forgets_what_it_does_not_name, setup, teardown),
         cmocka_unit_test_setup_teardown(a_crash_in_the_middle_of_a_restart_starts_over, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_spoiled_row_costs_only_its_account, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_flipped_byte_in_a_table_does_not_keep_the_edge_from_starting, setup, teardown),
         cmocka_unit_test_setup_teardown(a_broken_page_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(regions_and_origins_are_lists_of_what_may, setup, teardown),
     };
