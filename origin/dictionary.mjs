@@ -9,17 +9,22 @@
 // A published dictionary never changes: stored values can be read with it alone. To improve on it,
 // add a version beside it (dictionary.c) and leave this one's file as it is.
 //
-//   origin/dictionary.mjs > origin/dictionary_v1.c      needs Debian's zstd
+//   origin/dictionary.mjs > origin/dictionary_v1.c
+//   origin/dictionary.mjs --measure [FILE.c...]        stored bytes of fresh events with it, and
+//                                                      with what such files hold
+//
+// Both need Debian's zstd. The same version of it makes the same bytes on every run.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const VERSION = 1;
 const DICTIONARY_ID = 0x504f4c01;
 const FOUND_BYTES = 8 * 1024;
-const SHOPS = 400;
-const EVENTS_PER_SHOP = 20;
+// Of the pieces that are taken out of samples. 400 to 500 did best when measured; at 300 values are
+// a fifth larger, and the length that zstd looks for by itself costs 2 %.
+const PIECE_BYTES = 400;
 
 const words = (text) => text.trim().split(/\s+/);
 
@@ -131,15 +136,30 @@ function pack(v) {
 
 // ---- invented events
 
-// xorshift32, seeded: Math.random cannot be.
+const WORDS = words(`
+shoe jacket winter summer classic running trail cotton organic men women kids sale new outdoor denim
+leather wool basic premium sport travel home kitchen lamp table chair garden tool phone case charger
+cable watch band glass bottle mug tea coffee bean roast dark light blue red green black white grey
+large small medium slim wide`);
+const TYPES = { 'Product Viewed': 3, 'Product Added': 5, 'Product Clicked': 2, 'Product Removed': 6, 'Order Completed': 9, 'Checkout Started': 8 };
+const OFTEN = [...EVENTS, ...Array(12).fill('Product Viewed'), ...Array(6).fill('Product Added')];
+const AGENTS_AS_OFTEN = [...AGENTS, ...AGENTS.slice(-6), ...AGENTS.slice(-6), ...AGENTS.slice(-6)];
+
+const title = (word) => word[0].toUpperCase() + word.slice(1);
+
+// One shop's events. Its words are babble where a dictionary is trained, so that none gets into it,
+// and English where one is measured.
 class Shop {
-    constructor(seed) {
+    constructor(seed, babble) {
+        this.babble = babble;
         this.state = (seed * 2654435761 + 1) >>> 0 || 1;
         for (let i = 0; i < 8; i++) this.next();
-        this.site = `https://${this.of(['shop', 'store', 'www', 'www'])}.${this.word()}${this.word()}.${this.of(words('com nl de fr eu co.uk'))}`;
+        this.name = this.word() + this.word();
+        this.site = `https://${this.of(words('shop store www boutique market'))}.${this.name}.${this.of(words('com nl de fr eu co.uk'))}`;
         this.now = 1764000000000 + this.below(2 ** 34);
     }
 
+    // xorshift32, seeded: Math.random cannot be.
     next() {
         this.state ^= this.state << 13;
         this.state ^= this.state >>> 17;
@@ -159,69 +179,68 @@ class Shop {
         return list[this.below(list.length)];
     }
 
+    some(list, n) {
+        const left = [...list];
+        return Array.from({ length: n }, () => left.splice(this.below(left.length), 1)[0]);
+    }
+
     word() {
+        if (!this.babble) return this.of(WORDS);
         let text = '';
         for (let n = 2 + this.below(3); n > 0; n--) text += this.of('bcdfghjklmnprstvw') + this.of('aeiou');
         return text;
     }
 
-    title() {
-        const word = this.word();
-        return word[0].toUpperCase() + word.slice(1);
-    }
-
     price() {
-        const price = 3 + this.below(40000) / 100;
-        return this.chance(0.8) ? price : Math.round(price);
+        const price = (300 + this.below(39700)) / 100;
+        return this.chance(0.8) ? price : Math.floor(price);
     }
 
     product() {
-        const slug = `${this.word()}-${this.word()}-${this.word()}`;
-        const whole = {
-            product_id: String(10000 + this.below(10 ** 7)),
-            sku: `${this.word().slice(0, 2).toUpperCase()}-${1000 + this.below(99999)}`,
-            name: `${this.title()} ${this.title()} ${this.title()}`,
-            brand: this.title(),
-            category: this.title(),
+        const name = [this.word(), this.word(), this.word()];
+        return {
+            product_id: String(10 ** 4 + this.below(10 ** 7 - 10 ** 4)),
+            sku: `${this.word().slice(0, 2).toUpperCase()}-${1000 + this.below(98999)}`,
+            name: name.map(title).join(' '),
+            brand: title(this.word()),
+            category: title(this.word()),
             price: this.price(),
             quantity: 1 + this.below(3),
             currency: 'EUR',
-            url: `${this.site}/products/${slug}`,
+            url: `${this.site}/products/${name.join('-')}`,
         };
-        return Object.fromEntries(Object.entries(whole).filter(() => this.chance(0.75)));
     }
 
     page() {
         const path = this.of(['/', '/cart', '/checkout', `/products/${this.word()}-${this.word()}-${this.below(10 ** 5)}`,
             `/collections/${this.word()}`, `/${this.of(['en', 'nl', 'de'])}/${this.word()}/${this.word()}`, '/search']);
-        const search = this.of(['', '', '', `?q=${this.word()}`, `?page=${2 + this.below(8)}`,
+        const search = this.of(['', '', '', `?q=${this.word()}`, `?page=${2 + this.below(7)}`,
             `?utm_source=google&utm_medium=cpc&utm_campaign=${this.word()}`]);
         return {
             path,
             referrer: this.of(['', 'https://www.google.com/', `${this.site}/`, 'https://www.facebook.com/']),
             search,
-            title: `${this.title()} ${this.word()} | ${this.title()}`,
+            title: `${title(this.word())} ${this.word()} | ${title(this.name)}`,
             url: this.site + path + search,
         };
     }
 
-    properties(event, page) {
-        if (event === undefined) return page;
-        if (/^(Product |Cart)/.test(event)) return this.product();
+    properties(event) {
+        if (/^(Product |Cart)/.test(event))
+            return Object.fromEntries(Object.entries(this.product()).filter(() => this.chance(0.75)));
         if (/^(Order|Checkout)/.test(event))
             return { order_id: String(this.below(10 ** 8)), total: this.price(), currency: 'EUR', products: [this.product()] };
-        return Object.fromEntries(Array.from({ length: 2 + this.below(4) }, () =>
-            [this.of(PROPERTIES), this.of([this.word(), this.below(1000), true, this.price()])]));
+        return Object.fromEntries(this.some(PROPERTIES, 2 + this.below(4)).map((name) =>
+            [name, this.of([this.word(), this.below(1000), true, this.price()])]));
     }
 
-    // What differs between Segment's library of today and of yesterday, our own snippet, and those
-    // who send by hand.
-    context(agent, page) {
-        const which = this.next();
+    // What no field of its own holds. It differs between Segment's library of today and of
+    // yesterday, our own snippet, and those who send by hand.
+    context(client, agent) {
         const context = {};
-        if (which < 0.6)
+        if (client < 0.6)
             context.message = { integrations: {}, _metadata: { bundled: ['Segment.io'], unbundled: [], bundledIds: [] } };
-        if (which < 0.4 && agent.includes('Chrome/')) {
+        if (client < 0.4 && agent.includes('Chrome/')) {
             const version = agent.split('Chrome/')[1].split('.')[0];
             const mobile = agent.includes('Mobile');
             context.userAgentData = {
@@ -230,86 +249,103 @@ class Shop {
                 platform: mobile ? 'Android' : this.of(['Windows', 'macOS', 'Linux']),
             };
         }
-        const own = which > 0.75;
-        if (own && which > 0.9) for (const name of ['referrer', 'search', 'title']) delete page[name];
-        context.library = own
-            ? { name: 'polder', version: `0.${1 + this.below(8)}.0` }
-            : { name: 'analytics.js', version: `npm:next-1.${60 + this.below(30)}.${this.below(4)}` };
-        return { context, own };
+        context.library = client < 0.75
+            ? { name: 'analytics.js', version: `npm:next-1.${60 + this.below(30)}.${this.below(4)}` }
+            : { name: 'polder', version: `0.${1 + this.below(8)}.0` };
+        return context;
     }
 
-    // A call in canonical form, as event_slim leaves it: without account, times and UUIDs.
+    // A call in canonical form, as event_slim leaves it: without account, times and UUIDs, which
+    // become headBytes.
     event() {
         this.now += this.below(40000);
-        const page = this.page();
-        const kind = this.next();
-        const name = kind < 0.7 ? this.of([...EVENTS, ...Array(12).fill('Product Viewed'), ...Array(6).fill('Product Added')]) : undefined;
-        const agent = this.of([...AGENTS, ...AGENTS.slice(-6), ...AGENTS.slice(-6)]).replace('131', String(118 + this.below(22)));
-        const { context, own } = this.context(agent, page);
-        const types = { 'Product Viewed': 3, 'Product Added': 5, 'Product Clicked': 2, 'Product Removed': 6, 'Order Completed': 9, 'Checkout Started': 8 };
-        const type = name === undefined ? (kind < 0.95 ? 1 : 12) : types[name] ?? 17;
-        const fields = new Map([[2, type], [3, 1], [5, this.of(['eu', 'eu', 'us', 'apac'])],
-            [8, !own && this.chance(0.6) ? `ajs-next-${this.now}-` : ''], [9, '']]);
+        const [kind, client, page] = [this.next(), this.next(), this.page()];
+        const agent = this.of(AGENTS_AS_OFTEN).replace('131', String(118 + this.below(22)));
+        const fields = new Map([[3, 1], [5, this.of(['eu', 'eu', 'us', 'apac'])],
+            [8, this.of([`ajs-next-${this.now}-`, ''])], [9, '']]);
         if (this.chance(0.2)) fields.set(10, this.of([`u_${this.below(10 ** 7)}`, '']));
-        if (name !== undefined) fields.set(15, name);
-        for (const [field, member] of [[20, 'url'], [21, 'path'], [22, 'referrer'], [23, 'title'], [24, 'search']])
-            if (member in page) fields.set(field, page[member]);
+        if (kind < 0.7) this.track(fields, this.of(OFTEN));
+        else if (kind < 0.95) fields.set(2, 1).set(64, pack(page));
+        else fields.set(2, 12).set(65, pack(Object.fromEntries(this.some(TRAITS, 4).map((name) => [name, this.word()]))));
+        for (const [field, name] of [[20, 'url'], [21, 'path'], [22, 'referrer'], [23, 'title'], [24, 'search']])
+            if (client < 0.9 || field < 22) fields.set(field, page[name]);
         if (this.chance(0.15)) fields.set(28, this.word()).set(29, 'google').set(30, 'cpc');
         fields.set(34, agent).set(35, this.of(LOCALES));
-        if (!own) fields.set(36, this.of(ZONES));
-        if (own || this.chance(0.3)) fields.set(37, 1920).set(38, 1080);
-        this.commerce(fields, type, type === 12 ? {} : this.properties(name, page));
-        if (type === 12)
-            fields.set(65, pack(Object.fromEntries(Array.from({ length: 4 }, () => [this.of(TRAITS), this.word()]))));
-        fields.set(66, pack(context));
-        return pack(new Map([...fields].sort((a, b) => a[0] - b[0])));
+        if (client < 0.75) fields.set(36, this.of(ZONES));
+        if (client >= 0.75 || this.chance(0.3)) fields.set(37, 1920).set(38, 1080);
+        fields.set(66, pack(this.context(client, agent)));
+        const uuids = fields.get(10) === '' ? 3 : 2;
+        return { body: pack(new Map([...fields].sort((a, b) => a[0] - b[0]))), headBytes: 1 + 16 * uuids + 5 };
     }
 
-    commerce(fields, type, properties) {
-        const rest = { ...properties };
-        if ([2, 3, 5, 6, 8, 9].includes(type)) {
-            if (rest.products) fields.set(40, pack(rest.products));
-            if (rest.order_id) fields.set(41, rest.order_id);
-            if (rest.total) fields.set(42, new Float(rest.total));
-            if (rest.currency) fields.set(47, rest.currency);
-            for (const name of ['products', 'order_id', 'total', 'currency']) delete rest[name];
+    track(fields, event) {
+        const properties = this.properties(event);
+        fields.set(2, TYPES[event] ?? 17).set(15, event);
+        if (event in TYPES) {
+            if ('products' in properties) fields.set(40, pack(properties.products));
+            if ('order_id' in properties) fields.set(41, properties.order_id);
+            if ('total' in properties) fields.set(42, new Float(properties.total));
+            if ('currency' in properties) fields.set(47, properties.currency);
+            for (const name of ['products', 'order_id', 'total', 'currency']) delete properties[name];
         }
-        if (Object.keys(rest).length > 0) fields.set(64, pack(rest));
+        if (Object.keys(properties).length > 0) fields.set(64, pack(properties));
     }
+}
+
+function invent(firstSeed, shops, eventsPerShop, babble) {
+    return Array.from({ length: shops }, (_, i) => {
+        const shop = new Shop(firstSeed + i, babble);
+        return Array.from({ length: eventsPerShop }, () => shop.event());
+    }).flat();
 }
 
 // ---- the dictionary
 
-function train(samples) {
+function zstd(...options) {
+    const done = spawnSync('zstd', ['-q', '--single-thread', ...options], { encoding: 'utf8' });
+    if (done.status !== 0) throw new Error(`zstd ${options[0]} failed: ${done.error ?? done.stderr}`);
+}
+
+// Calls work with a directory and with a file that lists one file for each sample. The list is in
+// the order of the samples, which the result of training depends on.
+function withSamples(samples, work) {
     const dir = mkdtempSync(join(tmpdir(), 'polder-dictionary-'));
     try {
-        const files = samples.map((sample, i) => {
-            const file = join(dir, String(i).padStart(6, '0'));
-            writeFileSync(file, sample);
-            return file;
-        });
+        const files = samples.map((_, i) => join(dir, String(i).padStart(6, '0')));
+        samples.forEach((sample, i) => writeFileSync(files[i], sample));
         writeFileSync(join(dir, 'list'), files.join('\n'));
-        const made = spawnSync('zstd', ['-q', '--train', '--filelist', join(dir, 'list'), `--maxdict=${FOUND_BYTES}`,
-            `--dictID=${DICTIONARY_ID}`, '-o', join(dir, 'dictionary')], { encoding: 'utf8' });
-        if (made.status !== 0) throw new Error(`zstd --train failed: ${made.error ?? made.stderr}`);
-        return readFileSync(join(dir, 'dictionary'));
+        return work(dir, join(dir, 'list'));
     } finally {
         rmSync(dir, { recursive: true });
     }
 }
 
-const samples = Array.from({ length: SHOPS }, (_, seed) => {
-    const shop = new Shop(seed + 1);
-    return Array.from({ length: EVENTS_PER_SHOP }, () => shop.event());
-}).flat();
-// zstd's own begins with tables of statistics; whatever follows them is content, so what is
-// written down here may go at the end.
-const dictionary = Buffer.concat([train(samples),
-    ...[...COMMERCE, ...TRAITS, ...PROPERTIES, ...LOCALES, ...ZONES, ...EVENTS].map(pack), ...ADDRESSES.map((text) => Buffer.from(text))]);
+function train(samples) {
+    return withSamples(samples, (dir, list) => {
+        const file = join(dir, 'dictionary');
+        zstd(`--train-fastcover=k=${PIECE_BYTES},d=8`, '--filelist', list, `--maxdict=${FOUND_BYTES}`,
+            `--dictID=${DICTIONARY_ID}`, '-o', file);
+        return readFileSync(file);
+    });
+}
 
-const lines = [];
-for (let i = 0; i < dictionary.length; i += 20) lines.push(`    ${[...dictionary.subarray(i, i + 20)].join(',')},`);
-process.stdout.write(`/* Made by dictionary.mjs, which says what it is made of. Never changes: stored values are
+// A dictionary is tables of statistics, the three distances to begin with, then content (RFC 8878,
+// 5). What is written down here goes before what was found, because what stands near the end is
+// cheapest to refer to.
+function make() {
+    const distances = Buffer.from([1, 0, 0, 0, 4, 0, 0, 0, 8, 0, 0, 0]);
+    const trained = train(invent(1, 400, 20, true).map((event) => event.body));
+    const end = trained.indexOf(distances) + distances.length;
+    if (end < distances.length) throw new Error('zstd --train made a dictionary without the usual distances');
+    const written = [...COMMERCE, ...TRAITS, ...PROPERTIES, ...LOCALES, ...ZONES, ...EVENTS].map(pack);
+    const content = Buffer.concat([...written, ...ADDRESSES.map((text) => Buffer.from(text)), trained.subarray(end)]);
+    return { content, dictionary: Buffer.concat([trained.subarray(0, end), content]) };
+}
+
+function source(dictionary) {
+    const lines = [];
+    for (let i = 0; i < dictionary.length; i += 20) lines.push(`    ${[...dictionary.subarray(i, i + 20)].join(',')},`);
+    return `/* Made by dictionary.mjs, which says what it is made of. Never changes: stored values are
  * read with it. */
 #include "origin/dictionary.h"
 
@@ -318,4 +354,40 @@ const uint8_t dictionary_v${VERSION}[] = {
 ${lines.join('\n')}
 };
 const size_t dictionary_v${VERSION}_bytes = sizeof(dictionary_v${VERSION});
-`);
+`;
+}
+
+function fromSource(file) {
+    const numbers = /\{([\d,\s]+)\}/.exec(readFileSync(file, 'utf8'));
+    if (numbers === null) throw new Error(`${file} holds no dictionary`);
+    return Buffer.from(numbers[1].match(/\d+/g).map(Number));
+}
+
+// ---- what it is worth
+
+// A value's head and frame as vault.c stores them, without what sealing adds.
+function storedBytes(events, dictionary, level) {
+    return withSamples(events.map((event) => event.body), (dir, list) => {
+        const [file, frames] = [join(dir, 'dictionary'), join(dir, 'frames')];
+        mkdirSync(frames);
+        writeFileSync(file, dictionary);
+        zstd(`-${level}`, '-D', file, '--no-check', '--no-dictID', '--no-content-size', '--filelist', list, '--output-dir-flat', frames);
+        const magicBytes = 4;
+        const sizes = readdirSync(frames).map((name) => statSync(join(frames, name)).size - magicBytes);
+        return [...sizes, ...events.map((event) => event.headBytes)].reduce((a, b) => a + b) / events.length;
+    });
+}
+
+function measure(files) {
+    const { content, dictionary } = make();
+    const events = invent(10001, 40, 25, false);
+    const candidates = [['none', Buffer.alloc(0)], ['content', content], ['dictionary', dictionary],
+        ...files.map((file) => [file, fromSource(file)])];
+    for (const [name, bytes] of candidates) {
+        const stored = [1, 3, 6, 9].map((level) => `level ${level}: ${storedBytes(events, bytes, level).toFixed(1)}`);
+        console.log(`${name} (${bytes.length} B)  ${stored.join('  ')}`);
+    }
+}
+
+if (process.argv[2] === '--measure') measure(process.argv.slice(3));
+else process.stdout.write(source(make().dictionary));
