@@ -496,8 +496,9 @@ enum pl_err accounts_config(struct accounts *accounts, uint64_t id, uint64_t ver
 }
 
 enum pl_err accounts_move(struct accounts *accounts, uint64_t id, enum account_state from,
-                          enum account_state to, int64_t now_ms, struct account *out,
-                          struct pl_why *why)
+                          enum account_state to,
+                          bool (*due)(const struct account *account, int64_t now_ms),
+                          int64_t now_ms, struct account *out, struct pl_why *why)
 {
     struct account account;
     pthread_mutex_lock(&accounts->changing);
@@ -505,6 +506,9 @@ enum pl_err accounts_move(struct accounts *accounts, uint64_t id, enum account_s
     if (err == PL_OK && account.state != from) {
         err = pl_fail(why, PL_EAGAIN, "account %s is %s by now, not %s", account.name,
                       account_state_name(account.state), account_state_name(from));
+    }
+    if (err == PL_OK && !due(&account, now_ms)) {
+        err = pl_fail(why, PL_EAGAIN, "account %s was renewed meanwhile", account.name);
     }
     if (err == PL_OK) {
         account.state = to;

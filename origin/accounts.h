@@ -75,11 +75,13 @@ enum pl_err accounts_publish(struct accounts *accounts, uint64_t id, struct pl_s
 enum pl_err accounts_config(struct accounts *accounts, uint64_t id, uint64_t version,
                             struct pl_buf *out, struct pl_why *why);
 
-/* The lifecycle's only: moves along one edge of the state machine (lifecycle.h). PL_EAGAIN: the
- * account is not in `from` any more. Blocks. */
+/* The lifecycle's only: moves along one edge of the state machine (lifecycle.h) if it is still due
+ * when nobody else can change the account. PL_EAGAIN: it is not, or the account is not in `from`
+ * any more. Blocks. */
 enum pl_err accounts_move(struct accounts *accounts, uint64_t id, enum account_state from,
-                          enum account_state to, int64_t now_ms, struct account *out,
-                          struct pl_why *why);
+                          enum account_state to,
+                          bool (*due)(const struct account *account, int64_t now_ms),
+                          int64_t now_ms, struct account *out, struct pl_why *why);
 
 /* For intake_config.account; ctx is the accounts. */
 enum intake_fate accounts_fate(void *ctx, uint64_t account, int64_t now_ms);

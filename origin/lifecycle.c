@@ -235,7 +235,7 @@ static void advance(struct lifecycle *lifecycle, struct account *account, int64_
         enum pl_err err = transition->act(lifecycle, account, now_ms, why);
         if (err == PL_OK) {
             err = accounts_move(config->accounts, account->id, transition->from, transition->to,
-                                now_ms, account, why);
+                                transition->due, now_ms, account, why);
         }
         if (err != PL_OK) {
             pl_log(config->log, err == PL_EAGAIN ? PL_LOG_INFO : PL_LOG_ERROR, "lifecycle",

@@ -180,6 +180,37 @@ static void test_expire_and_reinstate(void **state)
     assert_int_equal(accounts_expire(accounts, 12345, 0, &account, &r.why), PL_ENOTFOUND);
 }
 
+static bool always(const struct account *account, int64_t now_ms)
+{
+    (void)account;
+    (void)now_ms;
+    return true;
+}
+
+static bool has_passed(const struct account *account, int64_t now_ms)
+{
+    return account->expires_at_ms <= now_ms;
+}
+
+/* Who decides that an account is due looks at a copy; a renewal may come between. */
+static void test_a_renewal_is_not_undone(void **state)
+{
+    (void)state;
+    struct account account = create("{\"name\":\"a\",\"expires_at\":\"2026-01-02\"}"), moved;
+    r.now_ms = account.expires_at_ms;
+    assert_true(has_passed(&account, r.now_ms));
+    int64_t later_ms = r.now_ms + PL_DAY_MS;
+    must(accounts_reinstate(accounts, account.id, later_ms, &account, &r.why), &r.why);
+    assert_int_equal(accounts_move(accounts, account.id, ACCOUNT_ACTIVE, ACCOUNT_EXPIRED,
+                                   has_passed, r.now_ms, &moved, &r.why),
+                     PL_EAGAIN);
+    must(accounts_get(accounts, account.id, &account), &r.why);
+    assert_int_equal(account.state, ACCOUNT_ACTIVE);
+    must(accounts_move(accounts, account.id, ACCOUNT_ACTIVE, ACCOUNT_EXPIRED, has_passed, later_ms,
+                       &moved, &r.why),
+         &r.why);
+}
+
 static void test_deletion_cannot_be_undone(void **state)
 {
     (void)state;
@@ -189,12 +220,12 @@ static void test_deletion_cannot_be_undone(void **state)
     struct account account = create("{\"name\":\"a\"}");
     must(accounts_expire(accounts, account.id, 0, &account, &r.why), &r.why);
     assert_int_equal(accounts_move(accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING,
-                                   r.now_ms, &account, &r.why),
+                                   always, r.now_ms, &account, &r.why),
                      PL_EAGAIN);
-    must(accounts_move(accounts, account.id, ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, r.now_ms, &account,
-                       &r.why),
+    must(accounts_move(accounts, account.id, ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, always, r.now_ms,
+                       &account, &r.why),
          &r.why);
-    must(accounts_move(accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING, r.now_ms,
+    must(accounts_move(accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING, always, r.now_ms,
                        &account, &r.why),
          &r.why);
     assert_int_equal(accounts_reinstate(accounts, account.id, 0, &account, &r.why), PL_EEXPIRED);
@@ -289,6 +320,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_refused_account_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expiry_by_date_needs_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expire_and_reinstate, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_renewal_is_not_undone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deletion_cannot_be_undone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_configs_have_versions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_concurrent_configs_get_versions_of_their_own, setup,

@@ -301,6 +301,13 @@ static void assert_records_hold(struct house *house, uint64_t account, const cha
     pl_buf_release(&records);
 }
 
+static bool always(const struct account *account, int64_t now_ms)
+{
+    (void)account;
+    (void)now_ms;
+    return true;
+}
+
 static void an_interrupted_deletion_is_resumed(void **state)
 {
     struct house *house = *state;
@@ -309,10 +316,10 @@ static void an_interrupted_deletion_is_resumed(void **state)
     put_event(house, account.id, 1);
     must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
     house->now_ms = lifecycle_due_ms(&account) + 1;
-    must(accounts_move(house->accounts, account.id, ACCOUNT_EXPIRED, ACCOUNT_DELETABLE,
+    must(accounts_move(house->accounts, account.id, ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, always,
                        house->now_ms, &account, &why),
          &why);
-    must(accounts_move(house->accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING,
+    must(accounts_move(house->accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING, always,
                        house->now_ms, &account, &why),
          &why);
     must(keyring_destroy(house->keyring, account.id, "as before the crash", NULL, &why), &why);
