@@ -1,4 +1,5 @@
 #include "origin/lifecycle.h"
+#include "origin/clock_watch.h"
 #include "origin/dedupe.h"
 #include "origin/deletion.h"
 #include "origin/families.h"
@@ -23,6 +24,7 @@ struct lifecycle {
     /* the thread's (or the test's that ticks) */
     int64_t swept_day; /* the last day whose dedupe entries are gone; -1: not read yet */
     struct vault_key sweep_cursor;
+    struct clock_watch clock_watch;
     pthread_mutex_t lock;
     struct lifecycle_status status; /* under lock */
 };
@@ -225,37 +227,39 @@ static const struct transition *due_transition(const struct account *account, in
     return NULL;
 }
 
-/* Moves an account as far as it may go now. */
+/* Moves an account a step, if one is due and the clock is to be believed. A deletion that has begun
+ * is finished whatever the clock shows. */
 static void advance(struct lifecycle *lifecycle, struct account *account, int64_t now_ms,
-                    struct pl_why *why)
+                    bool believed, struct pl_why *why)
 {
     const struct lifecycle_config *config = &lifecycle->config;
-    const struct transition *transition;
-    while ((transition = due_transition(account, now_ms)) != NULL) {
-        enum pl_err err = transition->act(lifecycle, account, now_ms, why);
-        if (err == PL_OK) {
-            err = accounts_move(config->accounts, account->id, transition->from, transition->to,
-                                transition->due, now_ms, account, why);
-        }
-        if (err != PL_OK) {
-            pl_log(config->log, err == PL_EAGAIN ? PL_LOG_INFO : PL_LOG_ERROR, "lifecycle",
-                   "account %s stays %s for now: %s", account->name,
-                   account_state_name(account->state), why->text);
-            return;
-        }
-        pl_log(config->log, PL_LOG_INFO, "lifecycle", "account %s is %s", account->name,
-               account_state_name(account->state));
+    const struct transition *transition = due_transition(account, now_ms);
+    if (transition == NULL || (!believed && transition->from != ACCOUNT_DELETING)) {
+        return;
     }
+    enum pl_err err = transition->act(lifecycle, account, now_ms, why);
+    if (err == PL_OK) {
+        err = accounts_move(config->accounts, account->id, transition->from, transition->to,
+                            transition->due, now_ms, account, why);
+    }
+    if (err != PL_OK) {
+        pl_log(config->log, err == PL_EAGAIN ? PL_LOG_INFO : PL_LOG_ERROR, "lifecycle",
+               "account %s stays %s for now: %s", account->name, account_state_name(account->state),
+               why->text);
+        return;
+    }
+    pl_log(config->log, PL_LOG_INFO, "lifecycle", "account %s is %s", account->name,
+           account_state_name(account->state));
 }
 
-static void judge(const struct account *account, int64_t now_ms, const struct pl_why *why,
-                  struct lifecycle_status *status)
+static void judge(const struct account *account, int64_t now_ms, bool believed,
+                  const struct pl_why *why, struct lifecycle_status *status)
 {
     enum account_state state = account_state_at(account, now_ms);
     status->expired += state == ACCOUNT_EXPIRED || state == ACCOUNT_DELETABLE;
     status->deleting += state == ACCOUNT_DELETING;
     status->deleted += state == ACCOUNT_DELETED;
-    if (state == ACCOUNT_ACTIVE || state == ACCOUNT_DELETED) {
+    if (state == ACCOUNT_ACTIVE || state == ACCOUNT_DELETED || !believed) {
         return;
     }
     int64_t days = (now_ms - account->expires_at_ms) / PL_DAY_MS;
@@ -318,17 +322,21 @@ void lifecycle_tick(struct lifecycle *lifecycle)
     struct account *accounts;
     size_t count;
     struct lifecycle_status status = {0};
+    bool believed = clock_watch_look(&lifecycle->clock_watch);
     int64_t now_ms = pl_wall_ms(lifecycle->config.clock);
     if (accounts_list(lifecycle->config.accounts, &accounts, &count) != PL_OK) {
         return;
     }
     for (size_t i = 0; i < count; i++) {
         struct pl_why why = {0};
-        advance(lifecycle, &accounts[i], now_ms, &why);
-        judge(&accounts[i], now_ms, &why, &status);
+        advance(lifecycle, &accounts[i], now_ms, believed, &why);
+        judge(&accounts[i], now_ms, believed, &why, &status);
     }
     free(accounts);
-    sweep_dedupe(lifecycle, now_ms);
+    if (believed) {
+        sweep_dedupe(lifecycle, now_ms);
+    }
+    memcpy(status.clock, lifecycle->clock_watch.reason, sizeof(status.clock));
     pthread_mutex_lock(&lifecycle->lock);
     lifecycle->status = status;
     pthread_mutex_unlock(&lifecycle->lock);
@@ -357,6 +365,7 @@ enum pl_err lifecycle_new(struct lifecycle **out, const struct lifecycle_config 
         lifecycle->config.tick_ms = TICK_MS;
     }
     lifecycle->swept_day = -1;
+    clock_watch_init(&lifecycle->clock_watch, config->store, config->clock, config->log);
     pl_mailbox_init(&lifecycle->stop);
     pthread_mutex_init(&lifecycle->lock, NULL);
     *out = lifecycle;
@@ -397,4 +406,9 @@ void lifecycle_status(struct lifecycle *lifecycle, struct lifecycle_status *out)
     pthread_mutex_lock(&lifecycle->lock);
     *out = lifecycle->status;
     pthread_mutex_unlock(&lifecycle->lock);
+}
+
+void lifecycle_confirm_clock(struct lifecycle *lifecycle)
+{
+    clock_watch_confirm(&lifecycle->clock_watch);
 }

@@ -70,6 +70,9 @@ static void check_ready(const struct view *view, struct reasons *reasons, struct
         add(warnings, PROBES_DEGRADED, "%zu deletions are overdue: %s", view->lifecycle.overdue,
             view->lifecycle.reason);
     }
+    if (view->lifecycle.clock[0] != '\0') {
+        add(warnings, PROBES_DEGRADED, "nothing expires or is deleted: %s", view->lifecycle.clock);
+    }
     if (keyring->paths_behind > 0) {
         add(warnings, PROBES_DEGRADED, "the keyring cannot be written on %zu of %zu paths",
             keyring->paths_behind, keyring->paths);

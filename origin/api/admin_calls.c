@@ -1,4 +1,4 @@
-/* Edges, tokens and the keyring. */
+/* Edges, tokens, the keyring and the clock. */
 #include "origin/api/call.h"
 #include "origin/options.h"
 #include "origin/request.h"
@@ -131,4 +131,12 @@ API_HANDLER(api_keyring_rewrap)
         json_write_object_end(worker->writer);
     }
     return err;
+}
+
+API_HANDLER(api_clock_confirm)
+{
+    (void)why;
+    lifecycle_confirm_clock(worker->api->parts->lifecycle);
+    call->status = 204;
+    return PL_OK;
 }

@@ -164,6 +164,7 @@ API_HANDLER(api_edge_revoke);
 API_HANDLER(api_token_create);
 API_HANDLER(api_token_list);
 API_HANDLER(api_token_revoke);
+API_HANDLER(api_clock_confirm);
 API_HANDLER(api_keyring_rewrap);
 API_HANDLER(api_ready);
 API_HANDLER(api_replication);

@@ -24,6 +24,7 @@ const struct api_route api_routes[] = {
     {HTTP_POST, "tokens", OPERATOR, api_token_create, false},
     {HTTP_GET, "tokens", OPERATOR, api_token_list, false},
     {HTTP_DELETE, "tokens/{id}", OPERATOR, api_token_revoke, false},
+    {HTTP_POST, "lifecycle/confirm-clock", OPERATOR, api_clock_confirm, false},
     {HTTP_POST, "keyring/rewrap", OPERATOR, api_keyring_rewrap, false},
 };
 const size_t api_route_count = sizeof(api_routes) / sizeof(api_routes[0]);

@@ -102,6 +102,7 @@ test('every route gives each role what it may have, and no account the other', a
         ['POST', 'tokens', { role: 'auditor' }, [201, 403, 403, 403]],
         ['GET', 'tokens', undefined, [200, 403, 403, 403]],
         ['DELETE', `tokens/${spare.id}`, undefined, [204, 403, 403, 403]],
+        ['POST', 'lifecycle/confirm-clock', undefined, [204, 403, 403, 403]],
         ['POST', 'keyring/rewrap', undefined, [200, 403, 403, 403]],
     ];
     for (const [method, route, body, statuses] of rows) {

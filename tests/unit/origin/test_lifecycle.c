@@ -19,7 +19,7 @@
 struct house {
     char dir[64];
     char ring_a[96], ring_b[96];
-    int64_t now_ms;
+    int64_t now_ms, mono_ms;
     struct pl_clock clock;
     struct pl_log log;
     struct store *store;
@@ -34,6 +34,11 @@ struct house {
 static int64_t house_time(void *ctx)
 {
     return ((struct house *)ctx)->now_ms;
+}
+
+static int64_t house_mono(void *ctx)
+{
+    return ((struct house *)ctx)->mono_ms;
 }
 
 static void must(enum pl_err err, const struct pl_why *why)
@@ -109,7 +114,7 @@ static int setup(void **state)
     snprintf(house->ring_a, sizeof(house->ring_a), "%s/ring-a", house->dir);
     snprintf(house->ring_b, sizeof(house->ring_b), "%s/ring-b", house->dir);
     house->now_ms = START_MS;
-    house->clock = (struct pl_clock){house_time, house_time, house};
+    house->clock = (struct pl_clock){house_time, house_mono, house};
     house->log = (struct pl_log){.fd = -1};
     pl_buf_init(&house->signer_pem, 4096);
     assert_int_equal(pl_pki_new_key(pl_random_system(), &house->signer_pem), PL_OK);
@@ -185,10 +190,19 @@ static enum account_state state_of(struct house *house, uint64_t id)
     return account_state_at(&account, house->now_ms);
 }
 
+/* Time passes, and every step that it makes due is taken. */
+static void pass_to(struct house *house, int64_t now_ms)
+{
+    house->mono_ms += now_ms - house->now_ms;
+    house->now_ms = now_ms;
+    for (int i = 0; i < 4; i++) {
+        lifecycle_tick(house->lifecycle);
+    }
+}
+
 static void tick_on_day(struct house *house, int64_t day)
 {
-    house->now_ms = START_MS + day * PL_DAY_MS + 1;
-    lifecycle_tick(house->lifecycle);
+    pass_to(house, START_MS + day * PL_DAY_MS + 1);
 }
 
 static void an_expired_account_is_gone_within_its_window(void **state)
@@ -315,6 +329,8 @@ static void an_interrupted_deletion_is_resumed(void **state)
     struct account account = new_account(house, "crashed");
     put_event(house, account.id, 1);
     must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
+    lifecycle_tick(house->lifecycle);
+    house->mono_ms += lifecycle_due_ms(&account) + 1 - house->now_ms;
     house->now_ms = lifecycle_due_ms(&account) + 1;
     must(accounts_move(house->accounts, account.id, ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, always,
                        house->now_ms, &account, &why),
@@ -381,6 +397,88 @@ static void a_damaged_disk_does_not_save_the_key(void **state)
     assert_records_hold(house, account.id, "\"what\":\"deleting\"", "\"key_destroyed_at\"");
 }
 
+static const char *clock_reason(struct house *house)
+{
+    static struct lifecycle_status status;
+    lifecycle_status(house->lifecycle, &status);
+    return status.clock;
+}
+
+static void a_jump_of_the_clock_deletes_nothing(void **state)
+{
+    struct house *house = *state;
+    struct pl_why why = {0};
+    uint8_t key[KEYRING_DATA_KEY_BYTES];
+    struct account account = new_account(house, "jumped");
+    put_event(house, account.id, 1);
+    must(accounts_expire(house->accounts, account.id, START_MS + PL_DAY_MS, &account, &why), &why);
+    tick_on_day(house, 0);
+    assert_string_equal(clock_reason(house), "");
+    house->now_ms += 400 * PL_DAY_MS; /* the monotonic clock knows nothing of it */
+    for (int i = 0; i < 8; i++) {
+        lifecycle_tick(house->lifecycle);
+    }
+    assert_non_null(strstr(clock_reason(house), "confirm-clock"));
+    struct lifecycle_status status;
+    lifecycle_status(house->lifecycle, &status);
+    assert_false(status.past_limit); /* who does not know the day cannot say so */
+    /* A restart does not make it right. */
+    close_house(house);
+    open_house(house, false);
+    for (int i = 0; i < 8; i++) {
+        lifecycle_tick(house->lifecycle);
+    }
+    assert_int_equal(keyring_key(house->keyring, account.id, key), PL_OK);
+    assert_int_equal(events_of(house, account.id), 1);
+    assert_non_null(strstr(clock_reason(house), "confirm-clock"));
+    /* Setting it right does, and all is as it was. */
+    house->now_ms -= 400 * PL_DAY_MS;
+    lifecycle_tick(house->lifecycle);
+    assert_string_equal(clock_reason(house), "");
+    assert_int_equal(state_of(house, account.id), ACCOUNT_ACTIVE);
+    tick_on_day(house, 90);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
+}
+
+static void a_confirmed_clock_goes_on(void **state)
+{
+    struct house *house = *state;
+    struct pl_why why = {0};
+    struct account account = new_account(house, "away");
+    must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
+    tick_on_day(house, 1);
+    close_house(house);
+    house->now_ms += 100 * PL_DAY_MS; /* switched off for as long */
+    open_house(house, false);
+    lifecycle_tick(house->lifecycle);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_EXPIRED);
+    lifecycle_confirm_clock(house->lifecycle);
+    lifecycle_tick(house->lifecycle);
+    assert_string_equal(clock_reason(house), "");
+    /* A step a tick: whoever watches sees each. */
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETABLE);
+    lifecycle_tick(house->lifecycle);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETING);
+    lifecycle_tick(house->lifecycle);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
+}
+
+static void a_clock_behind_the_last_run_is_not_believed(void **state)
+{
+    struct house *house = *state;
+    tick_on_day(house, 30);
+    close_house(house);
+    house->now_ms -= 29 * PL_DAY_MS;
+    open_house(house, false);
+    lifecycle_tick(house->lifecycle);
+    assert_non_null(strstr(clock_reason(house), "2026-01-02"));
+    close_house(house);
+    house->now_ms += 29 * PL_DAY_MS + PL_DAY_MS / 2; /* half a day for an upgrade is fine */
+    open_house(house, false);
+    lifecycle_tick(house->lifecycle);
+    assert_string_equal(clock_reason(house), "");
+}
+
 static void what_hinders_a_deletion_is_named(void **state)
 {
     struct house *house = *state;
@@ -424,6 +522,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_date_in_the_future_expires_by_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(an_interrupted_deletion_is_resumed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_damaged_disk_does_not_save_the_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_jump_of_the_clock_deletes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_confirmed_clock_goes_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_clock_behind_the_last_run_is_not_believed, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(what_hinders_a_deletion_is_named, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
