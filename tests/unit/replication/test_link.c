@@ -240,12 +240,15 @@ static void the_feed_is_followed(void **state)
     receiver_feed_changed(w->receiver);
     UNTIL(5000, catalog_items(c) == 200006);
 
+    uint64_t pages = READ(c, pages);
     pthread_mutex_lock(&w->vault.lock);
     assert_int_equal(pl_id128_random(pl_random_system(), &w->vault.epoch), PL_OK);
     w->vault.feed_items = 3;
     pthread_mutex_unlock(&w->vault.lock);
     receiver_feed_changed(w->receiver);
     UNTIL(3000, catalog_items(c) == 3);
+    /* In one page: an empty one first would have taken every config out of service. */
+    assert_int_equal(READ(c, pages), pages + 1);
     assert_int_equal(READ(c, restarts), 2);
 
     pthread_mutex_lock(&w->vault.lock); /* an empty changelog in a new epoch */

@@ -1,4 +1,4 @@
-/* The receiver against peers that are wrong, hostile or revoked; and an edge's own errors. */
+/* The receiver and peers that are many, wrong, hostile or revoked; and an edge's own errors. */
 #include "tests/unit/replication/world.h"
 
 #include "replication/link.h"
@@ -96,18 +96,22 @@ static void peer_close(struct peer *p)
     nng_tls_config_free(p->tls);
 }
 
-/* One request, and the parsed reply in *body (released by the caller). */
-static int ask(struct peer *p, struct pl_span request, struct frame *reply, struct pl_buf *body)
+static int put(struct peer *p, struct pl_span request, uint32_t id)
 {
-    struct pipe_message *m = pipe_message_new(0x80000007, request);
+    struct pipe_message *m = pipe_message_new(id, request);
     int rv = say_raw(p, m->bytes, PIPE_HEAD_BYTES + m->len);
     free(m);
+    return rv;
+}
+
+/* The next reply, parsed; its views point into *body. */
+static int get(struct peer *p, struct frame *reply, uint32_t *id, struct pl_buf *body)
+{
     uint8_t head[PIPE_HEAD_BYTES];
-    if (rv == 0)
-        rv = hear_raw(p, head, sizeof(head));
+    int rv = hear_raw(p, head, sizeof(head));
     if (rv != 0)
         return rv;
-    assert_int_equal(pl_load_u32(head + 8), 0x80000007);
+    *id = pl_load_u32(head + 8);
     size_t len = (size_t)pl_load_u64(head) - 4;
     pl_buf_reset(body);
     assert_int_equal(pl_buf_reserve(body, len), PL_OK);
@@ -116,6 +120,17 @@ static int ask(struct peer *p, struct pl_span request, struct frame *reply, stru
     struct pl_why why = {0};
     if (rv == 0 && frame_parse(pl_buf_span(body), reply, &why) != PL_OK)
         fail_msg("%s", why.text);
+    return rv;
+}
+
+static int ask(struct peer *p, struct pl_span request, struct frame *reply, struct pl_buf *body)
+{
+    uint32_t id = 0;
+    int rv = put(p, request, 0x80000007);
+    if (rv == 0)
+        rv = get(p, reply, &id, body);
+    if (rv == 0)
+        assert_int_equal(id, 0x80000007);
     return rv;
 }
 
@@ -352,6 +367,70 @@ static void a_peer_that_never_listens_is_held_back(void **state)
     world_free(w);
 }
 
+static void put_feed(struct peer *p, const struct pl_id128 *epoch, uint64_t position,
+                     uint32_t wait_ms, uint32_t id)
+{
+    struct pl_buf out;
+    struct frame_feed feed = {.epoch = *epoch, .position = position, .wait_ms = wait_ms};
+    pl_buf_init(&out, 64);
+    assert_int_equal(frame_put_feed(&out, &feed), PL_OK);
+    assert_int_equal(put(p, pl_buf_span(&out), id), 0);
+    pl_buf_release(&out);
+}
+
+/* Polls of many edges are parked at once, and all hear the news at once. */
+static void many_parked_polls_wake_together(void **state)
+{
+    (void)state;
+    enum { EDGES = 40 };
+    struct world *w = listening();
+    struct peer p[EDGES];
+    struct pl_buf in;
+    struct frame f;
+    uint8_t nonce[FRAME_NONCE_BYTES];
+    enum frame_refusal refusal;
+    uint32_t id;
+    pl_buf_init(&in, LIMIT_FRAME_BYTES);
+    w->vault.feed_items = 5;
+    w->vault.any_edge = true;
+    for (size_t i = 0; i < EDGES; i++) {
+        struct pl_id128 edge = {{(uint8_t)i, 1}};
+        assert_int_equal(peer_open(w, &p[i]), 0);
+        get_nonce(&p[i], nonce);
+        assert_int_equal(prove(w, &p[i], nonce, &edge, "edge", &refusal), FRAME_WELCOME);
+        put_feed(&p[i], &w->vault.epoch, 5, 30000, 0x80000000u + (uint32_t)i);
+    }
+    assert_int_equal(ask_block(&p[0]), FRAME_ACKS); /* which a parked poll does not hold up */
+    pass_ms(50);
+    SET(&w->vault, feed_items, 7);
+    uint64_t looks = READ(&w->vault, feed_calls);
+    int64_t began_ms = now_ms();
+    receiver_feed_changed(w->receiver);
+    for (size_t i = 0; i < EDGES; i++) {
+        assert_int_equal(get(&p[i], &f, &id, &in), 0);
+        assert_int_equal(f.type, FRAME_PAGE);
+        assert_int_equal(id, 0x80000000u + (uint32_t)i);
+        assert_int_equal(f.page.position, 7);
+        assert_true(f.page.caught_up && !f.page.restart);
+    }
+    print_message("%d polls answered within %d ms\n", EDGES, (int)(now_ms() - began_ms));
+    assert_true(now_ms() - began_ms < 500);
+    assert_in_range(READ(&w->vault, feed_calls), looks + 1, looks + 2); /* not once for each */
+
+    put_feed(&p[0], &w->vault.epoch, 7, 30000, 0x80000001); /* the second takes its place */
+    put_feed(&p[0], &w->vault.epoch, 7, 300, 0x80000002);
+    began_ms = now_ms();
+    assert_int_equal(get(&p[0], &f, &id, &in), 0);
+    assert_int_equal(id, 0x80000002);
+    assert_int_equal(f.page.items.len, 0);
+    assert_true(f.page.caught_up);
+    assert_in_range(now_ms() - began_ms, 250, 2000);
+    for (size_t i = 0; i < EDGES; i++)
+        peer_close(&p[i]);
+    pl_buf_release(&in);
+    world_free(w);
+}
+
 /* nng's own sockets speak the same on the wire. */
 static void a_real_req_socket_is_understood(void **state)
 {
@@ -514,6 +593,7 @@ int main(void)
         cmocka_unit_test(malformed_frames_are_refused_by_field),
         cmocka_unit_test(what_is_no_message_ends_the_connection),
         cmocka_unit_test(a_peer_that_never_listens_is_held_back),
+        cmocka_unit_test(many_parked_polls_wake_together),
         cmocka_unit_test(a_real_req_socket_is_understood),
         cmocka_unit_test(a_revoked_edge_is_out_within_a_second),
         cmocka_unit_test(sessions_may_be_ended_under_load_any_number_of_times),
