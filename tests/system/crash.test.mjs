@@ -43,6 +43,7 @@ test(`${ROUNDS} kills of edges and origin under load lose nothing and double not
     const names = ['eu', 'us'];
     const { cluster, account } = await startCluster(t, { edges: names });
     const load = startLoad(names.map((name) => cluster.url(name)), account.write_key);
+    t.after(load.stop);
     const victims = ['eu', 'origin', 'us', 'origin', 'eu'];
     for (let round = 0; round < ROUNDS; round++) {
         const victim = victims[round % victims.length];

@@ -34,9 +34,10 @@ function postTimed(port, agent, body) {
 }
 
 // Half of the clients keep their connection, half come anew each time.
-function startLoad(port, account) {
+function startLoad(t, port, account) {
     const results = [];
     let going = true;
+    t.after(() => (going = false)); // whatever happens
     const client = async (index) => {
         const agent = index % 2 ? new http.Agent({ keepAlive: true, maxSockets: 1 }) : false;
         while (going) {
@@ -91,7 +92,7 @@ test('an edge that is told to stop answers what was asked, refuses what is new, 
     const { cluster, account } = await startCluster(t);
     const port = cluster.port('eu');
     const node = cluster.nodes.get('eu');
-    const load = startLoad(port, account);
+    const load = startLoad(t, port, account);
     const late = { batch: batchOf(2) }, lateH2 = { batch: batchOf(2) };
     const slow = await halfPosted(port, bodyOf(account, late.batch));
     const idle = net.connect({ port, host: '127.0.0.1' });
@@ -157,7 +158,7 @@ test('a client that never finishes holds an edge up no longer than drain_timeout
 
 test('an origin that is told to stop with blocks on their way loses and doubles none', { timeout: 120000 }, async (t) => {
     const { cluster, account } = await startCluster(t, { edges: ['eu', 'us'] });
-    const loads = ['eu', 'us'].map((name) => startLoad(cluster.port(name), account));
+    const loads = ['eu', 'us'].map((name) => startLoad(t, cluster.port(name), account));
     for (let round = 0; round < 4; round++) {
         await delay(UNDER_LOAD_MS);
         const began = performance.now();

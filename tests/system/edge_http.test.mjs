@@ -370,8 +370,7 @@ test('what an edge takes and refuses', { timeout: 180000 }, async (t) => {
     await t.test('accounts of other regions and pages of other sites', async () => {
         const elsewhere = await create('us-shop', { regions: ['us'] });
         const closed = await create('strict-shop', { origins: [PAGE, 'https://*.shop.example'] });
-        await untilServed(cluster, 'eu', elsewhere, 0);
-        await until('both are known', 5000, async () => (await ask(`${url}/v1/config/${closed.write_key}`)).status === 200);
+        for (const shop of [elsewhere, closed]) await untilServed(cluster, 'eu', shop, 0);
         const event = trackEvent();
         assertError(await post(`${url}/v1/track`, keyIn(event, elsewhere.write_key), { Origin: PAGE }), 403, { says: /region eu/ });
         for (const stranger of ['https://evil.example', 'http://shop.example', 'https://shop.example.evil.example', 'https://evilshop.example', 'null']) {
@@ -389,7 +388,6 @@ test('what an edge takes and refuses', { timeout: 180000 }, async (t) => {
     await t.test('no means no', async () => {
         const honouring = await create('dnt-shop', { honour_dnt: true });
         await untilServed(cluster, 'eu', honouring, 0);
-        await until('it is known', 5000, async () => (await ask(`${url}/v1/config/${honouring.write_key}`)).status === 200);
         const before = await metrics(url);
         const signs = [{ 'Sec-GPC': '1' }, { Cookie: 'polder_optout=1' }, { Cookie: 'a=b; polder_optout=1; c=d' }, { Cookie: ['a=b', 'polder_optout=1'] }];
         for (const sign of signs) {
@@ -428,7 +426,7 @@ test('what an edge takes and refuses', { timeout: 180000 }, async (t) => {
         assert.equal((await post(`${url}/v1/track`, keyIn(event), { Cookie: cookie })).status, 403);
 
         const shop = await create('opt-in-shop', { origins: [PAGE] });
-        await until('it is known', 5000, async () => (await ask(`${url}/v1/config/${shop.write_key}`)).status === 200);
+        await untilServed(cluster, 'eu', shop, 0);
         const optin = `${url}/v1/optin?write_key=${shop.write_key}`;
         assertError(await ask(optin, { headers: { Origin: PAGE } }), 405); // an image cannot say yes
         assertError(await post(optin, '', { Origin: 'https://evil.example' }), 403, { cors: 'https://evil.example' });
@@ -457,7 +455,7 @@ test('an edge with tight limits, and one that knows nothing yet', { timeout: 120
     const tight = { POLDER_LOOPS: '1', POLDER_HEADER_TIMEOUT_MS: '1200', POLDER_RATE_EVENTS_PER_S: '5', POLDER_RATE_BURST_EVENTS: '10' };
     await cluster.startEdge('eu', { env: tight });
     await cluster.startEdge('apac', { env: { POLDER_ORIGIN_URL: DEAD_LINK }, ready: false });
-    await until('the account is known', 10000, async () => (await ask(`${cluster.url('eu')}/v1/config/${account.write_key}`)).status === 200);
+    await untilServed(cluster, 'eu', account, 0);
 
     await t.test('an account that sends too much waits; the others do not', async () => {
         const url = cluster.url('eu');

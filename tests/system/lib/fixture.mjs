@@ -40,7 +40,6 @@ export async function startCluster(t, { edges = ['eu'], start = edges, env = {},
 export function untilServed(cluster, edge, account, version = 1) {
     return until(`${edge} serves config version ${version}`, 15000, async () => {
         const reply = await fetch(`${cluster.url(edge)}/v1/config/${account.write_key}`, { signal: AbortSignal.timeout(2000) });
-        if (version === 0) return reply.status === 200 || reply.status === 404;
         return reply.ok && (await reply.json()).version >= version;
     });
 }
