@@ -102,15 +102,16 @@ static void drop_from_disk(struct catalog *catalog, struct store_batch *batch, u
 
 /* ---- what is served */
 
-static enum pl_err publish(struct catalog *catalog)
+/* The first `count` of the table. */
+static enum pl_err publish(struct catalog *catalog, size_t count)
 {
     struct catalog_snapshot *snapshot;
-    enum pl_err err = catalog_snapshot_new(&snapshot, catalog->nodes, catalog->count);
+    enum pl_err err = catalog_snapshot_new(&snapshot, catalog->nodes, count);
     if (err == PL_OK) {
         catalog->config.publish(catalog->config.ctx, snapshot);
         catalog_snapshot_unref(snapshot);
         pthread_mutex_lock(&catalog->lock);
-        catalog->status.accounts = catalog->count;
+        catalog->status.accounts = count;
         pthread_mutex_unlock(&catalog->lock);
     }
     return err;
@@ -125,13 +126,13 @@ static void take_seal_key(struct catalog *catalog, const struct catalog_item *it
 }
 
 static void put_position(struct catalog *catalog, struct store_batch *batch,
-                         const struct catalog_status *status)
+                         const struct catalog_status *status, size_t accounts)
 {
     uint8_t value[POSITION_BYTES];
     memcpy(value, status->epoch.bytes, 16);
     pl_store_u64(value + 16, status->position);
     pl_store_u64(value + 24, (uint64_t)status->confirmed_ms);
-    pl_store_u64(value + 32, catalog->count);
+    pl_store_u64(value + 32, accounts);
     store_batch_put(batch, catalog->config.store, catalog->config.family, PL_SPAN_LIT("P"),
                     pl_span(value, sizeof(value)));
 }
@@ -276,7 +277,7 @@ enum pl_err catalog_open(struct catalog **out, const struct catalog_config *conf
     pthread_mutex_init(&catalog->lock, NULL);
     enum pl_err err = load(catalog);
     if (err == PL_OK)
-        err = publish(catalog);
+        err = publish(catalog, catalog->count);
     if (err != PL_OK) {
         catalog_close(catalog);
         return pl_fail(why, err, "no memory for the catalog");
@@ -371,14 +372,31 @@ static enum pl_err apply_items(struct catalog *catalog, struct store_batch *batc
     return err;
 }
 
-/* The end of a restart: what the origin did not name does not exist any more. */
-static void sweep(struct catalog *catalog, struct store_batch *batch)
+/* The end of a restart: what the origin did not name does not exist any more. It moves behind the
+ * rest, and stays in the table until the disk has forgotten it: a second attempt must find it.
+ * Gives how many remain. */
+static size_t sweep(struct catalog *catalog, struct store_batch *batch)
 {
-    for (size_t i = catalog->count; i-- > 0;) {
-        if (!catalog->seen[i]) {
-            drop_from_disk(catalog, batch, catalog->nodes[i]->entry.account);
-            remove_at(catalog, i);
+    size_t kept = 0;
+    for (size_t i = 0; i < catalog->count; i++) {
+        if (catalog->seen[i]) {
+            struct catalog_node *node = catalog->nodes[i];
+            catalog->nodes[i] = catalog->nodes[kept];
+            catalog->seen[i] = catalog->seen[kept];
+            catalog->nodes[kept] = node;
+            catalog->seen[kept++] = true;
         }
+    }
+    for (size_t i = kept; i < catalog->count; i++) {
+        drop_from_disk(catalog, batch, catalog->nodes[i]->entry.account);
+    }
+    return kept;
+}
+
+static void end_restart(struct catalog *catalog, size_t kept)
+{
+    while (catalog->count > kept) {
+        remove_at(catalog, catalog->count - 1);
     }
     catalog->restarting = false;
 }
@@ -389,6 +407,32 @@ static void begin_restart(struct catalog *catalog)
     if (catalog->count > 0) {
         memset(catalog->seen, 0, catalog->count * sizeof(catalog->seen[0]));
     }
+}
+
+/* Writes what the page changed; the position moves only when that is on disk. What the page said is
+ * served in either case: a failing disk is no reason to go on with an account that has expired. */
+static enum pl_err commit(struct catalog *catalog, struct store_batch *batch,
+                          const struct catalog_status *status, bool caught_up, struct pl_why *why)
+{
+    const bool ends_restart = caught_up && catalog->restarting;
+    const size_t kept = ends_restart ? sweep(catalog, batch) : catalog->count;
+    if (ends_restart || !catalog->restarting) {
+        /* In the middle of a restart the old position stays on disk: a crash starts over. */
+        put_position(catalog, batch, status, kept);
+    }
+    const enum pl_err err = store_write(catalog->config.store, batch, true, why);
+    if (err == PL_OK) {
+        pthread_mutex_lock(&catalog->lock);
+        catalog->status.epoch = status->epoch;
+        catalog->status.position = status->position;
+        catalog->status.confirmed_ms = status->confirmed_ms;
+        pthread_mutex_unlock(&catalog->lock);
+        if (ends_restart) {
+            end_restart(catalog, kept);
+        }
+    }
+    const enum pl_err published = publish(catalog, kept);
+    return err == PL_OK ? published : err;
 }
 
 enum pl_err catalog_apply(void *ctx, const struct pl_id128 *epoch, bool restart, uint64_t position,
@@ -410,27 +454,14 @@ enum pl_err catalog_apply(void *ctx, const struct pl_id128 *epoch, bool restart,
         catalog_status(catalog, &status);
         status.epoch = *epoch;
         status.position = position;
-        status.confirmed_ms = caught_up ? pl_wall_ms(catalog->config.clock) : status.confirmed_ms;
-        if (caught_up && catalog->restarting) {
-            sweep(catalog, batch);
+        if (caught_up) {
+            status.confirmed_ms = pl_wall_ms(catalog->config.clock);
         }
-        if (!catalog->restarting) {
-            /* In the middle of a restart the old position stays on disk: a crash starts over. */
-            put_position(catalog, batch, &status);
-        }
-        err = store_write(catalog->config.store, batch, true, &why);
-        if (err == PL_OK) {
-            pthread_mutex_lock(&catalog->lock);
-            catalog->status.epoch = status.epoch;
-            catalog->status.position = position;
-            catalog->status.confirmed_ms = status.confirmed_ms;
-            pthread_mutex_unlock(&catalog->lock);
-            err = publish(catalog);
-        }
+        err = commit(catalog, batch, &status, caught_up, &why);
     }
     if (err != PL_OK) {
         pl_log(catalog->config.log, PL_LOG_ERROR, "catalog",
-               "a page of the feed is not applied: %s",
+               "a page of the feed is not on disk: %s",
                why.text[0] != '\0' ? why.text : pl_err_word(err));
     }
     store_batch_free(batch);
@@ -456,7 +487,7 @@ void catalog_heard(void *ctx, int64_t origin_wall_ms, bool caught_up)
     if (catalog->restarting || !due || store_batch_new(&batch) != PL_OK) {
         return;
     }
-    put_position(catalog, batch, &status);
+    put_position(catalog, batch, &status, catalog->count);
     /* Lost in a crash it only makes the catalog look a minute older. */
     if (store_write(catalog->config.store, batch, false, NULL) == PL_OK) {
         catalog->saved_confirmed_ms = now_ms;

@@ -5,7 +5,8 @@
  * Promise: what is served is an immutable snapshot: loops hold a reference each and read it
  * without a lock; a change makes a new snapshot. Everything a reply needs (compressed bodies,
  * ETags, headers) is made when an item arrives, never on a loop. Items are on disk before they are
- * served, so a restart with no origin in sight serves the same. Expiry dates are the reader's to
+ * served, so a restart with no origin in sight serves the same; only where the disk fails is news
+ * served from memory, and asked for again. Expiry dates are the reader's to
  * check: catalog_entry_state.
  *
  * The catalog is the follower thread's; snapshots may be referenced from any thread.

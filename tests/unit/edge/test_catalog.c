@@ -3,6 +3,9 @@
 #include "edge/catalog.h"
 #include "edge/sdk.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #define DAY INT64_C(86400000)
 
 struct watch {
@@ -303,6 +306,96 @@ static void a_flipped_byte_in_a_table_does_not_keep_the_edge_from_starting(void 
     assert_non_null(find(w, 2));
 }
 
+/* ---- a disk that fails */
+
+static void with_file_limit(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* The store refuses every write until fail_no_more. */
+static void fail_writes(struct watch *w)
+{
+    static uint8_t bytes[256 * 1024];
+    signal(SIGXFSZ, SIG_IGN);
+    with_file_limit(64 * 1024);
+    assert_int_not_equal(store_put(w->f->store, EDGE_QUARANTINE, S("big"),
+                                   pl_span(bytes, sizeof(bytes)), true, NULL),
+                         PL_OK);
+}
+
+static void fail_no_more(struct watch *w)
+{
+    with_file_limit(RLIM_INFINITY);
+    assert_int_equal(store_recover(w->f->store, NULL), PL_OK);
+}
+
+static void apply_in_vain(struct watch *w, const struct pl_id128 *epoch, bool restart,
+                          uint64_t position, const struct catalog_item *item)
+{
+    struct pl_buf page;
+    pl_buf_init(&page, 1 << 20);
+    add_item(&page, item);
+    assert_int_not_equal(
+        catalog_apply(w->catalog, epoch, restart, position, true, pl_buf_span(&page)), PL_OK);
+    pl_buf_release(&page);
+}
+
+static void a_failing_disk_does_not_keep_an_expired_account_alive(void **state)
+{
+    struct watch *w = *state;
+    struct catalog_item items[] = {account_item(1, "{\"version\":1}"),
+                                   account_item(2, "{\"version\":1}")};
+    struct catalog_item gone = {.kind = CATALOG_TOMBSTONE, .account = 2};
+    struct catalog_status status;
+    apply(w, &epoch_a, true, 2, true, items, 2);
+    items[0].state = ACCOUNT_EXPIRED;
+    fail_writes(w);
+    apply_in_vain(w, &epoch_a, false, 3, &items[0]);
+    apply_in_vain(w, &epoch_a, false, 4, &gone);
+    assert_int_equal(catalog_entry_state(find(w, 1), w->now_ms), ACCOUNT_EXPIRED);
+    assert_null(find(w, 2));
+    catalog_status(w->catalog, &status);
+    assert_int_equal(status.position, 2);
+    assert_int_equal(status.accounts, 1);
+    /* It is asked for again, and then it lasts. */
+    fail_no_more(w);
+    apply(w, &epoch_a, false, 3, false, &items[0], 1);
+    apply(w, &epoch_a, false, 4, true, &gone, 1);
+    close_catalog(w);
+    open_catalog(w);
+    assert_int_equal(catalog_entry_state(find(w, 1), w->now_ms), ACCOUNT_EXPIRED);
+    assert_null(find(w, 2));
+}
+
+static void a_restart_whose_end_fails_still_forgets(void **state)
+{
+    struct watch *w = *state;
+    struct catalog_item items[] = {account_item(1, "{\"version\":1}"),
+                                   account_item(2, "{\"version\":1}"),
+                                   account_item(3, "{\"version\":1}")};
+    apply(w, &epoch_a, true, 3, true, items, 3);
+    apply(w, &epoch_b, true, 1, false, &items[0], 1);
+    fail_writes(w);
+    apply_in_vain(w, &epoch_b, false, 2, &items[2]);
+    assert_null(find(w, 2));
+    fail_no_more(w);
+    /* The last page comes again, not the whole restart. */
+    apply(w, &epoch_b, false, 2, true, &items[2], 1);
+    assert_null(find(w, 2));
+    close_catalog(w);
+    open_catalog(w);
+    assert_non_null(find(w, 1));
+    assert_null(find(w, 2));
+    assert_non_null(find(w, 3));
+    struct catalog_status status;
+    catalog_status(w->catalog, &status);
+    assert_int_equal(status.position, 2);
+}
+
 static void a_broken_page_is_refused(void **state)
 {
     struct watch *w = *state;
@@ -356,6 +449,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_spoiled_row_costs_only_its_account, setup, teardown),
         cmocka_unit_test_setup_teardown(
             a_flipped_byte_in_a_table_does_not_keep_the_edge_from_starting, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failing_disk_does_not_keep_an_expired_account_alive,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_restart_whose_end_fails_still_forgets, setup, teardown),
         cmocka_unit_test_setup_teardown(a_broken_page_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(regions_and_origins_are_lists_of_what_may, setup, teardown),
     };
