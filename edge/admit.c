@@ -54,7 +54,7 @@ static enum pl_err check_consent(const struct http_request *request,
                                  const struct dialect_claim *claim, struct admission *out,
                                  struct pl_why *why)
 {
-    const char *sign = consent_refusal(request, out->entry->honour_dnt);
+    const char *sign = consent_refusal(request, out->entry);
     if (sign == NULL && claim->opted_out)
         sign = "the tracker says that the visitor has opted out";
     if (sign == NULL)

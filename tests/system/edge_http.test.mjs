@@ -434,7 +434,7 @@ test('what an edge takes and refuses', { timeout: 180000 }, async (t) => {
         assertError(await post(`${url}/v1/optin`, '', { Origin: PAGE }), 401, { field: 'write_key' });
         const back = await post(optin, '', { Origin: PAGE });
         assert.equal(back.status, 200);
-        assert.equal(cookieOf(back), 'polder_optout=');
+        assert.equal(cookieOf(back), `polder_optout_${shop.write_key}=`);
         assert.match(back.headers['set-cookie'][0], /Max-Age=0/);
         assert.equal((await post(`${url}/v1/track`, keyIn(event), { Cookie: cookieOf(back) })).status, 200);
         taken.push(event);

@@ -525,9 +525,43 @@ static void test_consent(void **state)
     assert_int_equal(send_to(n, "POST /v1/optin", "Origin: " PAGE "\r\n", "").status, 401);
     r = send_to(n, "POST /v1/optin?write_key=" KEY_TEXT, "Origin: " PAGE "\r\n", "");
     assert_int_equal(r.status, 200);
-    assert_says(r, "set-cookie: polder_optout=; Path=/; Max-Age=0");
+    assert_says(r, "set-cookie: polder_optout_" KEY_TEXT "=; Path=/; Max-Age=0");
     r = send_to(n, "POST /v1/optin", "Origin: " PAGE "\r\n", "{\"writeKey\":\"" KEY_TEXT "\"}");
     assert_int_equal(r.status, 200);
+}
+
+/* An account that takes events from everywhere: its visitors' no is not everybody's to take back,
+ * nor is one account's page free to undo what was said to another, or to all. */
+static void test_no_is_not_undone_by_others(void **state)
+{
+    struct node *n = *state;
+    const char *const optin = "POST /v1/optin?write_key=" KEY_TEXT;
+    open_account(n);
+    until_collecting(n);
+    struct reply r = send_to(n, optin, "Origin: https://evil.example\r\n", "");
+    assert_int_equal(r.status, 403);
+    assert_silent(r, "set-cookie");
+    r = send_to(n, optin, "Origin: https://evil.example\r\nSec-Fetch-Site: cross-site\r\n", "");
+    assert_int_equal(r.status, 403);
+    r = send_to(n, optin, "Origin: " PAGE "\r\nSec-Fetch-Site: same-site\r\n", "");
+    assert_int_equal(r.status, 200);
+    assert_says(r, "set-cookie: polder_optout_" KEY_TEXT "=; Path=/; Max-Age=0");
+    r = send_to(n, optin, "Sec-Fetch-Site: same-origin\r\nCookie: polder_optout=1\r\n", "");
+    assert_says(r, "set-cookie: polder_optout_" KEY_TEXT "=0; Path=/; Max-Age=1");
+
+    r = get(n, "/v1/optout?write_key=" KEY_TEXT, "");
+    assert_says(r, "set-cookie: polder_optout_" KEY_TEXT "=1; Path=/; Max-Age=1");
+    assert_int_equal(track(n, "Cookie: polder_optout_" KEY_TEXT "=1\r\n").status, 403);
+    assert_int_equal(
+        track(n, "Cookie: polder_optout_ffeeddccbbaa99887766554433221100=1\r\n").status, 200);
+    assert_int_equal(
+        track(n, "Cookie: polder_optout=1; polder_optout_ffeeddccbbaa99887766554433221100=0\r\n")
+            .status,
+        403);
+    assert_int_equal(track(n, "Cookie: polder_optout=1; polder_optout_" KEY_TEXT "=0\r\n").status,
+                     200);
+    /* A key that is none: no to all. */
+    assert_says(get(n, "/v1/optout?write_key=x", ""), "set-cookie: polder_optout=1;");
 }
 
 static void test_pixels_always_load(void **state)
@@ -601,6 +635,7 @@ int main(void)
         TEST(test_too_large),
         TEST(test_preflight),
         TEST(test_consent),
+        TEST(test_no_is_not_undone_by_others),
         TEST(test_pixels_always_load),
         TEST_LIMITED(test_rate_limit),
         TEST(test_restart_with_no_origin_in_sight),
