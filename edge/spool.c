@@ -92,16 +92,16 @@ enum pl_err spool_new(struct spool **out, const struct spool_config *config, str
         destroy(spool);
         return pl_fail(why, err, "no memory for the spool");
     }
-    err = spool_load(spool, &spool->chains, why);
-    if (err == PL_OK) {
+    /* First what chains of long ago had accepted: loading drops empty chains, and notes it anew. */
+    err = spool_load_settled(spool);
+    if (err == PL_OK)
+        err = count_quarantine(spool);
+    if (err != PL_OK)
+        pl_fail(why, err, "cannot read the spool in %s: %s", config->data_dir, pl_err_word(err));
+    if (err == PL_OK)
+        err = spool_load(spool, &spool->chains, why);
+    if (err == PL_OK)
         log_chains(spool, &spool->chains);
-        err = spool_load_settled(spool);
-        if (err == PL_OK)
-            err = count_quarantine(spool);
-        if (err != PL_OK)
-            pl_fail(why, err, "cannot read the spool in %s: %s", config->data_dir,
-                    pl_err_word(err));
-    }
     if (err == PL_OK)
         err = open_chain(spool, &spool->chains, why);
     if (err != PL_OK) {

@@ -372,6 +372,8 @@ static struct chain_record record_of(const struct chain_claim *claim)
     };
 }
 
+static void crashed_chain(struct fixture *f, uint32_t count, size_t bytes);
+
 static void test_earlier_chains_drain_and_settle(void **state)
 {
     struct fixture *f = *state;
@@ -415,6 +417,7 @@ static void test_earlier_chains_drain_and_settle(void **state)
     assert_false(chains[0].closed);
     shut(f, spool);
 
+    crashed_chain(f, 0, 0); /* one that ended before it had taken anything */
     spool = reopen(f);
     assert_int_equal(claims_of(spool, claims, 4), 2);
     assert_false(pl_id128_eq(&claims[0].incarnation, &first.incarnation));
