@@ -14,6 +14,7 @@
 struct accounts {
     struct accounts_config config;
     pthread_mutex_t changing; /* one change at a time, over its write too */
+    bool stale;               /* under `changing`: a write failed, which may turn up after all */
     pthread_rwlock_t lock;    /* the tree; changed only under `changing` */
     void *tree;               /* tsearch's, of struct account, by id */
     size_t count;
@@ -150,6 +151,42 @@ enum pl_err accounts_open(struct accounts **out, const struct accounts_config *c
     return PL_OK;
 }
 
+/* Under `changing`. */
+static enum pl_err catch_up(struct accounts *accounts, struct pl_why *why)
+{
+    struct accounts fresh = {.config = accounts->config};
+    if (!accounts->stale) {
+        return PL_OK;
+    }
+    enum pl_err err = changelog_refresh(accounts->config.changelog, why);
+    if (err == PL_OK) {
+        err = store_sync(accounts->config.store, why); /* fails until the store has recovered */
+    }
+    if (err == PL_OK) {
+        err = request_each_record(accounts->config.store, FAMILY_ACCOUNTS, load, &fresh, why);
+    }
+    if (err != PL_OK) {
+        tdestroy(fresh.tree, free);
+        return err;
+    }
+    pthread_rwlock_wrlock(&accounts->lock);
+    void *old = accounts->tree;
+    accounts->tree = fresh.tree;
+    accounts->count = fresh.count;
+    pthread_rwlock_unlock(&accounts->lock);
+    tdestroy(old, free);
+    accounts->stale = false;
+    return PL_OK;
+}
+
+enum pl_err accounts_refresh(struct accounts *accounts, struct pl_why *why)
+{
+    pthread_mutex_lock(&accounts->changing);
+    enum pl_err err = catch_up(accounts, why);
+    pthread_mutex_unlock(&accounts->changing);
+    return err;
+}
+
 void accounts_close(struct accounts *accounts)
 {
     if (accounts != NULL) {
@@ -268,6 +305,7 @@ static enum pl_err commit(struct accounts *accounts, struct account *account,
         store_batch_put(batch, accounts->config.store, FAMILY_ACCOUNTS, pl_span(key, sizeof(key)),
                         pl_buf_span(&record));
         err = changelog_write(accounts->config.changelog, batch, item, why);
+        accounts->stale = err != PL_OK;
     }
     if (err == PL_OK) {
         pthread_rwlock_wrlock(&accounts->lock);
@@ -276,6 +314,7 @@ static enum pl_err commit(struct accounts *accounts, struct account *account,
             *known = *account;
         } else {
             err = insert(accounts, account);
+            accounts->stale = err != PL_OK;
         }
         pthread_rwlock_unlock(&accounts->lock);
     }
@@ -321,7 +360,8 @@ enum pl_err accounts_create(struct accounts *accounts, struct json request, stru
         return pl_fail_field(why, PL_EINVAL, "expires_at", "expires_at has passed already");
     }
     pthread_mutex_lock(&accounts->changing);
-    if ((err = pl_id128_random(accounts->config.random, &account.write_key)) == PL_OK &&
+    if ((err = catch_up(accounts, why)) == PL_OK &&
+        (err = pl_id128_random(accounts->config.random, &account.write_key)) == PL_OK &&
         (err = pl_account_random(accounts->config.random, &account.id)) == PL_OK &&
         (err = keyring_new_key(accounts->config.keyring, account.id, why)) == PL_OK) {
         err = commit_alone(accounts, &account, why);
@@ -370,9 +410,8 @@ enum pl_err accounts_list(struct accounts *accounts, struct account **out, size_
     return listing.out == NULL ? PL_ENOMEM : PL_OK;
 }
 
-/* Copies the account for a change. Under `changing`. */
-static enum pl_err begin(struct accounts *accounts, uint64_t id, struct account *account,
-                         struct pl_why *why)
+static enum pl_err copy(struct accounts *accounts, uint64_t id, struct account *account,
+                        struct pl_why *why)
 {
     if (accounts_get(accounts, id, account) != PL_OK) {
         return pl_fail(why, PL_ENOTFOUND,
@@ -381,6 +420,14 @@ static enum pl_err begin(struct accounts *accounts, uint64_t id, struct account 
                        (unsigned long long)id);
     }
     return PL_OK;
+}
+
+/* Copies the account for a change. Under `changing`. */
+static enum pl_err begin(struct accounts *accounts, uint64_t id, struct account *account,
+                         struct pl_why *why)
+{
+    enum pl_err err = catch_up(accounts, why);
+    return err == PL_OK ? copy(accounts, id, account, why) : err;
 }
 
 enum pl_err accounts_expire(struct accounts *accounts, uint64_t id, int64_t at_ms,
@@ -482,7 +529,7 @@ enum pl_err accounts_config(struct accounts *accounts, uint64_t id, uint64_t ver
 {
     struct account account;
     uint8_t key[16];
-    enum pl_err err = begin(accounts, id, &account, why);
+    enum pl_err err = copy(accounts, id, &account, why);
     if (err != PL_OK) {
         return err;
     }

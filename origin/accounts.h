@@ -2,8 +2,9 @@
  * accounts: who may collect, with which rules, until when; and the campaign configs they publish.
  *
  * Promise: every change is durable, with its changelog item, before the call returns; a refused
- * one changes nothing. An account's data key exists before the account does. Memory holds all
- * records; reading never touches the disk. Any thread may call.
+ * one changes nothing, and one that the disk failed counts if it turns up when the disk recovers.
+ * An account's data key exists before the account does. Memory holds all records; reading never
+ * touches the disk. Any thread may call.
  */
 #ifndef POLDER_ORIGIN_ACCOUNTS_H
 #define POLDER_ORIGIN_ACCOUNTS_H
@@ -82,6 +83,10 @@ enum pl_err accounts_move(struct accounts *accounts, uint64_t id, enum account_s
                           enum account_state to,
                           bool (*due)(const struct account *account, int64_t now_ms),
                           int64_t now_ms, struct account *out, struct pl_why *why);
+
+/* After a failed write, once the store has recovered: reads what turned up. Fails as long as the
+ * store does. Blocks. */
+enum pl_err accounts_refresh(struct accounts *accounts, struct pl_why *why);
 
 /* For intake_config.account; ctx is the accounts. */
 enum intake_fate accounts_fate(void *ctx, uint64_t account, int64_t now_ms);

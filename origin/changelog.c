@@ -21,6 +21,7 @@ struct changelog {
     void *on_change_ctx;
     pthread_mutex_t writing; /* one change at a time, in order */
     void *places;            /* under writing */
+    bool stale;              /* under writing: a write failed, which may turn up after all */
     _Atomic uint64_t position;
 };
 
@@ -137,6 +138,29 @@ void changelog_on_change(struct changelog *changelog, void (*fn)(void *ctx), voi
     changelog->on_change_ctx = ctx;
 }
 
+/* A write that failed may turn up when the store recovers: what is there then is what counts, or
+ * the next change would take the position of one that edges may have heard of. Under writing. */
+static enum pl_err catch_up(struct changelog *changelog, struct pl_why *why)
+{
+    if (!changelog->stale) {
+        return PL_OK;
+    }
+    struct changelog fresh = {.store = changelog->store};
+    enum pl_err err = store_sync(changelog->store, why); /* fails until the store has recovered */
+    if (err == PL_OK) {
+        err = load_places(&fresh, why);
+    }
+    if (err != PL_OK) {
+        tdestroy(fresh.places, free);
+        return err;
+    }
+    tdestroy(changelog->places, free);
+    changelog->places = fresh.places;
+    changelog->position = fresh.position;
+    changelog->stale = false;
+    return PL_OK;
+}
+
 static enum pl_err write_item(struct changelog *changelog, struct store_batch *batch,
                               const struct catalog_item *item, struct pl_buf *bytes,
                               struct pl_why *why)
@@ -162,7 +186,26 @@ static enum pl_err write_item(struct changelog *changelog, struct store_batch *b
     if (err == PL_OK) {
         place->position = position;
         changelog->position = position;
+    } else {
+        changelog->stale = true;
     }
+    return err;
+}
+
+static void tell(struct changelog *changelog, uint64_t since)
+{
+    if (changelog->position != since && changelog->on_change != NULL) {
+        changelog->on_change(changelog->on_change_ctx);
+    }
+}
+
+enum pl_err changelog_refresh(struct changelog *changelog, struct pl_why *why)
+{
+    pthread_mutex_lock(&changelog->writing);
+    uint64_t position = changelog->position;
+    enum pl_err err = catch_up(changelog, why);
+    pthread_mutex_unlock(&changelog->writing);
+    tell(changelog, position);
     return err;
 }
 
@@ -172,12 +215,14 @@ enum pl_err changelog_write(struct changelog *changelog, struct store_batch *bat
     struct pl_buf bytes;
     pl_buf_init(&bytes, LIMIT_FRAME_BYTES);
     pthread_mutex_lock(&changelog->writing);
-    enum pl_err err = write_item(changelog, batch, item, &bytes, why);
+    uint64_t position = changelog->position;
+    enum pl_err err = catch_up(changelog, why);
+    if (err == PL_OK) {
+        err = write_item(changelog, batch, item, &bytes, why);
+    }
     pthread_mutex_unlock(&changelog->writing);
     pl_buf_release(&bytes);
-    if (err == PL_OK && changelog->on_change != NULL) {
-        changelog->on_change(changelog->on_change_ctx);
-    }
+    tell(changelog, position);
     return err;
 }
 

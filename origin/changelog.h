@@ -23,10 +23,15 @@ void changelog_close(struct changelog *changelog); /* NULL is fine */
 /* Called after each durable change, from the thread that made it. Set before others may write. */
 void changelog_on_change(struct changelog *changelog, void (*fn)(void *ctx), void *ctx);
 
-/* Adds the item to the batch and writes it, synced. On error nothing changed. The batch is the
- * caller's and may hold more. A sealing key's item has account 0. */
+/* Adds the item to the batch and writes it, synced. On error nothing changed for now: a write that
+ * failed may turn up when the store recovers, and is then read like any other before the next is
+ * written. The batch is the caller's and may hold more. A sealing key's item has account 0. */
 enum pl_err changelog_write(struct changelog *changelog, struct store_batch *batch,
                             const struct catalog_item *item, struct pl_why *why);
+
+/* After a failed write, once the store has recovered: reads what turned up. Fails as long as the
+ * store does. Blocks. */
+enum pl_err changelog_refresh(struct changelog *changelog, struct pl_why *why);
 
 /* For receiver_ops.feed; ctx is the changelog. */
 enum pl_err changelog_feed(void *ctx, struct pl_id128 *epoch, uint64_t *position, size_t max_bytes,

@@ -13,6 +13,7 @@ struct edges {
     void (*on_revoke)(void *ctx, const struct pl_id128 *edge);
     void *on_revoke_ctx;
     pthread_mutex_t changing; /* one change at a time, over its write too */
+    bool stale;               /* under `changing`: a write failed, which may turn up after all */
     pthread_rwlock_t lock;    /* the table; changed only under `changing` */
     struct edge_record *table;
     size_t count;
@@ -122,6 +123,39 @@ static int by_enrolment(const void *a, const void *b)
     return (x->enrolled_ms > y->enrolled_ms) - (x->enrolled_ms < y->enrolled_ms);
 }
 
+static enum pl_err load_all(struct edges *edges, struct pl_why *why)
+{
+    enum pl_err err = request_each_record(edges->store, FAMILY_EDGES, load, edges, why);
+    if (err == PL_OK && edges->count > 1) {
+        qsort(edges->table, edges->count, sizeof(*edges->table), by_enrolment);
+    }
+    return err;
+}
+
+/* Under `changing`. */
+static enum pl_err catch_up(struct edges *edges, struct pl_why *why)
+{
+    struct edges fresh = {.store = edges->store};
+    if (!edges->stale) {
+        return PL_OK;
+    }
+    enum pl_err err = store_sync(edges->store, why); /* fails until the store has recovered */
+    if (err == PL_OK) {
+        err = load_all(&fresh, why);
+    }
+    if (err != PL_OK) {
+        free(fresh.table);
+        return err;
+    }
+    pthread_rwlock_wrlock(&edges->lock);
+    free(edges->table);
+    edges->table = fresh.table;
+    edges->count = fresh.count;
+    pthread_rwlock_unlock(&edges->lock);
+    edges->stale = false;
+    return PL_OK;
+}
+
 enum pl_err edges_open(struct edges **out, struct store *store, const struct pl_clock *clock,
                        struct pl_why *why)
 {
@@ -133,13 +167,10 @@ enum pl_err edges_open(struct edges **out, struct store *store, const struct pl_
     edges->clock = clock;
     pthread_mutex_init(&edges->changing, NULL);
     pthread_rwlock_init(&edges->lock, NULL);
-    enum pl_err err = request_each_record(store, FAMILY_EDGES, load, edges, why);
+    enum pl_err err = load_all(edges, why);
     if (err != PL_OK) {
         edges_close(edges);
         return err;
-    }
-    if (edges->count > 1) {
-        qsort(edges->table, edges->count, sizeof(*edges->table), by_enrolment);
     }
     *out = edges;
     return PL_OK;
@@ -176,6 +207,7 @@ static enum pl_err save(struct edges *edges, const struct edge_record *edge, str
     if (err == PL_OK) {
         err = store_put(edges->store, FAMILY_EDGES, pl_span(edge->id.bytes, sizeof(edge->id.bytes)),
                         pl_buf_span(&bytes), true, why);
+        edges->stale = err != PL_OK;
     } else {
         err = pl_fail(why, err, "the edge cannot be recorded: %s", pl_err_word(err));
     }
@@ -217,13 +249,17 @@ enum pl_err edges_enroll(struct edges *edges, struct json request, struct edge_r
     }
     edge.enrolled_ms = pl_wall_ms(edges->clock);
     pthread_mutex_lock(&edges->changing);
-    err = check_new(edges, &edge, why);
+    err = catch_up(edges, why);
+    if (err == PL_OK) {
+        err = check_new(edges, &edge, why);
+    }
     if (err == PL_OK) {
         err = save(edges, &edge, why);
     }
     if (err == PL_OK) {
         pthread_rwlock_wrlock(&edges->lock);
         err = add(edges, &edge);
+        edges->stale = err != PL_OK;
         pthread_rwlock_unlock(&edges->lock);
     }
     pthread_mutex_unlock(&edges->changing);
@@ -236,12 +272,12 @@ enum pl_err edges_enroll(struct edges *edges, struct json request, struct edge_r
 enum pl_err edges_revoke(struct edges *edges, const struct pl_id128 *id, struct edge_record *out,
                          struct pl_why *why)
 {
-    enum pl_err err = PL_OK;
     pthread_mutex_lock(&edges->changing);
+    enum pl_err err = catch_up(edges, why);
     struct edge_record *edge = find(edges, id);
-    if (edge == NULL) {
+    if (err == PL_OK && edge == NULL) {
         err = pl_fail(why, PL_ENOTFOUND, "no such edge; polderctl edge list shows them");
-    } else if (edge->revoked_ms == 0) {
+    } else if (err == PL_OK && edge->revoked_ms == 0) {
         struct edge_record revoked = *edge;
         revoked.revoked_ms = pl_wall_ms(edges->clock);
         err = save(edges, &revoked, why);

@@ -2,7 +2,8 @@
  * edges: which edges there are, and the public halves of their keys.
  *
  * Promise: an edge is known from its enrolment on and refused from its revocation on, at once and
- * across restarts. Memory holds all; lookups never touch the disk. Any thread may call.
+ * across restarts. Memory holds all; lookups never touch the disk. A change that
+ * the disk failed is looked for before the next one is made. Any thread may call.
  */
 #ifndef POLDER_ORIGIN_EDGES_H
 #define POLDER_ORIGIN_EDGES_H

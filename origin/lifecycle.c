@@ -319,11 +319,16 @@ static void sweep_dedupe(struct lifecycle *lifecycle, int64_t now_ms)
 
 void lifecycle_tick(struct lifecycle *lifecycle)
 {
+    struct pl_why stale = {0};
     struct account *accounts;
     size_t count;
     struct lifecycle_status status = {0};
     bool believed = clock_watch_look(&lifecycle->clock_watch);
     int64_t now_ms = pl_wall_ms(lifecycle->config.clock);
+    if (accounts_refresh(lifecycle->config.accounts, &stale) != PL_OK) {
+        pl_log(lifecycle->config.log, PL_LOG_WARN, "lifecycle",
+               "the accounts are not read anew yet: %s", stale.text);
+    }
     if (accounts_list(lifecycle->config.accounts, &accounts, &count) != PL_OK) {
         return;
     }

@@ -17,6 +17,7 @@ struct tokens {
     bool has_bootstrap;
     uint8_t bootstrap_hash[PL_SHA256_BYTES];
     pthread_mutex_t changing; /* one change at a time, over its write too */
+    bool stale;               /* under `changing`: a write failed, which may turn up after all */
     pthread_rwlock_t lock;    /* the table; changed only under `changing` */
     struct token_record *table;
     size_t count;
@@ -126,6 +127,30 @@ static enum pl_err load(void *ctx, struct pl_span key, struct json record, struc
     return add(ctx, &token);
 }
 
+/* Under `changing`. */
+static enum pl_err catch_up(struct tokens *tokens, struct pl_why *why)
+{
+    struct tokens fresh = {.store = tokens->store};
+    if (!tokens->stale) {
+        return PL_OK;
+    }
+    enum pl_err err = store_sync(tokens->store, why); /* fails until the store has recovered */
+    if (err == PL_OK) {
+        err = request_each_record(tokens->store, FAMILY_TOKENS, load, &fresh, why);
+    }
+    if (err != PL_OK) {
+        free(fresh.table);
+        return err;
+    }
+    pthread_rwlock_wrlock(&tokens->lock);
+    free(tokens->table);
+    tokens->table = fresh.table;
+    tokens->count = fresh.count;
+    pthread_rwlock_unlock(&tokens->lock);
+    tokens->stale = false;
+    return PL_OK;
+}
+
 enum pl_err tokens_open(struct tokens **out, struct store *store, const char *bootstrap_hash_hex,
                         const struct pl_clock *clock, const struct pl_random *random,
                         struct pl_why *why)
@@ -189,6 +214,7 @@ static enum pl_err save(struct tokens *tokens, const struct token_record *token,
         err = store_put(tokens->store, FAMILY_TOKENS,
                         pl_span(token->id.bytes, sizeof(token->id.bytes)), pl_buf_span(&bytes),
                         true, why);
+        tokens->stale = err != PL_OK;
     } else {
         err = pl_fail(why, err, "the token cannot be recorded: %s", pl_err_word(err));
     }
@@ -230,13 +256,18 @@ enum pl_err tokens_create(struct tokens *tokens, struct json request, struct tok
         return pl_fail(why, err, "no random bytes for a token");
     }
     pthread_mutex_lock(&tokens->changing);
-    err =
-        tokens->count >= TOKENS_MAX
-            ? pl_fail(why, PL_ELIMIT, "there are %d tokens, as many as an origin keeps", TOKENS_MAX)
-            : save(tokens, &token, why);
+    err = catch_up(tokens, why);
+    if (err == PL_OK && tokens->count >= TOKENS_MAX) {
+        err =
+            pl_fail(why, PL_ELIMIT, "there are %d tokens, as many as an origin keeps", TOKENS_MAX);
+    }
+    if (err == PL_OK) {
+        err = save(tokens, &token, why);
+    }
     if (err == PL_OK) {
         pthread_rwlock_wrlock(&tokens->lock);
         err = add(tokens, &token);
+        tokens->stale = err != PL_OK;
         pthread_rwlock_unlock(&tokens->lock);
     }
     pthread_mutex_unlock(&tokens->changing);
@@ -251,16 +282,16 @@ enum pl_err tokens_create(struct tokens *tokens, struct json request, struct tok
 enum pl_err tokens_revoke(struct tokens *tokens, const struct pl_id128 *id, struct pl_why *why)
 {
     struct token_record *token = NULL;
-    enum pl_err err = PL_OK;
     pthread_mutex_lock(&tokens->changing);
+    enum pl_err err = catch_up(tokens, why);
     for (size_t i = 0; i < tokens->count; i++) {
         if (pl_id128_eq(&tokens->table[i].id, id)) {
             token = &tokens->table[i];
         }
     }
-    if (token == NULL) {
+    if (err == PL_OK && token == NULL) {
         err = pl_fail(why, PL_ENOTFOUND, "no such token; polderctl token list shows them");
-    } else if (token->revoked_ms == 0) {
+    } else if (err == PL_OK && token->revoked_ms == 0) {
         struct token_record revoked = *token;
         revoked.revoked_ms = pl_wall_ms(tokens->clock);
         err = save(tokens, &revoked, why);

@@ -7,7 +7,9 @@
 #include "proto/wire/json.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -92,6 +94,42 @@ static inline size_t count_rows(struct records *r, unsigned family)
         n++;
     store_scan_free(scan);
     return n;
+}
+
+/* The disk takes nothing, or everything again. */
+static inline void records_disk(bool works)
+{
+    struct rlimit limit;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = works ? limit.rlim_max : 0;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static inline void records_recover(struct records *r)
+{
+    records_disk(true);
+    must(store_recover(r->store, &r->why), &r->why);
+}
+
+/* Takes a row out of the store, to have it turn up later; the caller releases *row. */
+static inline void records_take(struct records *r, unsigned family, struct pl_span key,
+                                struct pl_buf *row)
+{
+    struct store_batch *batch;
+    pl_buf_init(row, 1u << 16);
+    must(store_get(r->store, family, key, row), &r->why);
+    must(store_batch_new(&batch), &r->why);
+    store_batch_delete(batch, r->store, family, key);
+    must(store_write(r->store, batch, true, &r->why), &r->why);
+    store_batch_free(batch);
+}
+
+static inline void records_put(struct records *r, unsigned family, struct pl_span key,
+                               struct pl_buf *row)
+{
+    must(store_put(r->store, family, key, pl_buf_span(row), true, &r->why), &r->why);
+    pl_buf_release(row);
 }
 
 #endif

@@ -180,6 +180,49 @@ static void test_expire_and_reinstate(void **state)
     assert_int_equal(accounts_expire(accounts, 12345, 0, &account, &r.why), PL_ENOTFOUND);
 }
 
+/* The disk fails a change, and after the recovery it is there all the same. */
+static void test_a_failed_change_that_turns_up_counts(void **state)
+{
+    (void)state;
+    static struct catalog_item item;
+    struct pl_buf page, record, change;
+    uint64_t version;
+    uint8_t id[8], at[8], next[8];
+    struct account other = create("{\"name\":\"b\"}");
+    struct account account = create("{\"name\":\"a\"}");
+    pl_store_u64(id, account.id);
+    must(accounts_expire(accounts, account.id, 0, &account, &r.why), &r.why);
+    pl_store_u64(at, changelog_position(changelog));
+    records_take(&r, FAMILY_ACCOUNTS, pl_span(id, 8), &record);
+    records_take(&r, FAMILY_CHANGES, pl_span(at, 8), &change);
+    must(accounts_reinstate(accounts, account.id, 0, &account, &r.why), &r.why);
+
+    records_disk(false);
+    assert_int_not_equal(accounts_expire(accounts, account.id, 0, &account, &r.why), PL_OK);
+    /* As long as the store fails, nothing can be known. */
+    assert_int_not_equal(accounts_refresh(accounts, &r.why), PL_OK);
+    records_recover(&r);
+    pl_store_u64(at, changelog_position(changelog));
+    pl_store_u64(next, changelog_position(changelog) + 1);
+    struct pl_buf gone;
+    records_take(&r, FAMILY_CHANGES, pl_span(at, 8), &gone);
+    pl_buf_release(&gone);
+    records_put(&r, FAMILY_ACCOUNTS, pl_span(id, 8), &record);
+    records_put(&r, FAMILY_CHANGES, pl_span(next, 8), &change);
+
+    must(accounts_publish(accounts, other.id, PL_SPAN_LIT(CONFIG), &version, &r.why), &r.why);
+    must(accounts_get(accounts, account.id, &account), &r.why);
+    assert_int_equal(account.state, ACCOUNT_EXPIRED);
+    fed_item(account.id, &item, &page);
+    assert_int_equal(item.state, ACCOUNT_EXPIRED);
+    pl_buf_release(&page);
+    assert_int_equal(count_rows(&r, FAMILY_CHANGES), 2);
+    must(accounts_reinstate(accounts, account.id, 0, &account, &r.why), &r.why);
+    fed_item(account.id, &item, &page);
+    assert_int_equal(item.state, ACCOUNT_ACTIVE);
+    pl_buf_release(&page);
+}
+
 static bool always(const struct account *account, int64_t now_ms)
 {
     (void)account;
@@ -320,6 +363,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_refused_account_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expiry_by_date_needs_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expire_and_reinstate, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_failed_change_that_turns_up_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_renewal_is_not_undone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deletion_cannot_be_undone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_configs_have_versions, setup, teardown),

@@ -197,9 +197,31 @@ static void test_revocation_is_told(void **state)
     assert_true(pl_id128_eq(&told, &id));
 }
 
+/* The disk fails an enrolment, and after the recovery it is there all the same. */
+static void test_a_failed_enrolment_that_turns_up_counts(void **state)
+{
+    (void)state;
+    struct pl_buf row;
+    struct pl_id128 id;
+    assert_true(pl_id128_parse(PL_SPAN_LIT(EDGE_A), &id));
+    must(enroll(EDGE_A, "eu-1"), &r.why);
+    records_take(&r, FAMILY_EDGES, pl_span(id.bytes, 16), &row);
+    reopen();
+    records_disk(false);
+    assert_int_not_equal(enroll(EDGE_A, "eu-1"), PL_OK);
+    records_recover(&r);
+    records_put(&r, FAMILY_EDGES, pl_span(id.bytes, 16), &row);
+    assert_int_equal(enroll(EDGE_B, "eu-1"), PL_EEXISTS);
+    assert_string_equal(r.why.field, "name");
+    struct edge_record edge;
+    must(edges_revoke(edges, &id, &edge, &r.why), &r.why);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_failed_enrolment_that_turns_up_counts, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_enrolled_edges_are_known_across_restarts, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_revoked_edges_stay_revoked, setup, teardown),

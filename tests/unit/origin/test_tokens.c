@@ -162,9 +162,30 @@ static void test_refuses_by_field(void **state)
     assert_int_equal(count_rows(&r, FAMILY_TOKENS), 0);
 }
 
+/* The disk fails a change, and after the recovery it is there all the same. */
+static void test_a_failed_change_that_turns_up_counts(void **state)
+{
+    (void)state;
+    struct pl_buf row;
+    struct token_record made, other;
+    char text[TOKEN_TEXT_BYTES], more[TOKEN_TEXT_BYTES];
+    must(create("{\"role\":\"auditor\"}", &made, text), &r.why);
+    records_take(&r, FAMILY_TOKENS, pl_span(made.id.bytes, 16), &row);
+    reopen(bootstrap_hash);
+    assert_int_equal(check(text, &other), PL_EAUTH);
+    records_disk(false);
+    assert_int_not_equal(create("{\"role\":\"auditor\"}", &other, more), PL_OK);
+    records_recover(&r);
+    records_put(&r, FAMILY_TOKENS, pl_span(made.id.bytes, 16), &row);
+    must(create("{\"role\":\"auditor\"}", &other, more), &r.why);
+    must(check(text, &other), &r.why);
+    assert_true(pl_id128_eq(&other.id, &made.id));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_failed_change_that_turns_up_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_token_is_what_it_was_made_as, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_text_is_not_stored, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expiry_follows_the_clock, setup, teardown),
