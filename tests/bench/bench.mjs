@@ -4,7 +4,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import path from 'node:path';
-import { describeMachine } from './machine.mjs';
+import { busyMachine, describeMachine } from './machine.mjs';
 import { plain, writeReadme } from './table.mjs';
 import * as config from './rows/config.mjs';
 import * as collect from './rows/collect.mjs';
@@ -28,9 +28,15 @@ if (unknown.length) {
 const root = path.resolve(import.meta.dirname, '../..');
 const dir = path.resolve(values.dir);
 mkdirSync(dir, { recursive: true });
-const machine = describeMachine(dir);
+const about = { machine: describeMachine(dir), commit: commit(), busy: busyMachine() };
 const context = { ...(values.quick ? QUICK : WHOLE), bin: path.resolve(values.bin), dir };
-console.log(`${machine}\n`);
+console.log(`${about.machine}\n${about.busy ? 'other work runs on this machine: the figures will be off\n' : ''}`);
+
+function commit() {
+    const git = (...args) => execFileSync('git', ['-C', root, ...args], { encoding: 'utf8' }).trim();
+    const dirty = git('status', '--porcelain', '--', '*.c', '*.h', '*.cc', 'CMakeLists.txt') !== '';
+    return git('rev-parse', '--short=12', 'HEAD') + (dirty ? ' with changes' : '');
+}
 
 const rows = [];
 const failed = [];
@@ -54,7 +60,6 @@ if (failed.length) {
     process.exit(1);
 }
 if (positionals.length === 0 && !values.quick) {
-    const dirty = execFileSync('git', ['-C', root, 'status', '--porcelain', '--', '*.c', '*.h', '*.cc', 'CMakeLists.txt'], { encoding: 'utf8' }) !== '';
-    writeReadme(machine, execFileSync('git', ['-C', root, 'rev-parse', '--short=12', 'HEAD'], { encoding: 'utf8' }).trim() + (dirty ? ' with changes' : ''), rows);
+    writeReadme(about, rows);
     console.log('tests/bench/README.md has the table');
 }

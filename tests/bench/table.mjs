@@ -49,12 +49,14 @@ export function plain(rows) {
     return cells.map((line) => line.map((cell, i) => cell.padEnd(widths[i])).join('  ').trimEnd()).join('\n');
 }
 
-export function writeReadme(machine, commit, rows) {
+// about: machine, commit, busy.
+export function writeReadme(about, rows) {
     const text = readFileSync(README, 'utf8');
     const from = text.indexOf(BEGIN);
     const to = text.indexOf(END);
     if (from < 0 || to < from) throw new Error(`${README} has lost its markers ${BEGIN} and ${END}`);
     const missed = rows.filter((r) => r.met === '**no**').length;
     const words = missed === 0 ? 'Every target is met.' : `**${missed} of ${rows.filter((r) => r.met).length} targets are missed**; "What bounds it" says why.`;
-    writeFileSync(README, `${text.slice(0, from)}${BEGIN}\n\n${machine}. Commit ${commit}.\n\n${markdown(rows)}\n\n${words}\n\n${text.slice(to)}`);
+    const busy = about.busy ? ' **The machine was busy with other work: measure again before quoting.**' : '';
+    writeFileSync(README, `${text.slice(0, from)}${BEGIN}\n\n${about.machine}. Commit ${about.commit}.${busy}\n\n${markdown(rows)}\n\n${words}\n\n${text.slice(to)}`);
 }
