@@ -219,7 +219,7 @@ void ledger_commit(struct ledger *l)
     pthread_mutex_lock(&l->lock);
     for (; l->dirty != NULL; l->dirty = l->dirty->next_dirty) {
         l->dirty->dirty = false;
-        ledger_show(l->dirty);
+        ledger_show(l, l->dirty);
     }
     ledger_counts_add(&l->totals, &l->staged);
     pthread_mutex_unlock(&l->lock);
@@ -239,8 +239,12 @@ void ledger_books(struct ledger *l, const struct pl_id128 *edge, const struct ch
     pthread_mutex_lock(&l->lock);
     for (size_t i = 0; i < count; i++) {
         const struct ledger_links *chain = ledger_find(l, edge, &claims[i].incarnation);
+        const struct ledger_links *earlier =
+            chain != NULL ? NULL : ledger_earlier(l, edge, &claims[i].incarnation);
         if (chain != NULL)
-            records[i] = chain->shown;
+            records[i] = chain->told;
+        else if (earlier != NULL)
+            records[i] = earlier->shown;
         else
             records[i] = (struct chain_record){.incarnation = claims[i].incarnation};
     }

@@ -92,10 +92,12 @@ enum pl_err ledger_quarantine(struct ledger *ledger, struct store_batch *batch,
 
 /* ---- any thread; memory only */
 
-/* For receiver_ops.books: one record per claim, zeros for chains never heard of. */
+/* For receiver_ops.books: one record per claim, zeros for chains never heard of. An edge enrolled
+ * anew sends on what it held, and is told what was recorded under its earlier identity as well. */
 void ledger_books(struct ledger *ledger, const struct pl_id128 *edge,
                   const struct chain_claim *claims, size_t count, struct chain_record *records);
-/* Events in the blocks [from, to) of a chain, all of them recorded. Blocks on the disk. */
+/* Events in the blocks [from, to) of a chain. PL_ENOTFOUND: not all of their rows are here. Blocks
+ * on the disk. */
 enum pl_err ledger_events_between(struct ledger *ledger, const struct pl_id128 *edge,
                                   const struct pl_id128 *incarnation, uint64_t from, uint64_t to,
                                   uint64_t *events);
@@ -109,6 +111,11 @@ struct ledger_chain {
 };
 /* Newest first, at most max; returns how many there are. */
 size_t ledger_chains(struct ledger *ledger, struct ledger_chain *out, size_t max);
+
+/* Whether a block of the chain was kept aside as a fork: what the edge and this side counted under
+ * that number is not the same block. As far as alarms are held in memory. */
+bool ledger_forked(struct ledger *ledger, const struct pl_id128 *edge,
+                   const struct pl_id128 *incarnation);
 
 struct ledger_alarm {
     enum ledger_alarm_kind kind;

@@ -70,7 +70,8 @@ enum pl_err ledger_quarantine(struct ledger *l, struct store_batch *batch,
 static size_t holes_of(const struct ledger *l, const struct ledger_links *chain, int64_t now_ms,
                        struct ledger_alarm *out, size_t max, size_t count)
 {
-    uint64_t expect = chain->contiguous;
+    uint64_t expect =
+        chain->told.contiguous > chain->contiguous ? chain->told.contiguous : chain->contiguous;
     /* A hole is as old as the oldest block that stands above it. */
     int64_t since = INT64_MAX;
     for (size_t i = chain->ahead_count; i-- > 0;)
@@ -93,9 +94,22 @@ static size_t holes_of(const struct ledger *l, const struct ledger_links *chain,
             }
             count++;
         }
-        expect = number + 1;
+        if (number >= expect)
+            expect = number + 1;
     }
     return count;
+}
+
+bool ledger_forked(struct ledger *l, const struct pl_id128 *edge,
+                   const struct pl_id128 *incarnation)
+{
+    bool found = false;
+    pthread_mutex_lock(&l->lock);
+    for (size_t i = 0; i < l->kept_count; i++)
+        found |= l->kept[i].kind == LEDGER_FORK && pl_id128_eq(&l->kept[i].edge, edge) &&
+                 pl_id128_eq(&l->kept[i].incarnation, incarnation);
+    pthread_mutex_unlock(&l->lock);
+    return found;
 }
 
 size_t ledger_alarms(struct ledger *l, struct ledger_alarm *out, size_t max)

@@ -128,7 +128,43 @@ void ledger_advance(struct ledger_links *chain)
     memmove(chain->ahead, chain->ahead + run, chain->ahead_count * sizeof(*chain->ahead));
 }
 
-void ledger_show(struct ledger_links *chain)
+const struct ledger_links *ledger_earlier(const struct ledger *l, const struct pl_id128 *edge,
+                                          const struct pl_id128 *incarnation)
+{
+    const struct ledger_links *best = NULL;
+    for (size_t i = 0; i < l->chain_count; i++) {
+        const struct ledger_links *chain = l->chains[i];
+        /* Only a chain of whose blocks some opened is its edge's own. */
+        if (chain->shown.stored + chain->shown.duplicate > 0 &&
+            pl_id128_eq(&chain->incarnation, incarnation) && !pl_id128_eq(&chain->edge, edge) &&
+            (best == NULL || chain->shown.contiguous > best->shown.contiguous))
+            best = chain;
+    }
+    return best;
+}
+
+/* A chain that stands on an earlier identity's: its blocks go on where the other's end. */
+static void go_on(const struct ledger_links *earlier, struct ledger_links *chain)
+{
+    struct ledger_counts sum = {.blocks = 0};
+    uint64_t contiguous = earlier->shown.contiguous;
+    for (size_t i = 0; i < chain->ahead_count && chain->ahead[i].number <= contiguous; i++) {
+        if (chain->ahead[i].number < contiguous)
+            continue;
+        ledger_counts_add(&sum, &chain->ahead[i].counts);
+        contiguous++;
+    }
+    chain->told = earlier->shown;
+    chain->told.contiguous = contiguous;
+    if (chain->highest > chain->told.highest)
+        chain->told.highest = chain->highest;
+    chain->told.events += sum.events;
+    chain->told.stored += sum.stored;
+    chain->told.duplicate += sum.duplicate;
+    chain->told.dropped += ledger_counts_dropped(&sum);
+}
+
+void ledger_show(const struct ledger *l, struct ledger_links *chain)
 {
     chain->shown.contiguous = chain->contiguous;
     chain->shown.highest = chain->highest;
@@ -137,6 +173,12 @@ void ledger_show(struct ledger_links *chain)
     chain->shown.duplicate = chain->counts.duplicate;
     chain->shown.dropped = ledger_counts_dropped(&chain->counts);
     chain->shown_ms = chain->last_ms;
+    chain->told = chain->shown;
+    const struct ledger_links *earlier = NULL;
+    if (chain->contiguous == 0)
+        earlier = ledger_earlier(l, &chain->edge, &chain->incarnation);
+    if (earlier != NULL)
+        go_on(earlier, chain);
 }
 
 void ledger_forget(struct ledger *l)
@@ -201,7 +243,6 @@ static enum pl_err load_chain(struct ledger *l, void *arg, struct pl_span key, s
         err = each_row(l, FAMILY_LEDGER, pl_span(from, sizeof(from)), pl_span(to, sizeof(to)),
                        load_ahead_row, chain);
     }
-    ledger_show(chain);
     return err;
 }
 
@@ -243,6 +284,9 @@ enum pl_err ledger_load(struct ledger *l, struct pl_why *why)
     enum pl_err err = fresh.kept == NULL
                           ? PL_ENOMEM
                           : each_row(&fresh, FAMILY_CHAINS, all, all, load_chain, NULL);
+    /* Twice: one may stand on what another shows. */
+    for (size_t i = 0; err == PL_OK && i < 2 * fresh.chain_count; i++)
+        ledger_show(&fresh, fresh.chains[i % fresh.chain_count]);
     if (err == PL_OK)
         err = each_row(&fresh, FAMILY_QUARANTINE, all, all, load_kept, NULL);
     if (err == PL_OK)

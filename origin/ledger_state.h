@@ -40,6 +40,7 @@ struct ledger_links {
     struct ledger_links *next_dirty;
     bool dirty;                /* its row is to be written */
     struct chain_record shown; /* as of the last commit */
+    struct chain_record told;  /* to the edge: what its earlier identity brought counts as well */
     int64_t shown_ms;
 };
 
@@ -93,7 +94,12 @@ size_t ledger_ahead_at(const struct ledger_links *chain, uint64_t number);
 enum pl_err ledger_ahead_insert(struct ledger_links *chain, const struct ledger_row *row);
 /* Recorded blocks that follow without a hole become part of the contiguous run. */
 void ledger_advance(struct ledger_links *chain);
-void ledger_show(struct ledger_links *chain);
+/* As of a commit. */
+void ledger_show(const struct ledger *l, struct ledger_links *chain);
+/* What stands recorded of a chain whose edge had another identity when it began it; NULL: nothing.
+ * An incarnation is random, so no two edges share one by chance. */
+const struct ledger_links *ledger_earlier(const struct ledger *l, const struct pl_id128 *edge,
+                                          const struct pl_id128 *incarnation);
 void ledger_forget(struct ledger *l);
 /* Reads everything from the store and puts it in the place of what was known. */
 enum pl_err ledger_load(struct ledger *l, struct pl_why *why);

@@ -8,7 +8,7 @@ enum pl_err ledger_events_between(struct ledger *l, const struct pl_id128 *edge,
     struct store_scan *scan;
     struct ledger_row row;
     struct pl_span key, value;
-    uint64_t sum = 0;
+    uint64_t sum = 0, rows = 0;
     if (from >= to) {
         *events = 0;
         return PL_OK;
@@ -23,10 +23,14 @@ enum pl_err ledger_events_between(struct ledger *l, const struct pl_id128 *edge,
     while ((err = store_scan_next(scan, &key, &value)) == PL_OK &&
            (err = ledger_row_decode(key, value, &row)) == PL_OK) {
         sum += row.counts.events;
+        rows++;
     }
     store_scan_free(scan);
     if (err != PL_ENOTFOUND) {
         return err;
+    }
+    if (rows != to - from) {
+        return PL_ENOTFOUND;
     }
     *events = sum;
     return PL_OK;

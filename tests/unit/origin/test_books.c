@@ -135,6 +135,39 @@ static void test_a_broken_chain_stays_broken_when_it_is_no_longer_named(void **s
     assert_non_null(strstr(edge.reason, "7 events"));
 }
 
+static void test_a_fork_is_one_alarm_not_two(void **state)
+{
+    struct store_batch *batch;
+    struct ledger_block other = {.edge = EDGE, .incarnation = CHAIN, .number = 1};
+    (void)state;
+    record(0);
+    record(1);
+    assert_false(claim(2, 9, 2).balanced);
+    must(store_batch_new(&batch), &r.why);
+    must(ledger_quarantine(ledger, batch, &other, LEDGER_FORK, pl_span(NULL, 0), "fork"), &r.why);
+    store_batch_free(batch);
+    assert_true(claim(2, 9, 2).balanced);
+}
+
+static void test_an_edge_enrolled_anew_balances(void **state)
+{
+    static const struct pl_id128 renewed = {{7}};
+    struct chain_claim now = {.incarnation = CHAIN, .acked_events = events_below(3), .next = 3};
+    struct chain_record answer;
+    struct books_edge edge;
+    (void)state;
+    for (uint64_t n = 0; n < 3; n++)
+        record(n);
+    for (now.acked = 3; now.acked > 0; now.acked--) {
+        now.acked_events = events_below(now.acked);
+        assert_int_equal(books_answer(books, &renewed, &now, 1, &answer), PL_OK);
+        assert_true(answer.contiguous == 3 && answer.events == events_below(3));
+        books_edge(books, &renewed, &edge);
+        assert_true(edge.balanced);
+        assert_int_equal(edge.pending_blocks, 0);
+    }
+}
+
 static void test_signs_of_life_are_remembered(void **state)
 {
     struct books_edge edge;
@@ -161,6 +194,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_hole_is_not_a_difference, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_broken_chain_stays_broken_when_it_is_no_longer_named,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_fork_is_one_alarm_not_two, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_edge_enrolled_anew_balances, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signs_of_life_are_remembered, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

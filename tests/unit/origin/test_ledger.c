@@ -349,12 +349,49 @@ static void chains_do_not_mix(void **state)
     t->now_ms += 5;
     record(t, 0);
     t->edge.bytes[0] ^= 0xff; /* another edge of the same incarnation is another chain, too */
-    assert_true(books(t).contiguous == 0);
+    assert_int_equal(check(t, block(t, 0)), BLOCK_STORED);
     struct ledger_chain chains[2];
     assert_int_equal(ledger_chains(t->ledger, chains, 2), 2);
     assert_true(chains[0].last_ms == 1000005 && chains[0].record.contiguous == 1);
     assert_true(pl_id128_eq(&chains[1].record.incarnation, &first));
     assert_true(chains[1].record.contiguous == 2);
+}
+
+/* Blocks 0 to 2 came while the edge had its old identity; of what it held on to and sends under
+ * the new one, nothing opens. */
+static void a_new_identity_goes_on_with_the_old_chain(void **state)
+{
+    struct test *t = *state;
+    for (uint64_t n = 0; n < 3; n++)
+        record(t, n);
+    t->edge.bytes[0] ^= 0xff;
+    assert_true(books(t).contiguous == 3 && books(t).events == 30);
+    for (uint64_t n = 2; n < 5; n++) { /* block 2's ack was lost */
+        struct ledger_block *b = block(t, n);
+        b->refused = true;
+        b->counts = (struct ledger_counts){.events = 10};
+        b->counts.dropped[DROP_REFUSED] = 10;
+        assert_int_equal(ledger_stage(t->ledger, b), PL_OK);
+    }
+    commit(t);
+    t->now_ms += 60000;
+    for (int round = 0; round < 2; round++) {
+        struct chain_record r = books(t);
+        assert_true(r.contiguous == 5 && r.highest == 5 && r.events == 50);
+        assert_true(r.stored + r.duplicate + r.dropped == r.events);
+        assert_int_equal(ledger_alarms(t->ledger, NULL, 0), 0); /* no hole */
+        struct ledger_counts totals;
+        ledger_totals(t->ledger, &totals);
+        assert_true(totals.blocks == 6); /* what is told twice is counted once */
+        close_all(t);
+        open_all(t);
+    }
+    uint64_t events;
+    assert_int_equal(ledger_events_between(t->ledger, &t->edge, &t->incarnation, 3, 5, &events),
+                     PL_OK);
+    assert_true(events == 20);
+    assert_int_equal(ledger_events_between(t->ledger, &t->edge, &t->incarnation, 0, 5, &events),
+                     PL_ENOTFOUND);
 }
 
 static void the_quarantine_is_bounded(void **state)
@@ -433,6 +470,7 @@ int main(void)
         CASE(a_refused_block_does_not_end_its_chain),
         CASE(a_failed_write_leaves_no_trace),
         CASE(chains_do_not_mix),
+        CASE(a_new_identity_goes_on_with_the_old_chain),
         CASE(the_quarantine_is_bounded),
         CASE(a_far_future_number_does_not_eat_memory),
         CASE(damaged_rows_are_refused),
