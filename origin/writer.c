@@ -368,6 +368,18 @@ static void take_mail(struct intake_writer *w, int64_t timeout_ms)
     }
 }
 
+/* An idle writer has no write of its own to learn from that another's has failed. */
+static void notice_failure(struct intake *intake)
+{
+    struct intake_writer *w = &intake->writer;
+    struct store_usage usage;
+    store_usage(intake->config.store, &usage);
+    if (!usage.failed)
+        return;
+    w->failed = true;
+    set_ready(intake, false, "the database takes no writes since one failed");
+}
+
 void *intake_writer_run(void *arg)
 {
     struct intake *intake = arg;
@@ -377,6 +389,8 @@ void *intake_writer_run(void *arg)
         bool closed = pl_mailbox_closed(&w->inbox);
         take_mail(w, w->pending != NULL || closed ? 0 : INTAKE_TICK_MS);
         vault_sealer_tidy(w->sealer);
+        if (w->pending == NULL && !w->failed)
+            notice_failure(intake);
         if (w->failed)
             recover(intake);
         if (w->pending == NULL && closed)
