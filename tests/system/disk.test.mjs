@@ -2,7 +2,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, openSync, readSync, writeSync, closeSync, readdirSync, statSync, writeFileSync, rmSync } from 'node:fs';
+import { mkdirSync, openSync, readSync, writeSync, closeSync, readdirSync, statSync, writeFileSync, rmSync, statfsSync } from 'node:fs';
 import path from 'node:path';
 import { startCluster, postBatch, trackEvent, exportedIds, until } from './lib/fixture.mjs';
 
@@ -57,7 +57,7 @@ test('a full disk answers 503, does not crash, and recovers by itself', { timeou
     const data = path.join(dir, 'edges/eu/data');
     mkdirSync(data, { recursive: true });
     try {
-        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m,mode=700', 'polder-test', data], { stdio: 'pipe' });
+        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=96m,mode=700', 'polder-test', data], { stdio: 'pipe' });
     } catch (error) {
         return t.skip(`a file system of its own cannot be mounted here: ${String(error.stderr).trim()}`);
     }
@@ -67,7 +67,8 @@ test('a full disk answers 503, does not crash, and recovers by itself', { timeou
 
     const accepted = [];
     const filler = path.join(data, 'filler');
-    writeFileSync(filler, Buffer.alloc(16 << 20));
+    const { bavail, bsize } = statfsSync(data);
+    writeFileSync(filler, Buffer.alloc(bavail * bsize - (6 << 20)));
     const refused = await until('the disk is full', 60000, async () => {
         const events = Array.from({ length: 50 }, () => trackEvent({ properties: { noise: Array.from({ length: 40 }, () => Math.random()) } }));
         const reply = await fetch(`${cluster.url('eu')}/v1/batch`, { method: 'POST', body: JSON.stringify({ writeKey: account.write_key, batch: events }) });
