@@ -374,6 +374,36 @@ static struct chain_record record_of(const struct chain_claim *claim)
 
 static void crashed_chain(struct fixture *f, uint32_t count, size_t bytes);
 
+/* All has its verdict and what was refused is kept: counts that differ for its sake are no reason
+ * to name the chain for ever. Unless the origin balances, one that is all acked stays. */
+static void test_a_chain_with_quarantined_blocks_settles(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct chain_claim claims[2];
+    struct spool_status status;
+    for (int i = 0; i < 3; i++)
+        commit_one(f, spool, 10, 200);
+    claims_of(spool, claims, 1);
+    shut(f, spool);
+    spool = reopen(f);
+    struct uplink_source source = spool_source(spool);
+    struct chain_record forked = {
+        .incarnation = claims[0].incarnation, .contiguous = 3, .events = 25, .stored = 25};
+    verdict(spool, &claims[0].incarnation, 0, BLOCK_STORED);
+    verdict(spool, &claims[0].incarnation, 1, BLOCK_FORK);
+    claims_of(spool, claims, 2);
+    source.books(source.ctx, &forked, 1); /* block 2 is under way */
+    assert_int_equal(claims_of(spool, claims, 2), 2);
+    verdict(spool, &claims[0].incarnation, 2, BLOCK_STORED);
+    source.books(source.ctx, &forked, 1);
+    assert_int_equal(claims_of(spool, claims, 2), 1);
+    spool_status(spool, &status);
+    assert_int_equal(status.mismatches, 0);
+    assert_int_equal(status.quarantined_blocks, 1);
+    shut(f, spool);
+}
+
 static void test_earlier_chains_drain_and_settle(void **state)
 {
     struct fixture *f = *state;
@@ -917,6 +947,7 @@ int main(int argc, char **argv)
         TEST(test_acks_out_of_order),
         TEST(test_refused_blocks_are_kept_aside),
         TEST(test_full_spool_says_so),
+        TEST(test_a_chain_with_quarantined_blocks_settles),
         TEST(test_earlier_chains_drain_and_settle),
         TEST(test_a_process_that_collected_nothing_leaves_nothing),
         TEST(test_books),
