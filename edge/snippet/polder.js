@@ -9,6 +9,8 @@
 
 const QUEUE_LIMIT = 200; // events kept while the network is away; the oldest go first
 const BATCH_EVENTS = 50;
+const BATCH_BYTES = 200000; // well below what edges take
+const EVENT_BYTES = 32768; // what edges take of one event
 const BEACON_BYTES = 60000; // browsers refuse beacons over 64 KiB
 const FLUSH_MS = 400;
 const RETRY_FIRST_MS = 1000;
@@ -59,6 +61,7 @@ function start() {
     let timer = 0;
     let sending = false;
     let retryMs = 0;
+    let share = BATCH_EVENTS; // fewer while an event that no edge takes is being looked for
     let user = read('user');
 
     const saidNo = () =>
@@ -77,7 +80,18 @@ function start() {
         write('queue', queue.length ? JSON.stringify(queue) : undefined);
     };
 
+    const bytes = (text) => new Blob([text]).size;
+
     const body = (events) => JSON.stringify({ writeKey: key, sentAt: new Date().toISOString(), batch: events });
+
+    // As many from `from` on as fit, one at least.
+    const fitting = (from, count, limit) => {
+        for (;; count >>= 1) {
+            const events = queue.slice(from, from + count);
+            const text = body(events);
+            if (count <= 1 || bytes(text) <= limit) return { events, text };
+        }
+    };
 
     const schedule = (ms) => {
         if (!timer) timer = setTimeout(flush, ms);
@@ -92,24 +106,32 @@ function start() {
     const flush = () => {
         timer = 0;
         if (sending || !queue.length || saidNo()) return;
-        const events = queue.slice(0, BATCH_EVENTS);
+        const { events, text } = fitting(0, share, BATCH_BYTES);
         sending = true;
         // text/plain needs no preflight; the edge reads JSON whatever it is called.
         fetch(`${home}/v1/batch`, {
             method: 'POST',
-            body: body(events),
+            body: text,
             headers: { 'Content-Type': 'text/plain' },
             credentials: 'include',
         }).then(
             (reply) => {
+                const { status } = reply;
                 sending = false;
-                if (reply.ok || (reply.status >= 400 && reply.status < 500 && reply.status !== 429)) {
-                    retryMs = 0;
-                    sent(events);
-                    if (queue.length) schedule(0);
-                } else {
+                // A key that an edge has served a config for is good: 401 is an edge behind the news.
+                if (status === 408 || status === 429 || status >= 500 || (status === 401 && boot.config)) {
                     backOff(Number(reply.headers.get('Retry-After')) * 1000);
+                    return;
                 }
+                retryMs = 0;
+                // One bad event spoils its batch: halves find it, so that it goes alone.
+                if ((status === 400 || status === 413) && events.length > 1) {
+                    share = events.length >> 1;
+                } else {
+                    share = Math.min(2 * share, BATCH_EVENTS);
+                    sent(events);
+                }
+                if (queue.length) schedule(0);
             },
             () => {
                 sending = false;
@@ -128,14 +150,9 @@ function start() {
     const leave = () => {
         if (saidNo()) return;
         for (let from = 0; from < queue.length; ) {
-            let count = Math.min(BATCH_EVENTS, queue.length - from);
-            let text = body(queue.slice(from, from + count));
-            while (text.length > BEACON_BYTES && count > 1) {
-                count = count >> 1;
-                text = body(queue.slice(from, from + count));
-            }
+            const { events, text } = fitting(from, BATCH_EVENTS, BEACON_BYTES);
             if (!navigator.sendBeacon(`${home}/v1/batch`, new Blob([text], { type: 'text/plain' }))) return;
-            from += count;
+            from += events.length;
         }
     };
 
@@ -155,7 +172,7 @@ function start() {
 
     const enqueue = (type, fields) => {
         if (saidNo() || !key) return;
-        queue.push({
+        const event = {
             type,
             messageId: uuid(),
             anonymousId: visitor(),
@@ -163,7 +180,9 @@ function start() {
             timestamp: new Date().toISOString(),
             context: context(),
             ...fields,
-        });
+        };
+        if (bytes(JSON.stringify(event)) > EVENT_BYTES) throw new Error(`an event of more than ${EVENT_BYTES} bytes`);
+        queue.push(event);
         keep();
         schedule(queue.length >= BATCH_EVENTS ? 0 : FLUSH_MS);
     };

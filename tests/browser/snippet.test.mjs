@@ -109,6 +109,77 @@ test('a page that is left at once still delivers, once', { timeout: 120000 }, as
     assert.equal(events.filter((event) => event.name === 'Left').length, 1);
 });
 
+// A page on the edge's own origin with the script; the edge's answers to batches are the test's.
+async function openWith(t, cluster, account, answer, prepare = () => {}) {
+    const page = await context.newPage();
+    t.after(() => page.close());
+    const errors = [];
+    const batches = [];
+    page.on('pageerror', (error) => errors.push(error.message));
+    await page.route('**/v1/batch', async (route) => {
+        const text = route.request().postData();
+        const { batch } = JSON.parse(text);
+        batches.push({ bytes: Buffer.byteLength(text), names: batch.map((event) => event.event) });
+        await route.fulfill({ status: answer(batch, batches.length), body: '{}' });
+    });
+    await page.route('**/blank', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>T</title>' }));
+    await page.goto(`${cluster.url('eu')}/blank`);
+    await page.evaluate(prepare, account.write_key);
+    await page.addScriptTag({ url: `${cluster.url('eu')}/s/${account.write_key}.js` });
+    await page.waitForFunction(() => window.polder.version);
+    return { page, errors, batches };
+}
+
+const queued = (page) => page.evaluate(() => Object.entries(localStorage).filter(([key]) => key.includes('queue')).flatMap(([, text]) => JSON.parse(text)).length);
+
+test('a stored queue that is none does not keep the snippet from working', { timeout: 120000 }, async (t) => {
+    const { cluster, account } = await startCluster(t);
+    for (const text of ['null', '{}', '"x"', '[null]', '[1,']) {
+        const { page, errors, batches } = await openWith(t, cluster, account, () => 200, (key) => localStorage.clear());
+        await page.evaluate(([key, value]) => localStorage.setItem(`polder_queue_${key.slice(0, 8)}`, value), [account.write_key, text]);
+        await page.reload();
+        await page.addScriptTag({ url: `${cluster.url('eu')}/s/${account.write_key}.js` });
+        await page.waitForFunction(() => window.polder.version);
+        await page.evaluate(() => window.polder('track', 'Seen'));
+        await until(`it sends in spite of ${text}`, 10000, async () => batches.some((batch) => batch.names.includes('Seen')));
+        assert.deepEqual(errors, []);
+    }
+});
+
+test('one event that no edge takes costs only itself', { timeout: 120000 }, async (t) => {
+    const { cluster, account } = await startCluster(t);
+    const { page, errors, batches } = await openWith(t, cluster, account, (batch) => (batch.some((event) => event.event === 'Bad') ? 400 : 200));
+    await page.evaluate(() => {
+        for (let i = 0; i < 20; i++) window.polder('track', i === 13 ? 'Bad' : `Good ${i}`);
+    });
+    await until('the queue is empty', 10000, async () => (await queued(page)) === 0);
+    const taken = batches.filter((batch) => !batch.names.includes('Bad')).flatMap((batch) => batch.names);
+    assert.equal(new Set(taken).size, 19);
+    assert.equal(taken.length, 19);
+    assert.deepEqual(errors, []);
+});
+
+test('batches stay within what an edge takes; an event that never fits is not kept', { timeout: 120000 }, async (t) => {
+    const { cluster, account } = await startCluster(t);
+    const { page, errors, batches } = await openWith(t, cluster, account, () => 200);
+    await page.evaluate(() => {
+        window.polder('track', 'Huge', { text: 'x'.repeat(40000) });
+        for (let i = 0; i < 30; i++) window.polder('track', `Large ${i}`, { text: '\u4e16'.repeat(9000) });
+    });
+    await until('all are sent', 10000, async () => batches.flatMap((batch) => batch.names).length === 30);
+    assert.ok(batches.every((batch) => batch.bytes <= 200000), JSON.stringify(batches.map((batch) => batch.bytes)));
+    assert.ok(batches.every((batch) => !batch.names.includes('Huge')));
+    assert.deepEqual(errors, []);
+});
+
+test('an edge that does not know the key yet, or is slow, is asked again', { timeout: 120000 }, async (t) => {
+    const { cluster, account } = await startCluster(t);
+    const { page, batches } = await openWith(t, cluster, account, (batch, count) => [401, 408, 200][count - 1]);
+    await page.evaluate(() => window.polder('track', 'Patient'));
+    await until('the third answer is good', 15000, async () => batches.length === 3 && (await queued(page)) === 0);
+    assert.deepEqual(batches.map((batch) => batch.names), [['Patient'], ['Patient'], ['Patient']]);
+});
+
 test('an edge that is away costs the page nothing and the events nothing', { timeout: 120000 }, async (t) => {
     const { cluster, account } = await startCluster(t);
     const shop = await startShop(t, cluster, account, ['eu']);
