@@ -246,7 +246,8 @@ function start() {
     page[name] = api;
 
     try {
-        queue = JSON.parse(read('queue') || '[]');
+        const kept = JSON.parse(read('queue') || '[]');
+        if (Array.isArray(kept)) queue = kept.filter((event) => event && event.messageId);
     } catch {
         queue = [];
     }
