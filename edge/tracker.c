@@ -43,13 +43,14 @@ static enum pl_err sink_emit(void *ctx, struct event *event, struct pl_why *why)
     event_set_str(event, EVENT_REGION, pl_span_str(loop->edge->options->region));
     const size_t start = loop->events.len;
     enum pl_err err = event_encode(event, &loop->events);
-    if (err == PL_OK && loop->events.len - start > LIMIT_EVENT_WIRE_BYTES)
+    /* What is kept of it counts, so that it is the same whatever else its request carries. */
+    if (err == PL_OK && loop->events.len - start > LIMIT_EVENT_BYTES)
         err = PL_ELIMIT;
     if (err != PL_OK)
         return pl_fail(why, err,
                        err == PL_ELIMIT ? "event %u is larger than %d bytes"
                                         : "event %u of at most %d bytes cannot be taken",
-                       p->events, LIMIT_EVENT_WIRE_BYTES);
+                       p->events, LIMIT_EVENT_BYTES);
     loop->ends[p->events++] = (uint32_t)loop->events.len;
     return PL_OK;
 }

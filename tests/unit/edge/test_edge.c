@@ -483,6 +483,36 @@ static void test_too_large(void **state)
     assert_int_equal(accepted(n), before);
 }
 
+/* Alone or among others: one limit. */
+static void test_one_event_has_one_limit(void **state)
+{
+    struct node *n = *state;
+    static const char *const forms[][3] = {
+        {"POST /v1/track",
+         "{\"writeKey\":\"" KEY_TEXT "\",\"event\":\"x\",\"anonymousId\":\"v\","
+         "\"properties\":{\"text\":\"",
+         "\"}}"},
+        {"POST /v1/batch",
+         "{\"writeKey\":\"" KEY_TEXT "\",\"batch\":[{\"type\":\"track\","
+         "\"event\":\"x\",\"anonymousId\":\"v\",\"properties\":{\"text\":\"",
+         "\"}}]}"},
+    };
+    static char text[40001], body[41000];
+    open_account(n);
+    until_collecting(n);
+    for (size_t i = 0; i < 2; i++) {
+        const uint64_t before = accepted(n);
+        memset(text, 'x', sizeof(text) - 1);
+        snprintf(body, sizeof(body), "%s%s%s", forms[i][1], text, forms[i][2]);
+        assert_int_equal(send_to(n, forms[i][0], "", body).status, 413);
+        assert_int_equal(accepted(n), before);
+        text[32000] = '\0';
+        snprintf(body, sizeof(body), "%s%s%s", forms[i][1], text, forms[i][2]);
+        assert_int_equal(send_to(n, forms[i][0], "", body).status, 200);
+        assert_int_equal(accepted(n), before + 1);
+    }
+}
+
 static void test_preflight(void **state)
 {
     struct node *n = *state;
@@ -633,6 +663,7 @@ int main(void)
         TEST(test_events_are_durable_when_answered),
         TEST(test_refusals_leave_nothing),
         TEST(test_too_large),
+        TEST(test_one_event_has_one_limit),
         TEST(test_preflight),
         TEST(test_consent),
         TEST(test_no_is_not_undone_by_others),
