@@ -23,7 +23,7 @@ enum dialect_method { DIALECT_GET = 1, DIALECT_POST = 2 };
  * consent says is dealt with before a decoder is called or when it claims; nothing here may be
  * kept beyond the events made of it. */
 struct dialect_input {
-    enum dialect_method method; /* HEAD counts as GET */
+    enum dialect_method method; /* HEAD never comes here: it collects nothing */
     struct pl_span path;        /* as sent, without the query */
     struct pl_span tail;        /* behind the prefix of a prefix route */
     struct pl_span query;       /* after '?', still encoded */

@@ -331,6 +331,11 @@ void tracker_handle(struct http_request *request, void *arg)
     pl_buf_reset(&loop->reply);
     const struct dialect_input input = input_of(loop, request);
     enum pl_err err = PL_OK;
+    /* HEAD is safe (RFC 9110, 9.2.1): link checkers and previews are nobody's visit. */
+    if (http_request_method(request) == HTTP_HEAD) {
+        reply_good(request, tracker->route->reply, "HEAD", pl_span(NULL, 0));
+        return;
+    }
     if (input.body.len > limit)
         err = pl_fail(&why, PL_ELIMIT, "the body is larger than %zu bytes", limit);
     if (err == PL_OK)

@@ -615,6 +615,13 @@ static void test_pixels_always_load(void **state)
     assert_int_equal(r.status, 200);
     assert_says(r, "x-polder-outcome: OPTED_OUT\r\n");
     assert_says(r, "GIF89a");
+    /* Link checkers ask with HEAD; that is no visit. */
+    char line[1024];
+    snprintf(line, sizeof(line), "HEAD %s", (const char *)path.data);
+    r = send_to(n, line, "", "");
+    assert_int_equal(r.status, 200);
+    assert_says(r, "content-type: image/gif\r\n");
+    assert_int_equal(accepted(n), before + 1);
     r = get(n, "/v1/pixel/track?data=%%%", "");
     assert_says(r, "x-polder-outcome: MALFORMED\r\n");
     assert_says(r, "GIF89a");
