@@ -244,7 +244,8 @@ enum pl_err edge_start(struct edge *edge, struct pl_why *why)
 enum pl_err edge_reload(struct edge *edge, struct pl_why *why)
 {
     if (*edge->options->https_listen == '\0')
-        return PL_OK;
+        return pl_fail_field(why, PL_EUNSUPPORTED, "https_listen",
+                             "there are no certificates to read again: https_listen is not set");
     return http_server_reload_tls(edge->server, why);
 }
 

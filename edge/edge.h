@@ -51,7 +51,7 @@ struct edge {
 /* options outlive the edge. Opens the store, binds the listeners; blocks. */
 enum pl_err edge_new(struct edge **out, const struct edge_options *options, struct pl_why *why);
 enum pl_err edge_start(struct edge *edge, struct pl_why *why);
-/* Reads the certificate files again. */
+/* Reads the certificate files again. PL_EUNSUPPORTED: there are none, https_listen is not set. */
 enum pl_err edge_reload(struct edge *edge, struct pl_why *why);
 /* Blocks for as long as the options allow. */
 void edge_stop(struct edge *edge);

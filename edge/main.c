@@ -119,8 +119,11 @@ static void wait_for_the_end(struct edge *edge, const sigset_t *signals)
             pl_log(&edge->log, PL_LOG_INFO, "edge", "stopping signal=%d", number);
             return;
         }
-        if (edge_reload(edge, &why) == PL_OK)
+        const enum pl_err err = edge_reload(edge, &why);
+        if (err == PL_OK)
             pl_log(&edge->log, PL_LOG_INFO, "edge", "certificates are read again");
+        else if (err == PL_EUNSUPPORTED)
+            pl_log(&edge->log, PL_LOG_WARN, "edge", "%s", why.text);
         else
             pl_log(&edge->log, PL_LOG_ERROR, "edge", "the old certificates stay: %s", why.text);
     }

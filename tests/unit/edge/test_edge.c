@@ -642,6 +642,14 @@ static void test_rate_limit(void **state)
     assert_says(r, "retry-after: 1\r\n");
 }
 
+static void test_reload_without_certificates_says_so(void **state)
+{
+    struct node *n = *state;
+    struct pl_why why = {0};
+    assert_int_equal(edge_reload(n->edge, &why), PL_EUNSUPPORTED);
+    assert_non_null(strstr(why.text, "https_listen is not set"));
+}
+
 static void test_restart_with_no_origin_in_sight(void **state)
 {
     struct node *n = *state;
@@ -676,6 +684,7 @@ int main(void)
         TEST(test_no_is_not_undone_by_others),
         TEST(test_pixels_always_load),
         TEST_LIMITED(test_rate_limit),
+        TEST(test_reload_without_certificates_says_so),
         TEST(test_restart_with_no_origin_in_sight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
