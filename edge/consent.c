@@ -117,8 +117,13 @@ void consent_optout(struct http_request *request, void *arg)
     if (find_key(loop, request, &key))
         name_cookie(&key, name);
     metrics_add(&loop->metrics, METRIC_OPTED_OUT, 1);
-    reply_with_cookie(request, name, "1", COOKIE_AGE_S,
-                      PL_SPAN_LIT("{\"success\":true,\"opted_out\":true}"));
+    reply_with_cookie(
+        request, name, "1", COOKIE_AGE_S,
+        http_request_is_tls(request)
+            ? PL_SPAN_LIT("{\"success\":true,\"opted_out\":true}")
+            : PL_SPAN_LIT("{\"success\":true,\"opted_out\":true,\"cross_site\":false,"
+                          "\"message\":\"without TLS browsers send the cookie from pages of this "
+                          "edge's own site only\"}"));
 }
 
 /* Whose page may say yes in its visitor's name. An account without a list of origins accepts

@@ -543,6 +543,8 @@ static void test_consent(void **state)
     struct reply r = get(n, "/v1/optout", "");
     assert_int_equal(r.status, 200);
     assert_says(r, "set-cookie: polder_optout=1;");
+    /* A plain connection: other sites' pages will not send that cookie, and the reply says so. */
+    assert_says(r, "\"cross_site\":false");
     r = send_to(n, "POST /v1/optout", "Origin: " PAGE "\r\n", "");
     assert_says(r, "access-control-allow-credentials: true");
     /* An image cannot opt in, nor a page of somebody else's. */
