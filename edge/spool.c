@@ -238,7 +238,7 @@ void spool_abandon(struct spool *spool)
 }
 
 /* Verdicts and books learnt so far are not on disk; without them a block would be waited for
- * whose verdict never comes again. */
+ * whose verdict never comes again, and a lost one counted twice. */
 static enum pl_err carry(const struct spool_chains *from, struct spool_chains *to)
 {
     for (size_t i = 0; i < to->count; i++) {
@@ -250,9 +250,11 @@ static enum pl_err carry(const struct spool_chains *from, struct spool_chains *t
         new->acked_at_books = old->acked_at_books < new->acked ? old->acked_at_books : new->acked;
         new->origin = old->origin;
         for (uint64_t n = new->acked; n < new->next; n++) {
-            if (!ackset_has(&old->acks, n))
-                continue;
-            enum pl_err err = ackset_add(&new->acks, n);
+            enum pl_err err = PL_OK;
+            if (ackset_has(&old->acks, n))
+                err = ackset_add(&new->acks, n);
+            if (err == PL_OK && ackset_has(&old->declared, n))
+                err = ackset_add(&new->declared, n);
             if (err != PL_OK)
                 return err;
         }

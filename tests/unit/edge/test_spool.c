@@ -934,6 +934,38 @@ static void test_a_bad_sector_does_not_keep_the_spool_from_opening(void **state)
     shut(f, spool);
 }
 
+static void test_a_loss_is_counted_once_whatever_fails(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct uplink_source source = spool_source(spool);
+    struct spool_status status;
+    struct pl_id128 incarnation;
+    struct block_header header;
+    struct block_loss loss;
+    struct pl_buf block;
+    struct pl_why why;
+    uint64_t number = 2;
+    signal(SIGXFSZ, SIG_IGN);
+    pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+    bad_offset = fill_tables(f, spool, &incarnation);
+    for (int i = 0; i < 3; i++)
+        (void)source.read(source.ctx, &incarnation, &number, &block, &loss);
+    spool_status(spool, &status);
+    assert_int_equal(status.lost_blocks, 1);
+    with_file_limit(64 * 1024);
+    assert_int_not_equal(append(f, spool, 1, 100 * 1000, &header), PL_OK);
+    with_file_limit(RLIM_INFINITY);
+    assert_int_equal(spool_recover(spool, &why), PL_OK);
+    assert_int_equal(source.read(source.ctx, &incarnation, &number, &block, &loss), PL_ECORRUPT);
+    spool_status(spool, &status);
+    assert_int_equal(status.lost_blocks, 1);
+    assert_int_equal(status.lost_events, 3);
+    bad_offset = 0;
+    pl_buf_release(&block);
+    shut(f, spool);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(int argc, char **argv)
@@ -960,6 +992,7 @@ int main(int argc, char **argv)
         TEST(test_verdicts_survive_recovery),
         TEST(test_a_block_that_cannot_be_read_is_given_up),
         TEST(test_a_read_that_fails_once_loses_nothing),
+        TEST(test_a_loss_is_counted_once_whatever_fails),
         TEST(test_a_bad_sector_does_not_keep_the_spool_from_opening),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
