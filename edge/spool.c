@@ -232,9 +232,12 @@ enum pl_err spool_commit(struct spool *spool, struct pl_why *why)
 
 void spool_abandon(struct spool *spool)
 {
+    /* The sender may be taking a settled chain off the table. */
+    pthread_mutex_lock(&spool->lock);
     const struct spool_chain *live = spool->chains.items[spool->chains.count - 1];
     if (live->next != spool->staged_next)
         spool->broken = true;
+    pthread_mutex_unlock(&spool->lock);
 }
 
 /* Verdicts and books learnt so far are not on disk; without them a block would be waited for
