@@ -574,7 +574,7 @@ enum pl_err accounts_move(struct accounts *accounts, uint64_t id, enum account_s
     return err;
 }
 
-enum intake_fate accounts_fate(void *ctx, uint64_t id, int64_t now_ms)
+enum intake_fate accounts_fate(void *ctx, uint64_t id, int64_t now_ms, int64_t *expired_ms)
 {
     struct accounts *accounts = ctx;
     enum intake_fate fate = INTAKE_UNKNOWN;
@@ -585,6 +585,7 @@ enum intake_fate accounts_fate(void *ctx, uint64_t id, int64_t now_ms)
         fate = state == ACCOUNT_ACTIVE     ? INTAKE_ALIVE
                : state >= ACCOUNT_DELETING ? INTAKE_DELETED
                                            : INTAKE_EXPIRED;
+        *expired_ms = account->expires_at_ms;
     }
     pthread_rwlock_unlock(&accounts->lock);
     return fate;

@@ -89,6 +89,6 @@ enum pl_err accounts_move(struct accounts *accounts, uint64_t id, enum account_s
 enum pl_err accounts_refresh(struct accounts *accounts, struct pl_why *why);
 
 /* For intake_config.account; ctx is the accounts. */
-enum intake_fate accounts_fate(void *ctx, uint64_t account, int64_t now_ms);
+enum intake_fate accounts_fate(void *ctx, uint64_t account, int64_t now_ms, int64_t *expired_ms);
 
 #endif

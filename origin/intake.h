@@ -21,7 +21,7 @@
 
 enum intake_fate {
     INTAKE_ALIVE,
-    INTAKE_EXPIRED, /* dropped{expired} */
+    INTAKE_EXPIRED, /* what was accepted since then: dropped{expired}; what was before is taken */
     INTAKE_DELETED, /* dropped{deleted}: deletion has begun or is done */
     INTAKE_UNKNOWN, /* dropped{unknown} */
 };
@@ -36,8 +36,8 @@ struct intake_config {
                                uint8_t public_key[PL_X25519_BYTES]);
     void *edge_ctx;
     /* Whether an account's events are still taken. Opener threads; memory only; asked about once
-     * per account and block. */
-    enum intake_fate (*account)(void *ctx, uint64_t account, int64_t now_ms);
+     * per account and block. INTAKE_EXPIRED: *expired_ms is when. */
+    enum intake_fate (*account)(void *ctx, uint64_t account, int64_t now_ms, int64_t *expired_ms);
     void *account_ctx;
     unsigned openers;   /* 0: 2 */
     size_t queue_bytes; /* blocks on their way; 0: 192 MiB */

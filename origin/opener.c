@@ -56,22 +56,30 @@ struct fates {
     struct {
         uint64_t account;
         enum intake_fate fate;
+        int64_t expired_ms;
     } known[32];
 };
 
-static enum intake_fate fate_of(const struct intake *intake, struct fates *fates, uint64_t account)
+/* An expired account's key lives until its deletion: what an edge promised to store while the
+ * account was active is stored, however late it comes. */
+static enum intake_fate fate_of(const struct intake *intake, struct fates *fates, uint64_t account,
+                                int64_t accepted_ms)
 {
     size_t i = fates->count;
     while (i-- > 0)
         if (fates->known[i].account == account)
-            return fates->known[i].fate;
-    enum intake_fate fate =
-        intake->config.account(intake->config.account_ctx, account, fates->now_ms);
-    if (fates->count == sizeof(fates->known) / sizeof(fates->known[0]))
-        fates->count = 0;
-    fates->known[fates->count].account = account;
-    fates->known[fates->count++].fate = fate;
-    return fate;
+            break;
+    if (i == SIZE_MAX) {
+        if (fates->count == sizeof(fates->known) / sizeof(fates->known[0]))
+            fates->count = 0;
+        i = fates->count++;
+        fates->known[i].account = account;
+        fates->known[i].expired_ms = 0;
+        fates->known[i].fate = intake->config.account(intake->config.account_ctx, account,
+                                                      fates->now_ms, &fates->known[i].expired_ms);
+    }
+    enum intake_fate fate = fates->known[i].fate;
+    return fate == INTAKE_EXPIRED && accepted_ms < fates->known[i].expired_ms ? INTAKE_ALIVE : fate;
 }
 
 static enum pl_err add_entry(struct intake_job *job, struct intake_entry **out)
@@ -119,7 +127,9 @@ static enum pl_err take_event(struct intake_opener *o, struct intake_job *job, s
 {
     struct ledger_counts *counts = &job->block.counts;
     uint64_t account = event_u64(o->event, EVENT_ACCOUNT);
-    enum intake_fate fate = account == 0 ? INTAKE_ALIVE : fate_of(o->intake, fates, account);
+    enum intake_fate fate =
+        account == 0 ? INTAKE_ALIVE
+                     : fate_of(o->intake, fates, account, event_i64(o->event, EVENT_ACCEPTED_MS));
     counts->events++;
     switch (fate) {
     case INTAKE_EXPIRED:

@@ -174,11 +174,12 @@ static enum pl_err edge_public(void *ctx, const struct pl_id128 *id,
     return PL_ENOTFOUND;
 }
 
-static enum intake_fate fate(void *ctx, uint64_t account, int64_t now_ms)
+static enum intake_fate fate(void *ctx, uint64_t account, int64_t now_ms, int64_t *expired_ms)
 {
     (void)ctx;
     (void)account;
     (void)now_ms;
+    (void)expired_ms;
     return INTAKE_ALIVE;
 }
 

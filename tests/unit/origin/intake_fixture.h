@@ -31,6 +31,7 @@ struct rig {
     struct ledger_config ledger_config;
     struct rig_edge edges[RIG_EDGES];
     enum intake_fate fates[RIG_ACCOUNTS]; /* account n has fates[n] */
+    int64_t expired_ms;                   /* those that are INTAKE_EXPIRED */
     uint64_t keyless;                     /* alive as well */
     struct pl_clock clock;
     int64_t now_ms;
@@ -59,10 +60,12 @@ static inline enum pl_err rig_edge_public(void *ctx, const struct pl_id128 *id, 
     return PL_ENOTFOUND;
 }
 
-static inline enum intake_fate rig_fate(void *ctx, uint64_t account, int64_t now_ms)
+static inline enum intake_fate rig_fate(void *ctx, uint64_t account, int64_t now_ms,
+                                        int64_t *expired_ms)
 {
     struct rig *r = ctx;
     (void)now_ms;
+    *expired_ms = r->expired_ms;
     if (account == r->keyless)
         return INTAKE_ALIVE;
     return account < RIG_ACCOUNTS ? __atomic_load_n(&r->fates[account], __ATOMIC_RELAXED)

@@ -12,6 +12,7 @@
 static struct records r;
 static struct changelog *changelog;
 static struct accounts *accounts;
+static int64_t expired_ms; /* out, of accounts_fate */
 
 static void open_accounts(void)
 {
@@ -142,11 +143,13 @@ static void test_expiry_by_date_needs_nobody(void **state)
     (void)state;
     struct account account = create("{\"name\":\"a\",\"expires_at\":\"2026-01-02\"}");
     r.now_ms = account.expires_at_ms - 1;
-    assert_int_equal(accounts_fate(accounts, account.id, r.now_ms), INTAKE_ALIVE);
+    assert_int_equal(accounts_fate(accounts, account.id, r.now_ms, &expired_ms), INTAKE_ALIVE);
     r.now_ms++;
-    assert_int_equal(accounts_fate(accounts, account.id, r.now_ms), INTAKE_EXPIRED);
+    assert_int_equal(accounts_fate(accounts, account.id, r.now_ms, &expired_ms), INTAKE_EXPIRED);
+    assert_int_equal(expired_ms, account.expires_at_ms);
     assert_int_equal(account_state_at(&account, r.now_ms), ACCOUNT_EXPIRED);
-    assert_int_equal(accounts_fate(accounts, account.id ^ 1, r.now_ms), INTAKE_UNKNOWN);
+    assert_int_equal(accounts_fate(accounts, account.id ^ 1, r.now_ms, &expired_ms),
+                     INTAKE_UNKNOWN);
     assert_int_equal(accounts_expire(accounts, account.id, 0, &account, &r.why), PL_EEXPIRED);
 }
 
@@ -168,7 +171,7 @@ static void test_expire_and_reinstate(void **state)
                      PL_EINVAL);
     must(accounts_reinstate(accounts, account.id, 0, &account, &r.why), &r.why);
     assert_int_equal(account.expires_at_ms, 0);
-    assert_int_equal(accounts_fate(accounts, account.id, r.now_ms), INTAKE_ALIVE);
+    assert_int_equal(accounts_fate(accounts, account.id, r.now_ms, &expired_ms), INTAKE_ALIVE);
 
     /* A date ahead only sets it; one behind is a mistake. */
     int64_t later_ms = r.now_ms + PL_DAY_MS;
@@ -274,7 +277,7 @@ static void test_deletion_cannot_be_undone(void **state)
     assert_int_equal(accounts_reinstate(accounts, account.id, 0, &account, &r.why), PL_EEXPIRED);
     assert_int_equal(accounts_publish(accounts, account.id, PL_SPAN_LIT(CONFIG), &version, &r.why),
                      PL_EEXPIRED);
-    assert_int_equal(accounts_fate(accounts, account.id, r.now_ms), INTAKE_DELETED);
+    assert_int_equal(accounts_fate(accounts, account.id, r.now_ms, &expired_ms), INTAKE_DELETED);
     fed_item(account.id, &item, &page);
     assert_int_equal(item.kind, CATALOG_TOMBSTONE);
     pl_buf_release(&page);

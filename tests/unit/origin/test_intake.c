@@ -222,6 +222,18 @@ static void accounts_that_do_not_live_are_counted_out(void **state)
     assert_true(s.events == 10 && s.dropped[DROP_UNKNOWN] == 4 && s.ready);
 }
 
+static void what_came_in_before_the_expiry_is_stored(void **state)
+{
+    struct test *t = *state;
+    t->rig.fates[2] = INTAKE_EXPIRED;
+    t->rig.expired_ms = NOON_MS + 3;
+    events(t, 2, "late", 5); /* a millisecond apart, from noon on */
+    seal(t, 0, 5);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    struct ledger_counts c = totals(t);
+    assert_true(c.stored == 3 && c.dropped[DROP_EXPIRED] == 2);
+}
+
 static void a_destroyed_key_drops_what_still_comes(void **state)
 {
     struct test *t = *state;
@@ -780,6 +792,7 @@ int main(void)
         CASE(an_empty_message_id_is_no_message_id),
         CASE(order_and_repetition_do_not_matter),
         CASE(accounts_that_do_not_live_are_counted_out),
+        CASE(what_came_in_before_the_expiry_is_stored),
         CASE(a_destroyed_key_drops_what_still_comes),
         CASE(malformed_events_are_counted_never_silent),
         CASE(a_wrong_count_is_an_alarm),

@@ -16,6 +16,8 @@
 
 #define START_MS INT64_C(1767225600000) /* 2026-01-01T00:00:00Z */
 
+static int64_t expired_ms; /* out, of accounts_fate */
+
 struct house {
     char dir[64];
     char ring_a[96], ring_b[96];
@@ -217,7 +219,8 @@ static void an_expired_account_is_gone_within_its_window(void **state)
     put_event(house, neighbour.id, 1);
     must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
     assert_int_equal(state_of(house, account.id), ACCOUNT_EXPIRED);
-    assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms), INTAKE_EXPIRED);
+    assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms, &expired_ms),
+                     INTAKE_EXPIRED);
 
     int64_t gone_on = -1;
     for (int64_t day = 0; day <= 100; day++) {
@@ -237,7 +240,8 @@ static void an_expired_account_is_gone_within_its_window(void **state)
     assert_in_range(gone_on, LIFECYCLE_KEEP_DAYS, LIFECYCLE_WARN_DAYS);
     assert_int_equal(events_of(house, account.id), 0);
     assert_int_equal(keyring_key(house->keyring, account.id, key), PL_EEXPIRED);
-    assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms), INTAKE_DELETED);
+    assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms, &expired_ms),
+                     INTAKE_DELETED);
     assert_int_equal(state_of(house, neighbour.id), ACCOUNT_ACTIVE);
     assert_int_equal(accounts_reinstate(house->accounts, account.id, 0, &account, &why),
                      PL_EEXPIRED);
@@ -278,7 +282,8 @@ static void reinstating_on_day_44_loses_nothing(void **state)
     assert_int_equal(state_of(house, account.id), ACCOUNT_ACTIVE);
     assert_int_equal(events_of(house, account.id), 1);
     assert_int_equal(keyring_key(house->keyring, account.id, key), PL_OK);
-    assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms), INTAKE_ALIVE);
+    assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms, &expired_ms),
+                     INTAKE_ALIVE);
 }
 
 static void a_date_in_the_future_expires_by_itself(void **state)
@@ -292,7 +297,8 @@ static void a_date_in_the_future_expires_by_itself(void **state)
     assert_int_equal(state_of(house, account.id), ACCOUNT_ACTIVE);
     house->now_ms = START_MS + 3 * PL_DAY_MS;
     /* Nobody has ticked yet: the date counts all the same. */
-    assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms), INTAKE_EXPIRED);
+    assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms, &expired_ms),
+                     INTAKE_EXPIRED);
     assert_int_equal(accounts_expire(house->accounts, account.id, 0, &account, &why), PL_EEXPIRED);
 }
 
