@@ -185,7 +185,11 @@ static enum pl_err destroy_live(struct keyring *k, struct keyring_entry *entry, 
     memcpy(record.destruction.signer_id, k->signer_id, sizeof(k->signer_id));
     memcpy(chain, k->chain_hash, sizeof(chain));
 
-    enum pl_err err = keyring_copy_image(k, &copy, why);
+    /* Before anything is on disk: what is committed there must be known here, or a second
+     * destruction of the same key would follow, with which no keyring opens. */
+    struct keyring_destruction *destruction = malloc(sizeof(*destruction));
+    enum pl_err err = destruction == NULL ? pl_fail(why, PL_ENOMEM, "no memory to destroy a key")
+                                          : keyring_copy_image(k, &copy, why);
     if (err == PL_OK) {
         memset(keyring_wrap_at(&copy, entry->wrap_offset), 0, KEYRING_WRAP_BYTES);
         err = keyring_append_destroy(&copy, chain, &record, k->signer);
@@ -198,10 +202,12 @@ static enum pl_err destroy_live(struct keyring *k, struct keyring_entry *entry, 
     if (committed) {
         pthread_mutex_lock(&k->state);
         keyring_adopt(k, &copy, chain, 1);
-        if (keyring_mark_destroyed(k, entry, &record.destruction) != PL_OK)
-            err = pl_fail(why, PL_ENOMEM, "out of memory while destroying a key");
+        *destruction = record.destruction;
+        keyring_mark_destroyed(k, entry, destruction);
         keyring_pick_seal_key(k);
         pthread_mutex_unlock(&k->state);
+    } else {
+        free(destruction);
     }
     pl_buf_wipe(&copy);
     return err;

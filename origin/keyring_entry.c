@@ -84,20 +84,15 @@ enum pl_err keyring_hold(struct keyring *k, struct keyring_entry *entry, const u
     return PL_OK;
 }
 
-enum pl_err keyring_mark_destroyed(struct keyring *k, struct keyring_entry *entry,
-                                   const struct keyring_destruction *destruction)
+void keyring_mark_destroyed(struct keyring *k, struct keyring_entry *entry,
+                            struct keyring_destruction *destruction)
 {
-    struct keyring_destruction *copy = malloc(sizeof(*copy));
-    if (copy == NULL)
-        return PL_ENOMEM;
-    *copy = *destruction;
-    entry->destruction = copy;
+    entry->destruction = destruction;
     entry->state = KEYRING_DESTROYED;
     if (entry->key != NULL)
         pl_wipe(entry->key, 32);
     entry->key = NULL;
     atomic_fetch_add(&k->generation, 1);
-    return PL_OK;
 }
 
 void keyring_pick_seal_key(struct keyring *k)

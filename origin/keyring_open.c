@@ -5,6 +5,8 @@
 #include "proto/base/secret.h"
 #include "proto/base/text.h"
 
+#include <stdlib.h>
+
 enum ending { END_ABSENT, END_CLEAN, END_TORN, END_BAD };
 
 struct path_image {
@@ -153,7 +155,14 @@ static enum pl_err replay_record(struct loading *l, const struct keyring_record 
         return PL_OK;
     }
     enum pl_err err = check_signature(l, record, why);
-    return err == PL_OK ? keyring_mark_destroyed(k, entry, &record->destruction) : err;
+    if (err != PL_OK)
+        return err;
+    struct keyring_destruction *destruction = malloc(sizeof(*destruction));
+    if (destruction == NULL)
+        return PL_ENOMEM;
+    *destruction = record->destruction;
+    keyring_mark_destroyed(k, entry, destruction);
+    return PL_OK;
 }
 
 static enum pl_err replay(struct loading *l, size_t best, struct pl_why *why)

@@ -70,9 +70,9 @@ enum pl_err keyring_insert(struct keyring *k, const struct keyring_record *recor
                            struct keyring_entry **out);
 /* A copy of key in locked memory. */
 enum pl_err keyring_hold(struct keyring *k, struct keyring_entry *entry, const uint8_t key[32]);
-/* Marks an entry destroyed and wipes its key. */
-enum pl_err keyring_mark_destroyed(struct keyring *k, struct keyring_entry *entry,
-                                   const struct keyring_destruction *destruction);
+/* Marks an entry destroyed and wipes its key. Takes over destruction, which is malloc's. */
+void keyring_mark_destroyed(struct keyring *k, struct keyring_entry *entry,
+                            struct keyring_destruction *destruction);
 /* The newest live sealing key is the one edges seal to. */
 void keyring_pick_seal_key(struct keyring *k);
 void keyring_alarm(struct keyring *k, const char *format, ...)
