@@ -219,9 +219,13 @@ static enum pl_err save(struct edges *edges, const struct edge_record *edge, str
 static enum pl_err check_new(const struct edges *edges, const struct edge_record *edge,
                              struct pl_why *why)
 {
-    if (edges->count >= LIMIT_EDGES) {
-        return pl_fail(why, PL_ELIMIT, "there are %zu edges, as many as an origin takes",
-                       edges->count);
+    size_t live = 0;
+    for (size_t i = 0; i < edges->count; i++) {
+        live += edges->table[i].revoked_ms == 0;
+    }
+    if (live >= LIMIT_EDGES) {
+        return pl_fail(why, PL_ELIMIT,
+                       "there are %zu edges, as many as an origin takes; revoke one first", live);
     }
     if (find(edges, &edge->id) != NULL) {
         return pl_fail_field(why, PL_EEXISTS, "id", "an edge with this id is enrolled already");

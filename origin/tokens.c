@@ -237,6 +237,21 @@ static enum pl_err make_text(struct tokens *tokens, char text[TOKEN_TEXT_BYTES],
     return err;
 }
 
+static bool is_live(const struct token_record *token, int64_t now_ms)
+{
+    return token->revoked_ms == 0 && (token->expires_at_ms == 0 || token->expires_at_ms > now_ms);
+}
+
+/* Under `changing`. */
+static size_t count_live(const struct tokens *tokens, int64_t now_ms)
+{
+    size_t live = 0;
+    for (size_t i = 0; i < tokens->count; i++) {
+        live += is_live(&tokens->table[i], now_ms);
+    }
+    return live;
+}
+
 enum pl_err tokens_create(struct tokens *tokens, struct json request, struct token_record *out,
                           char text[TOKEN_TEXT_BYTES], struct pl_why *why)
 {
@@ -257,7 +272,7 @@ enum pl_err tokens_create(struct tokens *tokens, struct json request, struct tok
     }
     pthread_mutex_lock(&tokens->changing);
     err = catch_up(tokens, why);
-    if (err == PL_OK && tokens->count >= TOKENS_MAX) {
+    if (err == PL_OK && count_live(tokens, token.created_ms) >= TOKENS_MAX) {
         err =
             pl_fail(why, PL_ELIMIT, "there are %d tokens, as many as an origin keeps", TOKENS_MAX);
     }
@@ -333,8 +348,7 @@ enum pl_err tokens_check(struct tokens *tokens, struct pl_span text, struct toke
     pthread_rwlock_rdlock(&tokens->lock);
     for (size_t i = 0; i < tokens->count; i++) {
         const struct token_record *token = &tokens->table[i];
-        bool expired = token->expires_at_ms != 0 && token->expires_at_ms <= now_ms;
-        if (pl_equal_ct(hash, token->hash, sizeof(hash)) && token->revoked_ms == 0 && !expired) {
+        if (pl_equal_ct(hash, token->hash, sizeof(hash)) && is_live(token, now_ms)) {
             *out = *token;
             err = PL_OK;
         }

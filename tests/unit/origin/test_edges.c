@@ -2,6 +2,7 @@
 
 #include "origin/edges.h"
 #include "proto/base/text.h"
+#include "proto/wire/limits.h"
 
 #define EDGE_A "0123456789abcdef0123456789abcdef"
 #define EDGE_B "fedcba9876543210fedcba9876543210"
@@ -217,9 +218,33 @@ static void test_a_failed_enrolment_that_turns_up_counts(void **state)
     must(edges_revoke(edges, &id, &edge, &r.why), &r.why);
 }
 
+/* Rows as an origin has after years: written past the edges, which would take too long. */
+static void test_revoked_edges_leave_room(void **state)
+{
+    (void)state;
+    struct pl_buf row;
+    struct pl_id128 id;
+    struct edge_record edge;
+    assert_true(pl_id128_parse(PL_SPAN_LIT(EDGE_A), &id));
+    must(enroll(EDGE_A, "eu-1"), &r.why);
+    must(edges_revoke(edges, &id, &edge, &r.why), &r.why);
+    pl_buf_init(&row, 8192);
+    must(store_get(r.store, FAMILY_EDGES, pl_span(id.bytes, 16), &row), &r.why);
+    for (unsigned i = 0; i < LIMIT_EDGES; i++) {
+        uint8_t key[16] = {0x77};
+        pl_store_u64(key + 8, i);
+        must(store_put(r.store, FAMILY_EDGES, pl_span(key, 16), pl_buf_span(&row), false, &r.why),
+             &r.why);
+    }
+    pl_buf_release(&row);
+    reopen();
+    must(enroll(EDGE_B, "eu-2"), &r.why);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_revoked_edges_leave_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_failed_enrolment_that_turns_up_counts, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_enrolled_edges_are_known_across_restarts, setup,

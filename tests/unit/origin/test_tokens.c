@@ -182,9 +182,33 @@ static void test_a_failed_change_that_turns_up_counts(void **state)
     assert_true(pl_id128_eq(&other.id, &made.id));
 }
 
+static void test_revoked_and_expired_tokens_leave_room(void **state)
+{
+    (void)state;
+    struct pl_buf row;
+    struct token_record made;
+    char text[TOKEN_TEXT_BYTES];
+    must(create("{\"role\":\"auditor\",\"expires_at\":\"2026-01-02\"}", &made, text), &r.why);
+    pl_buf_init(&row, 8192);
+    must(store_get(r.store, FAMILY_TOKENS, pl_span(made.id.bytes, 16), &row), &r.why);
+    for (unsigned i = 0; i < 10000; i++) {
+        uint8_t key[16] = {0x77};
+        pl_store_u64(key + 8, i);
+        must(store_put(r.store, FAMILY_TOKENS, pl_span(key, 16), pl_buf_span(&row), false, &r.why),
+             &r.why);
+    }
+    pl_buf_release(&row);
+    reopen(bootstrap_hash);
+    assert_int_equal(create("{\"role\":\"auditor\"}", &made, text), PL_ELIMIT);
+    r.now_ms += PL_DAY_MS;
+    must(create("{\"role\":\"auditor\"}", &made, text), &r.why);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_revoked_and_expired_tokens_leave_room, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_a_failed_change_that_turns_up_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_token_is_what_it_was_made_as, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_text_is_not_stored, setup, teardown),
