@@ -238,18 +238,30 @@ static enum pl_err decide(struct dedupe *d, struct dedupe_entry *const *entries,
 
 /* Rot in the index: what can be read is, what cannot counts as not there, so that at worst a
  * retry is stored twice. */
-static enum pl_err look_up_singly(struct dedupe *d, size_t count)
+static enum pl_err look_up_singly(struct store *store, const struct pl_span *keys, size_t count,
+                                  struct store_found *found, struct pl_buf *values)
 {
     enum pl_err err = PL_OK;
     for (size_t i = 0; err == PL_OK && i < count; i++) {
-        size_t at = d->values.len;
-        err = store_get(d->store, FAMILY_DEDUPE, d->spans[i], &d->values);
-        d->found[i] = (struct store_found){
-            .found = err == PL_OK, .value_offset = at, .value_len = d->values.len - at};
+        size_t at = values->len;
+        err = store_get(store, FAMILY_DEDUPE, keys[i], values);
+        found[i] = (struct store_found){
+            .found = err == PL_OK, .value_offset = at, .value_len = values->len - at};
         if (err == PL_ENOTFOUND || err == PL_ECORRUPT)
             err = PL_OK;
     }
     return err;
+}
+
+static enum pl_err look_up_all(struct store *store, const struct pl_span *keys, size_t count,
+                               struct store_found *found, struct pl_buf *values)
+{
+    pl_buf_reset(values);
+    enum pl_err err = store_get_many(store, FAMILY_DEDUPE, keys, count, found, values);
+    if (err != PL_ECORRUPT)
+        return err;
+    pl_buf_reset(values);
+    return look_up_singly(store, keys, count, found, values);
 }
 
 static enum pl_err look_up(struct dedupe *d, struct dedupe_entry *const *entries, size_t count)
@@ -258,10 +270,7 @@ static enum pl_err look_up(struct dedupe *d, struct dedupe_entry *const *entries
         dedupe_key_of(&entries[d->open[i]]->key, d->keys[i]);
         d->spans[i] = pl_span(d->keys[i], DEDUPE_KEY_BYTES);
     }
-    pl_buf_reset(&d->values);
-    enum pl_err err =
-        store_get_many(d->store, FAMILY_DEDUPE, d->spans, count, d->found, &d->values);
-    return err == PL_ECORRUPT ? look_up_singly(d, count) : err;
+    return look_up_all(d->store, d->spans, count, d->found, &d->values);
 }
 
 enum pl_err dedupe_check(struct dedupe *d, struct dedupe_entry *const *entries, size_t count,
@@ -312,9 +321,7 @@ static enum pl_err sweep_chunk(struct sweep *s)
         dedupe_key_of(&s->vault[i], s->keys[i]);
         s->spans[i] = pl_span(s->keys[i], DEDUPE_KEY_BYTES);
     }
-    pl_buf_reset(&s->values);
-    enum pl_err err =
-        store_get_many(s->store, FAMILY_DEDUPE, s->spans, s->count, s->found, &s->values);
+    enum pl_err err = look_up_all(s->store, s->spans, s->count, s->found, &s->values);
     for (size_t i = 0; err == PL_OK && i < s->count; i++) {
         uint8_t value[DEDUPE_VALUE_BYTES];
         dedupe_value_of(&s->vault[i], value);
@@ -334,18 +341,36 @@ static void next_range(const struct vault_key *at, int64_t day, struct vault_key
     vault_key_first(vault_key_day(at) < day ? account : account + 1, day, out);
 }
 
+/* The next key of the vault. Behind what the disk does not give back the walk goes on with a later
+ * account, in growing steps: a rotten block may hold many accounts, or a part of one. */
+static enum pl_err next_key(struct store_scan *scan, int64_t day, struct vault_key *cursor,
+                            struct pl_span *key)
+{
+    struct pl_span value;
+    enum pl_err err;
+    unsigned bit = 0;
+    while ((err = store_scan_next(scan, key, &value)) == PL_ECORRUPT) {
+        uint64_t account = vault_key_account(cursor), step = UINT64_C(1) << bit++;
+        if (bit == 64 || account > UINT64_MAX - step)
+            return PL_ENOTFOUND;
+        vault_key_first(account + step, day, cursor);
+        store_scan_seek(scan, vault_key_span(cursor));
+    }
+    return err;
+}
+
 static enum pl_err sweep_walk(struct sweep *s, int64_t day, struct vault_key *cursor,
                               size_t max_keys)
 {
     struct store_scan *scan;
-    struct pl_span key, value;
+    struct pl_span key;
     enum pl_err err =
         store_scan_new(&scan, s->store, FAMILY_VAULT, vault_key_span(cursor), pl_span(NULL, 0));
     if (err != PL_OK)
         return err;
     size_t walked = 0;
     for (; err == PL_OK && walked < max_keys; walked++) {
-        err = store_scan_next(scan, &key, &value);
+        err = next_key(scan, day, cursor, &key);
         if (err != PL_OK)
             break;
         if (key.len != VAULT_KEY_BYTES)

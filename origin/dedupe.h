@@ -12,6 +12,8 @@
 #include "origin/vault.h"
 
 #define DEDUPE_DAYS        30
+#define DEDUPE_LATE_DAYS   7 /* an event may wait that long at its edge; its first copy did not */
+#define DEDUPE_SWEEP_DAYS  (DEDUPE_DAYS + DEDUPE_LATE_DAYS) /* what the sweep leaves alone */
 #define DEDUPE_KEY_BYTES   16
 #define DEDUPE_VALUE_BYTES 14
 #define DEDUPE_PROBES      4 /* places a colliding hash may move on to */
@@ -41,10 +43,11 @@ enum pl_err dedupe_check(struct dedupe *dedupe, struct dedupe_entry *const *entr
                          struct pl_why *why);
 uint64_t dedupe_collisions(const struct dedupe *dedupe);
 
-/* Removes the entries of one day's events (call for days older than DEDUPE_DAYS, before the
- * events themselves go). Walks at most max_keys vault keys a call; *cursor starts as zeros and is
- * where to go on. PL_EAGAIN: call again; PL_OK: the day is done. Blocks on the disk; lifecycle
- * thread. */
+/* Removes the entries of one day's events (call for days older than DEDUPE_SWEEP_DAYS, before the
+ * events themselves go). Entries of events that the disk does not give back may stay: they cost
+ * their bytes, until their account is deleted. Walks at most max_keys vault keys a call; *cursor
+ * starts as zeros and is where to go on. PL_EAGAIN: call again; PL_OK: the day is done. Blocks on
+ * the disk; lifecycle thread. */
 enum pl_err dedupe_expire(struct store *store, int64_t day, struct vault_key *cursor,
                           size_t max_keys, struct pl_why *why);
 

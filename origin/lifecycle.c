@@ -283,7 +283,7 @@ static enum pl_err read_swept_day(struct lifecycle *lifecycle, int64_t today)
         lifecycle->swept_day = (int64_t)pl_load_u64(value.data);
     } else if (err == PL_ENOTFOUND) {
         /* A new store: nothing in it is older than today. */
-        lifecycle->swept_day = today - LIFECYCLE_DEDUPE_DAYS - 1;
+        lifecycle->swept_day = today - DEDUPE_SWEEP_DAYS - 1;
         err = PL_OK;
     }
     pl_buf_release(&value);
@@ -297,7 +297,7 @@ static void sweep_dedupe(struct lifecycle *lifecycle, int64_t now_ms)
     uint8_t day[8];
     int64_t today = pl_day_of(now_ms);
     enum pl_err err = lifecycle->swept_day < 0 ? read_swept_day(lifecycle, today) : PL_OK;
-    if (err == PL_OK && lifecycle->swept_day >= today - LIFECYCLE_DEDUPE_DAYS - 1) {
+    if (err == PL_OK && lifecycle->swept_day >= today - DEDUPE_SWEEP_DAYS - 1) {
         return;
     }
     if (err == PL_OK) {

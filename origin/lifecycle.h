@@ -20,7 +20,6 @@
 #define LIFECYCLE_SPREAD_DAYS 36 /* deletions start on days 45..80 */
 #define LIFECYCLE_WARN_DAYS   80
 #define LIFECYCLE_LIMIT_DAYS  90
-#define LIFECYCLE_DEDUPE_DAYS 30
 
 struct lifecycle_config {
     struct store *store;

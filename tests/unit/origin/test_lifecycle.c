@@ -1,4 +1,5 @@
 /* A hundred days on a clock of our own, with real keyring, store and accounts. */
+#include "origin/dedupe.h"
 #include "origin/families.h"
 #include "origin/lifecycle.h"
 #include "origin/vault.h"
@@ -485,6 +486,34 @@ static void a_clock_behind_the_last_run_is_not_believed(void **state)
     assert_string_equal(clock_reason(house), "");
 }
 
+/* An event may wait a week at its edge and still be a copy of one that did not. */
+static void dedupe_entries_outlive_the_latest_retry(void **state)
+{
+    struct house *house = *state;
+    struct account account = new_account(house, "shop");
+    struct vault_key event;
+    struct pl_buf out;
+    uint8_t key[DEDUPE_KEY_BYTES], value[DEDUPE_VALUE_BYTES];
+    put_event(house, account.id, 1);
+    vault_key_first(account.id, pl_day_of(house->now_ms), &event);
+    event.bytes[VAULT_KEY_BYTES - 1] = 1;
+    dedupe_key_of(&event, key);
+    memset(value, 0, sizeof(value)); /* as put_event has it: nobody's, at no time */
+    assert_int_equal(store_put(house->store, FAMILY_DEDUPE, pl_span(key, sizeof(key)),
+                               pl_span(value, sizeof(value)), true, NULL),
+                     PL_OK);
+    pl_buf_init(&out, 1 << 10);
+    for (int64_t day = 0; day <= DEDUPE_DAYS + 7; day++) {
+        tick_on_day(house, day);
+        assert_int_equal(store_get(house->store, FAMILY_DEDUPE, pl_span(key, sizeof(key)), &out),
+                         PL_OK);
+    }
+    tick_on_day(house, DEDUPE_DAYS + 8);
+    assert_int_equal(store_get(house->store, FAMILY_DEDUPE, pl_span(key, sizeof(key)), &out),
+                     PL_ENOTFOUND);
+    pl_buf_release(&out);
+}
+
 static void what_hinders_a_deletion_is_named(void **state)
 {
     struct house *house = *state;
@@ -532,6 +561,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_confirmed_clock_goes_on, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_behind_the_last_run_is_not_believed, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(dedupe_entries_outlive_the_latest_retry, setup, teardown),
         cmocka_unit_test_setup_teardown(what_hinders_a_deletion_is_named, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
