@@ -11,6 +11,7 @@
 
 #define INTAKE_OPENERS_MAX 16u
 #define INTAKE_TICK_MS     1000
+#define INTAKE_TIDY_MS     (10 * 60 * PL_SECOND_MS)
 
 /* Blocks that get their verdicts together. */
 struct intake_batch {
@@ -72,6 +73,7 @@ struct intake_writer {
     size_t entry_count, entry_room;
     bool failed;
     int64_t tried_mono_ms;
+    int64_t tidied_mono_ms;
 };
 
 struct intake {

@@ -79,9 +79,13 @@ static enum pl_err against_stored(struct ledger *l, const struct ledger_block *b
         err = ledger_row_decode(pl_span(key, sizeof(key)),
                                 pl_span(l->row.data + before, l->row.len - before), &row);
     l->row.len = before;
+    if (err == PL_ENOTFOUND) { /* dropped for its age; nothing of it is new */
+        *verdict = BLOCK_REPEAT;
+        return PL_OK;
+    }
     if (err != PL_OK)
-        return pl_fail(why, err == PL_ENOTFOUND ? PL_ECORRUPT : err,
-                       "the ledger's row of a block cannot be read: %s", pl_err_word(err));
+        return pl_fail(why, err, "the ledger's row of a block cannot be read: %s",
+                       pl_err_word(err));
     *verdict = against(&row, block);
     return PL_OK;
 }

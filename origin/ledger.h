@@ -90,6 +90,13 @@ enum pl_err ledger_quarantine(struct ledger *ledger, struct store_batch *batch,
                               const struct ledger_block *block, enum ledger_alarm_kind kind,
                               struct pl_span bytes, const char *reason);
 
+/* Accounts live on for so long after their expiry, and what is kept aside may be theirs. */
+#define LEDGER_KEEP_DAYS 45
+/* Drops what was kept aside, and rows of blocks below their chain's contiguous mark,
+ * LEDGER_KEEP_DAYS ago or earlier; chains keep their sums. Some of it a call: make one every few
+ * minutes. Blocks on the disk. */
+enum pl_err ledger_tidy(struct ledger *ledger, struct pl_why *why);
+
 /* ---- any thread; memory only */
 
 /* For receiver_ops.books: one record per claim, zeros for chains never heard of. An edge enrolled

@@ -380,6 +380,19 @@ static void notice_failure(struct intake *intake)
     set_ready(intake, false, "the database takes no writes since one failed");
 }
 
+/* Old rows of the ledger, which is the writer's. */
+static void tidy(struct intake *intake)
+{
+    struct intake_writer *w = &intake->writer;
+    struct pl_why why = {.err = PL_OK};
+    int64_t now_ms = pl_mono_ms(pl_clock_system());
+    if (w->failed || (w->tidied_mono_ms != 0 && now_ms - w->tidied_mono_ms < INTAKE_TIDY_MS))
+        return;
+    w->tidied_mono_ms = now_ms;
+    if (ledger_tidy(intake->config.ledger, &why) != PL_OK)
+        pl_log(intake->config.log, PL_LOG_WARN, "intake", "%s", why.text);
+}
+
 void *intake_writer_run(void *arg)
 {
     struct intake *intake = arg;
@@ -395,6 +408,7 @@ void *intake_writer_run(void *arg)
             recover(intake);
         if (w->pending == NULL && closed)
             break;
+        tidy(intake);
         if (!form_group(intake))
             continue;
         struct pl_why why = {.err = PL_OK};

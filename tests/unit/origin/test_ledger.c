@@ -394,6 +394,72 @@ static void a_new_identity_goes_on_with_the_old_chain(void **state)
                      PL_ENOTFOUND);
 }
 
+static size_t rows(struct test *t, unsigned family)
+{
+    struct store_scan *scan;
+    struct pl_span key, value;
+    size_t count = 0;
+    assert_int_equal(store_scan_new(&scan, t->store, family, pl_span(NULL, 0), pl_span(NULL, 0)),
+                     PL_OK);
+    while (store_scan_next(scan, &key, &value) == PL_OK)
+        count++;
+    store_scan_free(scan);
+    return count;
+}
+
+static void what_is_kept_aside_is_dropped_in_time(void **state)
+{
+    struct test *t = *state;
+    struct ledger_alarm alarm;
+    for (uint64_t n = 0; n < 2; n++) {
+        assert_int_equal(ledger_quarantine(t->ledger, t->batch, block(t, n), LEDGER_REFUSED,
+                                           PL_SPAN_LIT("personal data"), "refused"),
+                         PL_OK);
+        commit(t);
+        t->now_ms += PL_DAY_MS;
+    }
+    t->now_ms += (LEDGER_KEEP_DAYS - 2) * PL_DAY_MS;
+    assert_int_equal(ledger_tidy(t->ledger, NULL), PL_OK);
+    assert_int_equal(rows(t, FAMILY_QUARANTINE), 2); /* not a moment before */
+    t->now_ms += 1;
+    assert_int_equal(ledger_tidy(t->ledger, NULL), PL_OK);
+    assert_int_equal(rows(t, FAMILY_QUARANTINE), 1);
+    assert_int_equal(ledger_alarms(t->ledger, &alarm, 1), 1);
+    assert_true(alarm.number == 1);
+    t->now_ms += PL_DAY_MS;
+    assert_int_equal(ledger_tidy(t->ledger, NULL), PL_OK);
+    assert_int_equal(rows(t, FAMILY_QUARANTINE), 0);
+    assert_int_equal(ledger_alarms(t->ledger, NULL, 0), 0);
+}
+
+static void old_rows_go_and_their_sums_stay(void **state)
+{
+    struct test *t = *state;
+    struct ledger_counts totals;
+    for (uint64_t n = 0; n < 6; n++) {
+        record(t, n);
+        t->now_ms += PL_DAY_MS;
+    }
+    record(t, 8); /* above a hole: it is still needed to close it */
+    t->now_ms += (LEDGER_KEEP_DAYS - 3) * PL_DAY_MS + 1;
+    assert_int_equal(ledger_tidy(t->ledger, NULL), PL_OK);
+    assert_int_equal(rows(t, FAMILY_LEDGER), 3); /* 4, 5 and 8 */
+    t->now_ms += 100 * PL_DAY_MS;
+    assert_int_equal(ledger_tidy(t->ledger, NULL), PL_OK);
+    assert_int_equal(rows(t, FAMILY_LEDGER), 1);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(check(t, block(t, 2)), BLOCK_REPEAT);
+        assert_true(books(t).contiguous == 6 && books(t).highest == 9 && books(t).events == 60);
+        ledger_totals(t->ledger, &totals);
+        assert_true(totals.blocks == 7 && totals.events == 70);
+        close_all(t);
+        open_all(t);
+    }
+    record(t, 6);
+    record(t, 7);
+    assert_true(books(t).contiguous == 9);
+}
+
 static void the_quarantine_is_bounded(void **state)
 {
     struct test *t = *state;
@@ -471,6 +537,8 @@ int main(void)
         CASE(a_failed_write_leaves_no_trace),
         CASE(chains_do_not_mix),
         CASE(a_new_identity_goes_on_with_the_old_chain),
+        CASE(what_is_kept_aside_is_dropped_in_time),
+        CASE(old_rows_go_and_their_sums_stay),
         CASE(the_quarantine_is_bounded),
         CASE(a_far_future_number_does_not_eat_memory),
         CASE(damaged_rows_are_refused),

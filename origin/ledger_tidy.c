@@ -1,0 +1,93 @@
+/* What the ledger need not keep. */
+#include "origin/ledger_state.h"
+
+#define TIDY_ROWS 100000 /* of a chain, looked at in one call */
+
+static enum pl_err drop_kept(struct ledger *l, struct store_batch *batch, int64_t before_ms,
+                             size_t *bytes)
+{
+    struct store_scan *scan;
+    struct pl_span key, value;
+    struct ledger_alarm alarm;
+    static const struct pl_span all = {NULL, 0};
+    enum pl_err err = store_scan_new(&scan, l->store, FAMILY_QUARANTINE, all, all);
+    if (err != PL_OK)
+        return err;
+    while ((err = store_scan_next(scan, &key, &value)) == PL_OK) {
+        /* One that cannot be understood cannot be dated either. */
+        if (ledger_alarm_decode(key, value, &alarm) != PL_OK || alarm.since_ms >= before_ms)
+            continue;
+        store_batch_delete(batch, l->store, FAMILY_QUARANTINE, key);
+        *bytes += key.len + value.len;
+    }
+    store_scan_free(scan);
+    return err == PL_ENOTFOUND ? PL_OK : err;
+}
+
+static void forget_kept(struct ledger *l, int64_t before_ms)
+{
+    size_t left = 0;
+    pthread_mutex_lock(&l->lock);
+    for (size_t i = 0; i < l->kept_count; i++)
+        if (l->kept[i].since_ms >= before_ms)
+            l->kept[left++] = l->kept[i];
+    l->kept_count = left;
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* The chain's own row says what these came to. Their times ascend, near enough. */
+static enum pl_err drop_rows(struct ledger *l, struct store_batch *batch,
+                             const struct ledger_links *chain, int64_t before_ms)
+{
+    struct store_scan *scan;
+    struct pl_span key, value;
+    struct ledger_row row;
+    uint8_t from[LEDGER_BLOCK_KEY_BYTES], to[LEDGER_BLOCK_KEY_BYTES];
+    ledger_block_key(&chain->edge, &chain->incarnation, 0, from);
+    ledger_block_key(&chain->edge, &chain->incarnation, chain->contiguous, to);
+    enum pl_err err = store_scan_new(&scan, l->store, FAMILY_LEDGER, pl_span(from, sizeof(from)),
+                                     pl_span(to, sizeof(to)));
+    if (err != PL_OK)
+        return err;
+    uint64_t end = 0;
+    for (size_t i = 0; i < TIDY_ROWS && (err = store_scan_next(scan, &key, &value)) == PL_OK; i++) {
+        if ((err = ledger_row_decode(key, value, &row)) != PL_OK || row.received_ms >= before_ms)
+            break;
+        end = row.number + 1;
+    }
+    store_scan_free(scan);
+    if (end > 0) {
+        ledger_block_key(&chain->edge, &chain->incarnation, end, to);
+        store_batch_delete_range(batch, l->store, FAMILY_LEDGER, pl_span(from, sizeof(from)),
+                                 pl_span(to, sizeof(to)));
+    }
+    return err == PL_ENOTFOUND ? PL_OK : err;
+}
+
+enum pl_err ledger_tidy(struct ledger *l, struct pl_why *why)
+{
+    struct store_batch *batch;
+    int64_t before_ms = pl_wall_ms(l->clock) - LEDGER_KEEP_DAYS * PL_DAY_MS;
+    size_t bytes = 0;
+    enum pl_err err = store_batch_new(&batch);
+    if (err != PL_OK)
+        return pl_fail(why, err, "out of memory for tidying the ledger");
+    err = drop_kept(l, batch, before_ms, &bytes);
+    /* What rot hides in one chain must not keep the others. */
+    for (size_t i = 0; i < l->chain_count; i++) {
+        enum pl_err failed = drop_rows(l, batch, l->chains[i], before_ms);
+        err = err == PL_OK ? failed : err;
+    }
+    if (store_batch_bytes(batch) > 0) {
+        enum pl_err failed = store_write(l->store, batch, false, why);
+        if (failed == PL_OK) {
+            l->quarantine_bytes -= bytes;
+            forget_kept(l, before_ms);
+        }
+        err = failed != PL_OK ? failed : err;
+    }
+    store_batch_free(batch);
+    return err == PL_OK
+               ? PL_OK
+               : pl_fail(why, err, "old rows of the ledger stay for now: %s", pl_err_word(err));
+}
