@@ -1,8 +1,7 @@
 #include "origin/accounts.h"
+#include "origin/account_item.h"
 #include "origin/families.h"
-#include "origin/lifecycle.h"
 #include "origin/request.h"
-#include "proto/wire/config.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -35,70 +34,6 @@ static struct account *find(struct accounts *accounts, uint64_t id)
     return found == NULL ? NULL : *found;
 }
 
-enum account_state account_state_at(const struct account *account, int64_t now_ms)
-{
-    bool passed = account->expires_at_ms != 0 && account->expires_at_ms <= now_ms;
-    return account->state == ACCOUNT_ACTIVE && passed ? ACCOUNT_EXPIRED : account->state;
-}
-
-static void write_members(const struct account *account, enum account_state state,
-                          struct json_writer *w)
-{
-    json_write_pair_account(w, "id", account->id);
-    json_write_pair_text(w, "name", account->name);
-    json_write_pair_text(w, "state", account_state_name(state));
-    json_write_pair_hex(w, "write_key",
-                        pl_span(account->write_key.bytes, sizeof(account->write_key.bytes)));
-    json_write_pair_time(w, "created_at", account->created_ms);
-    json_write_pair_time(w, "expires_at", account->expires_at_ms);
-    json_write_pair_time(w, "deletion_started_at", account->deletion_started_ms);
-    json_write_pair_time(w, "deleted_at", account->deleted_ms);
-    json_write_pair_u64(w, "config_version", account->config_version);
-    json_write_pair_words(w, "regions", account->regions);
-    json_write_pair_words(w, "origins", account->origins);
-    json_write_pair_bool(w, "honour_dnt", account->honour_dnt);
-}
-
-void account_write_json(const struct account *account, int64_t now_ms, struct json_writer *w)
-{
-    int64_t due_ms = lifecycle_due_ms(account);
-    json_write_object(w);
-    write_members(account, account_state_at(account, now_ms), w);
-    json_write_pair_time(w, "deletion_due_at",
-                         account_state_at(account, now_ms) == ACCOUNT_ACTIVE ? 0 : due_ms);
-    json_write_object_end(w);
-}
-
-/* ---- records */
-
-static enum pl_err read_state(struct json record, enum account_state *state, struct pl_why *why)
-{
-    char name[32] = "";
-    enum pl_err err = request_text(record, "state", name, sizeof(name), why);
-    for (int s = ACCOUNT_ACTIVE; err == PL_OK && s <= ACCOUNT_DELETED; s++) {
-        if (strcmp(account_state_name((enum account_state)s), name) == 0) {
-            *state = (enum account_state)s;
-            return PL_OK;
-        }
-    }
-    return err != PL_OK ? err : pl_fail_field(why, PL_ECORRUPT, "state", "unknown state %s", name);
-}
-
-/* What requests and records have in common. */
-static enum pl_err read_rules(struct json object, struct account *account, struct pl_why *why)
-{
-    enum pl_err err;
-    if ((err = request_text(object, "name", account->name, sizeof(account->name), why)) != PL_OK ||
-        (err = request_time(object, "expires_at", &account->expires_at_ms, why)) != PL_OK ||
-        (err = request_words(object, "regions", account->regions, sizeof(account->regions), why)) !=
-            PL_OK ||
-        (err = request_words(object, "origins", account->origins, sizeof(account->origins), why)) !=
-            PL_OK) {
-        return err;
-    }
-    return request_bool(object, "honour_dnt", &account->honour_dnt, why);
-}
-
 static enum pl_err insert(struct accounts *accounts, const struct account *account)
 {
     struct account *kept = malloc(sizeof(*kept));
@@ -117,19 +52,10 @@ static enum pl_err insert(struct accounts *accounts, const struct account *accou
 static enum pl_err load(void *ctx, struct pl_span key, struct json record, struct pl_why *why)
 {
     struct account account = {.id = key.len == 8 ? pl_load_u64(key.data) : 0};
-    enum pl_err err;
-    if ((err = read_rules(record, &account, why)) != PL_OK ||
-        (err = read_state(record, &account.state, why)) != PL_OK ||
-        (err = request_id128(record, "write_key", &account.write_key, why)) != PL_OK ||
-        (err = request_time(record, "created_at", &account.created_ms, why)) != PL_OK ||
-        (err = request_time(record, "deletion_started_at", &account.deletion_started_ms, why)) !=
-            PL_OK ||
-        (err = request_time(record, "deleted_at", &account.deleted_ms, why)) != PL_OK ||
-        (err = request_u64(record, "config_version", &account.config_version, why)) != PL_OK) {
-        return pl_fail_in(why, err, "the record of account %016llx",
-                          (unsigned long long)account.id);
-    }
-    return insert(ctx, &account);
+    enum pl_err err = account_read_record(record, &account, why);
+    return err == PL_OK ? insert(ctx, &account)
+                        : pl_fail_in(why, err, "the record of account %016llx",
+                                     (unsigned long long)account.id);
 }
 
 enum pl_err accounts_open(struct accounts **out, const struct accounts_config *config,
@@ -197,84 +123,6 @@ void accounts_close(struct accounts *accounts)
     }
 }
 
-/* ---- what edges are told */
-
-static enum pl_err split_words(const char *words, struct catalog_item *item, bool regions,
-                               struct pl_why *why)
-{
-    for (size_t len; *words != '\0'; words += len + (words[len] == ' ')) {
-        len = strcspn(words, " ");
-        if (!regions) {
-            if (item->origin_count == LIMIT_ORIGINS) {
-                return pl_fail_field(why, PL_ELIMIT, "origins", "there are more than %d origins",
-                                     LIMIT_ORIGINS);
-            }
-            item->origins[item->origin_count++] = pl_span(words, len);
-        } else if (item->region_count == CATALOG_REGIONS_MAX || len >= CATALOG_REGION_BYTES) {
-            return pl_fail_field(why, PL_ELIMIT, "regions",
-                                 "at most %d regions of at most %d bytes each", CATALOG_REGIONS_MAX,
-                                 CATALOG_REGION_BYTES - 1);
-        } else {
-            memcpy(item->regions[item->region_count], words, len);
-            item->regions[item->region_count++][len] = '\0';
-        }
-    }
-    return PL_OK;
-}
-
-static void config_key(uint64_t account, uint64_t version, uint8_t key[16])
-{
-    pl_store_u64(key, account);
-    pl_store_u64(key + 8, version);
-}
-
-/* The config as browsers get it. */
-static enum pl_err public_config(struct accounts *accounts, const struct account *account,
-                                 struct pl_span document, struct pl_buf *out, struct pl_why *why)
-{
-    struct pl_buf stored;
-    enum pl_err err = PL_OK;
-    if (account->config_version == 0) {
-        return PL_OK;
-    }
-    pl_buf_init(&stored, LIMIT_CONFIG_BYTES);
-    if (document.len == 0) {
-        err = accounts_config(accounts, account->id, account->config_version, &stored, why);
-        document = pl_buf_span(&stored);
-    }
-    if (err == PL_OK) {
-        err = config_public(document, account->config_version, out, why);
-    }
-    pl_buf_release(&stored);
-    return err;
-}
-
-static enum pl_err make_item(struct accounts *accounts, const struct account *account,
-                             struct pl_span document, struct catalog_item *item,
-                             struct pl_buf *config, struct pl_why *why)
-{
-    enum pl_err err;
-    memset(item, 0, sizeof(*item));
-    item->account = account->id;
-    item->state = account->state;
-    if (account->state >= ACCOUNT_DELETING) {
-        item->kind = CATALOG_TOMBSTONE;
-        return PL_OK;
-    }
-    item->kind = CATALOG_ACCOUNT;
-    item->write_key = account->write_key;
-    item->expires_at_ms = account->expires_at_ms;
-    item->honour_dnt = account->honour_dnt;
-    if ((err = split_words(account->regions, item, true, why)) != PL_OK ||
-        (err = split_words(account->origins, item, false, why)) != PL_OK ||
-        (err = public_config(accounts, account, document, config, why)) != PL_OK) {
-        return err;
-    }
-    item->config_version = account->config_version;
-    item->config_json = pl_buf_span(config);
-    return PL_OK;
-}
-
 /* Writes record, changelog item and what the batch holds already; then memory follows. Under
  * `changing`. */
 static enum pl_err commit(struct accounts *accounts, struct account *account,
@@ -288,13 +136,11 @@ static enum pl_err commit(struct accounts *accounts, struct account *account,
     pl_buf_init(&config, LIMIT_CONFIG_PUBLIC_BYTES);
     enum pl_err err = item == NULL ? PL_ENOMEM : json_writer_new(&w, false);
     if (err == PL_OK) {
-        err = make_item(accounts, account, document, item, &config, why);
+        err = account_item(accounts->config.store, account, document, item, &config, why);
     }
     if (err == PL_OK) {
         json_writer_begin(w, &record);
-        json_write_object(w);
-        write_members(account, account->state, w);
-        json_write_object_end(w);
+        account_write_record(account, w);
         err = json_writer_end(w);
         if (err != PL_OK) {
             pl_fail(why, err, "the account cannot be recorded: %s", pl_err_word(err));
@@ -349,7 +195,7 @@ enum pl_err accounts_create(struct accounts *accounts, struct json request, stru
     struct account account = {.state = ACCOUNT_ACTIVE};
     enum pl_err err;
     if ((err = request_only(request, members, why)) != PL_OK ||
-        (err = read_rules(request, &account, why)) != PL_OK) {
+        (err = account_read_rules(request, &account, why)) != PL_OK) {
         return err;
     }
     if (account.name[0] == '\0') {
@@ -496,7 +342,7 @@ static enum pl_err publish(struct accounts *accounts, struct account *account,
         return pl_fail(why, err, "no memory for a change");
     }
     account->config_version++;
-    config_key(account->id, account->config_version, key);
+    account_config_key(account->id, account->config_version, key);
     store_batch_put(batch, accounts->config.store, FAMILY_CONFIGS, pl_span(key, sizeof(key)),
                     config_json);
     err = commit(accounts, account, config_json, batch, why);
@@ -533,7 +379,7 @@ enum pl_err accounts_config(struct accounts *accounts, uint64_t id, uint64_t ver
     if (err != PL_OK) {
         return err;
     }
-    config_key(id, version == 0 ? account.config_version : version, key);
+    account_config_key(id, version == 0 ? account.config_version : version, key);
     err = store_get(accounts->config.store, FAMILY_CONFIGS, pl_span(key, sizeof(key)), out);
     if (err == PL_ENOTFOUND) {
         return pl_fail(why, err, "account %s has published %s", account.name,

@@ -9,36 +9,12 @@
 #ifndef POLDER_ORIGIN_ACCOUNTS_H
 #define POLDER_ORIGIN_ACCOUNTS_H
 
+#include "origin/account.h"
 #include "origin/changelog.h"
 #include "origin/intake.h"
 #include "origin/keyring.h"
 #include "proto/base/clock.h"
 #include "proto/wire/json.h"
-
-#define ACCOUNT_NAME_BYTES    128  /* with the NUL */
-#define ACCOUNT_REGIONS_BYTES 160  /* space-separated */
-#define ACCOUNT_ORIGINS_BYTES 2048 /* space-separated */
-
-/* Plain data: copy it, keep it, no release. Times are wall-clock milliseconds; 0: never. */
-struct account {
-    uint64_t id;
-    char name[ACCOUNT_NAME_BYTES];
-    enum account_state state;
-    struct pl_id128 write_key;
-    int64_t created_ms;
-    int64_t expires_at_ms; /* when it will expire, or when it did */
-    int64_t deletion_started_ms;
-    int64_t deleted_ms;
-    uint64_t config_version;
-    char regions[ACCOUNT_REGIONS_BYTES];
-    char origins[ACCOUNT_ORIGINS_BYTES];
-    bool honour_dnt;
-};
-
-/* The state as of now: an active account whose date has passed is expired, whoever noticed. */
-enum account_state account_state_at(const struct account *account, int64_t now_ms);
-/* As the API gives it. */
-void account_write_json(const struct account *account, int64_t now_ms, struct json_writer *w);
 
 struct accounts;
 struct accounts_config {

@@ -1,0 +1,47 @@
+/*
+ * account: one account as it is recorded, asked for and shown.
+ *
+ * Promise: what account_write_record writes, account_read_record reads. Rules are checked where
+ * people set them, not where records are read: an older record opens under newer checks.
+ */
+#ifndef POLDER_ORIGIN_ACCOUNT_H
+#define POLDER_ORIGIN_ACCOUNT_H
+
+#include "proto/base/id.h"
+#include "proto/wire/catalog.h"
+#include "proto/wire/json.h"
+
+#define ACCOUNT_NAME_BYTES    128  /* with the NUL */
+#define ACCOUNT_REGIONS_BYTES 160  /* space-separated */
+#define ACCOUNT_ORIGINS_BYTES 2048 /* space-separated */
+
+/* Plain data: copy it, keep it, no release. Times are wall-clock milliseconds; 0: never. */
+struct account {
+    uint64_t id;
+    char name[ACCOUNT_NAME_BYTES];
+    enum account_state state;
+    struct pl_id128 write_key;
+    int64_t created_ms;
+    int64_t expires_at_ms; /* when it will expire, or when it did */
+    int64_t deletion_started_ms;
+    int64_t deleted_ms;
+    uint64_t config_version;
+    char regions[ACCOUNT_REGIONS_BYTES];
+    char origins[ACCOUNT_ORIGINS_BYTES];
+    bool honour_dnt;
+};
+
+/* The state as of now: an active account whose date has passed is expired, whoever noticed. */
+enum account_state account_state_at(const struct account *account, int64_t now_ms);
+/* As the API gives it. */
+void account_write_json(const struct account *account, int64_t now_ms, struct json_writer *w);
+
+/* As it is kept. */
+void account_write_record(const struct account *account, struct json_writer *w);
+/* Fills all but the id. PL_EINVAL, PL_ELIMIT, PL_ECORRUPT name the member. */
+enum pl_err account_read_record(struct json record, struct account *account, struct pl_why *why);
+/* What a request may set: name, expires_at, regions, origins, honour_dnt; a member that is absent
+ * stays. PL_EINVAL, PL_ELIMIT name the member; account is then half changed. */
+enum pl_err account_read_rules(struct json request, struct account *account, struct pl_why *why);
+
+#endif
