@@ -14,23 +14,24 @@
 
 /* ---- a disk with a bad sector */
 
-/* Reads of a table that touch this offset fail; 0: none does. */
-static _Atomic off_t bad_offset;
+/* Reads of this file that touch this offset fail; -1: none does. */
+static char bad_file[512];
+static _Atomic off_t bad_offset = -1;
 
-static bool is_table(int fd)
+static bool is_bad_file(int fd)
 {
-    char link[32], path[512];
+    char link[32], path[sizeof(bad_file)];
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     ssize_t len = readlink(link, path, sizeof(path) - 1);
     path[len > 0 ? len : 0] = '\0';
-    return strstr(path, ".sst") != NULL;
+    return strcmp(path, bad_file) == 0;
 }
 
 /* Stands before libc's, also for the store's engine. */
 ssize_t pread(int fd, void *out, size_t size, off_t offset)
 {
     const off_t bad = bad_offset;
-    if (bad > 0 && bad >= offset && bad < offset + (off_t)size && is_table(fd)) {
+    if (bad >= 0 && bad >= offset && bad < offset + (off_t)size && is_bad_file(fd)) {
         errno = EIO;
         return -1;
     }
@@ -849,11 +850,11 @@ static void test_verdicts_survive_recovery(void **state)
     shut(f, spool);
 }
 
-/* Blocks 0 to 5 with 1 to 6 events, in tables; where block 2 begins in one of them. */
-static off_t fill_tables(struct fixture *f, struct spool *spool, struct pl_id128 *incarnation)
+/* Blocks 0 to 5 with 1 to 6 events, in tables; where block `number` begins in one of them. */
+static off_t fill_tables(struct fixture *f, struct spool *spool, uint64_t number,
+                         struct pl_id128 *incarnation)
 {
     struct chain_claim claim;
-    char path[512];
     off_t at;
     for (uint32_t i = 0; i < 6; i++)
         commit_one(f, spool, i + 1, 100 * 1024);
@@ -862,8 +863,8 @@ static off_t fill_tables(struct fixture *f, struct spool *spool, struct pl_id128
     *incarnation = claim.incarnation;
     uint8_t needle[4 + 16 + 16 + 8] = {'P', 'L', 'B', '1'};
     memcpy(needle + 4 + 16, claim.incarnation.bytes, 16);
-    pl_store_u64(needle + 4 + 16 + 16, 2);
-    assert_true(find_in_files(f, ".sst", needle, sizeof(needle), path, sizeof(path), &at));
+    pl_store_u64(needle + 4 + 16 + 16, number);
+    assert_true(find_in_files(f, ".sst", needle, sizeof(needle), bad_file, sizeof(bad_file), &at));
     return at;
 }
 
@@ -878,7 +879,7 @@ static void test_a_block_that_cannot_be_read_is_given_up(void **state)
     struct pl_buf block;
     uint64_t number = 2;
     pl_buf_init(&block, LIMIT_BLOCK_BYTES);
-    bad_offset = fill_tables(f, spool, &incarnation);
+    bad_offset = fill_tables(f, spool, number, &incarnation);
     /* Twice it is worth another attempt, and somebody is told. */
     for (int i = 0; i < 2; i++)
         assert_int_equal(source.read(source.ctx, &incarnation, &number, &block, &loss), PL_EIO);
@@ -896,7 +897,7 @@ static void test_a_block_that_cannot_be_read_is_given_up(void **state)
     spool_status(spool, &status);
     assert_int_equal(status.unread_chains, 0);
     assert_int_equal(status.lost_blocks, 1);
-    bad_offset = 0;
+    bad_offset = -1;
     shut(f, spool);
 }
 
@@ -909,9 +910,9 @@ static void test_a_read_that_fails_once_loses_nothing(void **state)
     struct pl_buf block;
     uint64_t number = 2;
     pl_buf_init(&block, LIMIT_BLOCK_BYTES);
-    bad_offset = fill_tables(f, spool, &incarnation);
+    bad_offset = fill_tables(f, spool, number, &incarnation);
     assert_int_equal(source.read(source.ctx, &incarnation, &number, &block, NULL), PL_EIO);
-    bad_offset = 0;
+    bad_offset = -1;
     assert_int_equal(drain_chain(spool, &incarnation).events, 21);
     pl_buf_release(&block);
     shut(f, spool);
@@ -922,7 +923,8 @@ static void test_a_bad_sector_does_not_keep_the_spool_from_opening(void **state)
     struct fixture *f = *state;
     struct spool *spool = reopen(f);
     struct pl_id128 incarnation;
-    const off_t at = fill_tables(f, spool, &incarnation);
+    /* The first one: loading looks for it. */
+    const off_t at = fill_tables(f, spool, 0, &incarnation);
     shut(f, spool);
     fixture_store_open(f);
     bad_offset = at;
@@ -930,7 +932,7 @@ static void test_a_bad_sector_does_not_keep_the_spool_from_opening(void **state)
     struct chain_claim claims[2];
     assert_int_equal(claims_of(spool, claims, 2), 2);
     assert_int_equal(claims[0].next, 6);
-    bad_offset = 0;
+    bad_offset = -1;
     shut(f, spool);
 }
 
@@ -948,7 +950,7 @@ static void test_a_loss_is_counted_once_whatever_fails(void **state)
     uint64_t number = 2;
     signal(SIGXFSZ, SIG_IGN);
     pl_buf_init(&block, LIMIT_BLOCK_BYTES);
-    bad_offset = fill_tables(f, spool, &incarnation);
+    bad_offset = fill_tables(f, spool, number, &incarnation);
     for (int i = 0; i < 3; i++)
         (void)source.read(source.ctx, &incarnation, &number, &block, &loss);
     spool_status(spool, &status);
@@ -961,7 +963,7 @@ static void test_a_loss_is_counted_once_whatever_fails(void **state)
     spool_status(spool, &status);
     assert_int_equal(status.lost_blocks, 1);
     assert_int_equal(status.lost_events, 3);
-    bad_offset = 0;
+    bad_offset = -1;
     pl_buf_release(&block);
     shut(f, spool);
 }
