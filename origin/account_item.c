@@ -32,6 +32,29 @@ void account_config_key(uint64_t account, uint64_t version, uint8_t key[16])
     pl_store_u64(key + 8, version);
 }
 
+/* Whether Do Not Track counts is a rule of the account, which edges follow; browsers must not
+ * follow another. The public form names the setting once, and quotes within its strings are
+ * escaped. */
+static enum pl_err set_honour_dnt(struct pl_buf *config, bool honour)
+{
+    static const char name[] = "\"honour_dnt\":";
+    uint8_t *at = memmem(config->data, config->len, name, sizeof(name) - 1);
+    if (at == NULL) {
+        return PL_ECORRUPT;
+    }
+    size_t value = (size_t)(at - config->data) + sizeof(name) - 1;
+    size_t old_len = config->data[value] == 't' ? 4 : 5, new_len = honour ? 4 : 5;
+    enum pl_err err = pl_buf_reserve(config, 1);
+    if (err != PL_OK) {
+        return err;
+    }
+    at = config->data + value;
+    memmove(at + new_len, at + old_len, config->len - value - old_len);
+    memcpy(at, honour ? "true" : "false", new_len);
+    config->len = config->len - old_len + new_len;
+    return PL_OK;
+}
+
 /* The config as browsers get it. */
 static enum pl_err public_config(struct store *store, const struct account *account,
                                  struct pl_span document, struct pl_buf *out, struct pl_why *why)
@@ -54,6 +77,9 @@ static enum pl_err public_config(struct store *store, const struct account *acco
     }
     if (err == PL_OK) {
         err = config_public(document, account->config_version, out, why);
+        if (err == PL_OK && (err = set_honour_dnt(out, account->honour_dnt)) != PL_OK) {
+            pl_fail(why, err, "the config's public form has no room for the account's rules");
+        }
     }
     pl_buf_release(&stored);
     return err;

@@ -5,9 +5,10 @@
 
 #include <pthread.h>
 
-#define CONFIG                                                                                     \
-    "{\"campaigns\":[{\"id\":\"c\",\"name\":\"C\",\"traffic\":1,\"url\":[\"*\"],\"variants\":["    \
+#define CONFIG_REST                                                                                \
+    "\"campaigns\":[{\"id\":\"c\",\"name\":\"C\",\"traffic\":1,\"url\":[\"*\"],\"variants\":["     \
     "{\"id\":\"a\",\"weight\":1,\"control\":true}]}]}"
+#define CONFIG "{" CONFIG_REST
 
 static struct records r;
 static struct changelog *changelog;
@@ -181,6 +182,37 @@ static void test_expire_and_reinstate(void **state)
                      PL_EINVAL);
     assert_string_equal(r.why.field, "at");
     assert_int_equal(accounts_expire(accounts, 12345, 0, &account, &r.why), PL_ENOTFOUND);
+}
+
+static void assert_browsers_honour_dnt(uint64_t account, bool honour)
+{
+    static struct catalog_item item;
+    struct pl_buf page;
+    fed_item(account, &item, &page);
+    const char *want = honour ? "\"honour_dnt\":true" : "\"honour_dnt\":false";
+    const char *not = honour ? "\"honour_dnt\":false" : "\"honour_dnt\":true";
+    struct pl_span config = item.config_json;
+    assert_non_null(memmem(config.data, config.len, want, strlen(want)));
+    assert_null(memmem(config.data, config.len, not, strlen(not )));
+    struct json root;
+    must(json_parse(r.parser, config, &root, &r.why), &r.why);
+    pl_buf_release(&page);
+}
+
+static void test_browsers_follow_the_account_s_rule_on_dnt(void **state)
+{
+    (void)state;
+    static const char says_no[] = "{\"settings\":{\"honour_dnt\":false}," CONFIG_REST;
+    static const char says_yes[] = "{\"settings\":{\"honour_dnt\":true}," CONFIG_REST;
+    uint64_t version;
+    struct account honours = create("{\"name\":\"a\",\"honour_dnt\":true}");
+    struct account does_not = create("{\"name\":\"b\"}");
+    must(accounts_publish(accounts, honours.id, pl_span_str(says_no), &version, &r.why), &r.why);
+    assert_browsers_honour_dnt(honours.id, true);
+    must(accounts_publish(accounts, honours.id, PL_SPAN_LIT(CONFIG), &version, &r.why), &r.why);
+    assert_browsers_honour_dnt(honours.id, true);
+    must(accounts_publish(accounts, does_not.id, pl_span_str(says_yes), &version, &r.why), &r.why);
+    assert_browsers_honour_dnt(does_not.id, false);
 }
 
 /* The disk fails a change, and after the recovery it is there all the same. */
@@ -367,6 +399,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_expiry_by_date_needs_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expire_and_reinstate, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_failed_change_that_turns_up_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_browsers_follow_the_account_s_rule_on_dnt, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_a_renewal_is_not_undone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deletion_cannot_be_undone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_configs_have_versions, setup, teardown),
