@@ -6,7 +6,9 @@
  * Promise: a verdict of BLOCK_STORED is given after the fsync that covers the block's events,
  * their dedupe entries and its ledger row, never before. Each event of an authentic block ends
  * up stored, duplicate or dropped with a reason: the three add up. A block that cannot be opened
- * is kept aside, not lost; a disk that fails makes BLOCK_RETRY until it is well again.
+ * is kept aside, not lost. An event is filed at the time its edge accepted it, held between
+ * INTAKE_PAST_DAYS before and one day after it came. A disk that fails makes BLOCK_RETRY until it
+ * is well again.
  *
  * Threads of its own: openers (parallel) and one writer. Memory is bounded: above queue_bytes
  * blocks are sent back with BLOCK_RETRY.
@@ -18,6 +20,8 @@
 #include "origin/ledger.h"
 #include "proto/store/store.h"
 #include "replication/receiver.h"
+
+#define INTAKE_PAST_DAYS 30
 
 enum intake_fate {
     INTAKE_ALIVE,
@@ -83,6 +87,7 @@ struct intake_status {
     char reason[200]; /* why not, for people; "" when ready */
     size_t queued_bytes;
     uint64_t blocks, repeats, forks, refused, retries, losses; /* since start */
+    uint64_t redated; /* events dated anew: their edge's clock was wrong */
     uint64_t events, stored, duplicate;
     uint64_t dropped[DROP_COUNT];
     uint64_t groups;       /* synced writes */

@@ -41,6 +41,7 @@ struct intake_job {
     enum block_verdict verdict; /* 0: for the ledger to say */
     bool placed;                /* chain and number are known, if only from a header that lies */
     bool fresh;                 /* the ledger has it staged, and its events are to be written */
+    uint64_t redated;           /* events whose date could not be right */
     char reason[160];           /* of a refusal */
     struct intake_entry *entries;
     size_t entry_count, entry_room;
@@ -57,6 +58,7 @@ struct intake_opener {
     struct event_reader *reader;
     struct event *event;
     struct pl_buf plain;
+    struct pl_buf redated; /* one event, when its date cannot be right */
 };
 
 struct intake_writer {

@@ -29,6 +29,7 @@ enum pl_err intake_opener_init(struct intake_opener *o, struct intake *intake)
         .seal_secret = seal_secret, .edge_public = edge_public, .ctx = intake};
     o->intake = intake;
     pl_buf_init(&o->plain, LIMIT_BLOCK_PLAIN_BYTES);
+    pl_buf_init(&o->redated, LIMIT_EVENT_WIRE_BYTES);
     o->event = calloc(1, sizeof(*o->event));
     enum pl_err err = o->event == NULL ? PL_ENOMEM : event_reader_new(&o->reader);
     if (err == PL_OK)
@@ -45,6 +46,7 @@ void intake_opener_release(struct intake_opener *o)
     event_reader_free(o->reader);
     free(o->event);
     pl_buf_wipe(&o->plain);
+    pl_buf_wipe(&o->redated);
 }
 
 /* ---- one event */
@@ -121,12 +123,34 @@ static enum pl_err seal_event(struct intake_opener *o, struct intake_job *job,
     return err;
 }
 
+/* Days are what exports, windows and deletions go by. An edge whose clock is wrong must not file
+ * events under years where nobody looks; its events are dated by ours as far as need be. */
+static enum pl_err hold_date(struct intake_opener *o, struct intake_job *job, int64_t now_ms,
+                             struct pl_span *encoded)
+{
+    int64_t ms = event_i64(o->event, EVENT_ACCEPTED_MS);
+    int64_t first_ms = now_ms - INTAKE_PAST_DAYS * PL_DAY_MS, last_ms = now_ms + PL_DAY_MS;
+    if (!event_has(o->event, EVENT_ACCEPTED_MS) || (ms >= first_ms && ms <= last_ms))
+        return PL_OK;
+    event_set_i64(o->event, EVENT_ACCEPTED_MS, ms < first_ms ? first_ms : last_ms);
+    pl_buf_reset(&o->redated);
+    enum pl_err err = event_encode(o->event, &o->redated);
+    *encoded = pl_buf_span(&o->redated);
+    if (job->redated++ == 0) /* one line a block */
+        pl_log(o->intake->config.log, PL_LOG_WARN, "intake",
+               "block %" PRIu64
+               " holds events of %s: is the edge's clock wrong? They are dated anew",
+               job->block.number, ms < first_ms ? "long ago" : "days to come");
+    return err == PL_ELIMIT ? PL_EINVAL : err;
+}
+
 /* PL_OK: sealed, or dropped with a reason. Anything else stops the block. */
 static enum pl_err take_event(struct intake_opener *o, struct intake_job *job, struct fates *fates,
                               struct pl_span encoded, const struct vault_place *place)
 {
     struct ledger_counts *counts = &job->block.counts;
     uint64_t account = event_u64(o->event, EVENT_ACCOUNT);
+    enum pl_err err = hold_date(o, job, fates->now_ms, &encoded);
     enum intake_fate fate =
         account == 0 ? INTAKE_ALIVE
                      : fate_of(o->intake, fates, account, event_i64(o->event, EVENT_ACCEPTED_MS));
@@ -144,7 +168,8 @@ static enum pl_err take_event(struct intake_opener *o, struct intake_job *job, s
     case INTAKE_ALIVE:
         break;
     }
-    enum pl_err err = seal_event(o, job, encoded, place);
+    if (err == PL_OK)
+        err = seal_event(o, job, encoded, place);
     switch (err) {
     case PL_EINVAL: /* without an account, or accepted at an impossible time */
         counts->dropped[DROP_MALFORMED]++;

@@ -38,6 +38,7 @@ static void count_verdict(struct intake_status *s, const struct intake_job *job,
     case BLOCK_STORED:
         s->blocks++;
         s->losses += job->block.lost;
+        s->redated += job->redated;
         s->events += c->events;
         s->stored += c->stored;
         s->duplicate += c->duplicate;

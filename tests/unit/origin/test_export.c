@@ -18,6 +18,7 @@ static int setup(void **state)
 {
     struct test *t = calloc(1, sizeof(*t));
     rig_init(&t->rig);
+    t->rig.now_ms += 10 * PL_DAY_MS; /* the events are of the days before */
     rig_open(&t->rig);
     assert_int_equal(exporter_new(&t->exporter, t->rig.store, t->rig.keyring, pl_random_system()),
                      PL_OK);

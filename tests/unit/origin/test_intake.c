@@ -249,10 +249,10 @@ static void a_destroyed_key_drops_what_still_comes(void **state)
 static void malformed_events_are_counted_never_silent(void **state)
 {
     struct test *t = *state;
-    /* no account; an impossible time */
+    /* no account */
     events(t, 1, "good", 2);
     put_event(&t->plain, 0, NOON_MS, "v", "zero", "n");
-    put_event(&t->plain, 1, -5, "v", "early", "n");
+    put_event(&t->plain, 0, NOON_MS, NULL, NULL, NULL);
     seal(t, 0, 4);
     assert_int_equal(send(t, 0), BLOCK_STORED);
     assert_true(totals(t).dropped[DROP_MALFORMED] == 2);
@@ -273,6 +273,56 @@ static void malformed_events_are_counted_never_silent(void **state)
     c = totals(t);
     assert_true(c.stored == 5 && c.dropped[DROP_MALFORMED] == 8 && c.events == 13);
     assert_int_equal(ledger_alarms(t->rig.ledger, NULL, 0), 0);
+}
+
+/* The dates of what is in the vault, in its order, against those wanted. */
+static void assert_dates(struct test *t, const int64_t *wanted, size_t count)
+{
+    struct store_scan *scan;
+    struct pl_span key, value;
+    struct vault_sealer *sealer;
+    struct event_reader *reader;
+    struct event *event = calloc(1, sizeof(*event));
+    assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, pl_random_system(), 0), PL_OK);
+    assert_int_equal(event_reader_new(&reader), PL_OK);
+    assert_int_equal(
+        store_scan_new(&scan, t->rig.store, FAMILY_VAULT, pl_span(NULL, 0), pl_span(NULL, 0)),
+        PL_OK);
+    for (size_t i = 0; i < count; i++) {
+        struct vault_key at;
+        struct pl_span rest;
+        assert_int_equal(store_scan_next(scan, &key, &value), PL_OK);
+        memcpy(at.bytes, key.data, sizeof(at));
+        assert_true(vault_key_time_ms(&at) == wanted[i]);
+        pl_buf_reset(&t->other);
+        assert_int_equal(vault_open_value(sealer, &at, value, &t->other), PL_OK);
+        rest = pl_buf_span(&t->other);
+        assert_int_equal(event_read(reader, &rest, event, NULL, NULL), PL_OK);
+        assert_true(event_i64(event, EVENT_ACCEPTED_MS) == wanted[i]);
+    }
+    assert_int_equal(store_scan_next(scan, &key, &value), PL_ENOTFOUND);
+    store_scan_free(scan);
+    event_reader_free(reader);
+    vault_sealer_free(sealer);
+    free(event);
+}
+
+static void a_wrong_clock_files_nothing_where_nobody_looks(void **state)
+{
+    struct test *t = *state;
+    static const int64_t wanted[] = {NOON_MS - 30 * PL_DAY_MS, NOON_MS - 30 * PL_DAY_MS + 1,
+                                     NOON_MS, NOON_MS + PL_DAY_MS};
+    put_event(&t->plain, 1, 1000, "v", "1970", "n");
+    put_event(&t->plain, 1, wanted[1], "v", "old", "n");
+    put_event(&t->plain, 1, NOON_MS, "v", "now", "n");
+    put_event(&t->plain, 1, NOON_MS + 5000 * PL_DAY_MS, "v", "2038", "n");
+    seal(t, 0, 4);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    assert_true(totals(t).stored == 4);
+    assert_dates(t, wanted, 4);
+    struct intake_status s;
+    intake_status(t->rig.intake, &s);
+    assert_true(s.redated == 2);
 }
 
 static void a_wrong_count_is_an_alarm(void **state)
@@ -675,6 +725,7 @@ static void the_window_is_thirty_days(void **state)
     static const uint64_t stored[] = {1, 1, 2};
     for (int i = 0; i < 3; i++) {
         put_event(&t->plain, 1, NOON_MS + days[i] * PL_DAY_MS, "v", "m", "n");
+        __atomic_store_n(&t->rig.now_ms, NOON_MS + days[i] * PL_DAY_MS, __ATOMIC_RELAXED);
         seal(t, 0, 1);
         assert_int_equal(send(t, 0), BLOCK_STORED);
         assert_true(totals(t).stored == stored[i]);
@@ -699,6 +750,7 @@ static void the_sweep_takes_one_day_of_every_account(void **state)
                 put_event(&t->plain, account, NOON_MS + day * PL_DAY_MS, "v", id, "n");
             }
     uint32_t count = (RIG_ACCOUNTS - 1) * 300;
+    __atomic_store_n(&t->rig.now_ms, NOON_MS + 2 * PL_DAY_MS, __ATOMIC_RELAXED);
     seal(t, 0, count);
     assert_int_equal(send(t, 0), BLOCK_STORED);
     assert_int_equal(rig_count(&t->rig, FAMILY_DEDUPE), count);
@@ -795,6 +847,7 @@ int main(void)
         CASE(what_came_in_before_the_expiry_is_stored),
         CASE(a_destroyed_key_drops_what_still_comes),
         CASE(malformed_events_are_counted_never_silent),
+        CASE(a_wrong_clock_files_nothing_where_nobody_looks),
         CASE(a_wrong_count_is_an_alarm),
         CASE(altered_and_foreign_blocks_are_kept_aside),
         CASE(a_refused_block_does_not_stop_its_chain),
