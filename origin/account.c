@@ -86,7 +86,74 @@ enum pl_err account_read_record(struct json record, struct account *account, str
     return request_u64(record, "config_version", &account->config_version, why);
 }
 
+static size_t span_of(struct pl_span text, const char *bytes)
+{
+    size_t len = 0;
+    while (len < text.len && memchr(bytes, text.data[len], strlen(bytes)) != NULL) {
+        len++;
+    }
+    return len;
+}
+
+/* Of a name, or of an IPv6 address in brackets; 0: neither. */
+static size_t host_len(struct pl_span text)
+{
+    if (!pl_span_starts(text, PL_SPAN_LIT("["))) {
+        return span_of(text, "abcdefghijklmnopqrstuvwxyz0123456789-._");
+    }
+    size_t len = 1 + span_of(pl_span_from(text, 1), "0123456789abcdef:.");
+    return len < text.len && text.data[len] == ']' ? len + 1 : 0;
+}
+
+/* Nothing, or a port that is not the default, which browsers leave out. */
+static bool is_port(struct pl_span text, uint64_t standard)
+{
+    uint64_t port;
+    if (text.len == 0) {
+        return true;
+    }
+    struct pl_span digits = pl_span_from(text, 1);
+    return text.data[0] == ':' && pl_span_to_u64(digits, &port) && digits.data[0] != '0' &&
+           port <= 65535 && port != standard;
+}
+
+/* Whether a browser may send this in an Origin header (RFC 6454 section 6.2), but for a "*." that
+ * stands for any name before the host. */
+static bool is_origin(struct pl_span text)
+{
+    static const struct pl_span https = PL_SPAN_INIT("https://"), http = PL_SPAN_INIT("http://");
+    bool secure = pl_span_starts(text, https);
+    if (!secure && !pl_span_starts(text, http)) {
+        return false;
+    }
+    struct pl_span rest = pl_span_from(text, secure ? https.len : http.len);
+    if (pl_span_starts(rest, PL_SPAN_LIT("*."))) {
+        rest = pl_span_from(rest, 2);
+    }
+    size_t host = host_len(rest);
+    return host > 0 && is_port(pl_span_from(rest, host), secure ? 443 : 80);
+}
+
+static enum pl_err check_origins(const char *words, struct pl_why *why)
+{
+    for (size_t len; *words != '\0'; words += len + (words[len] == ' ')) {
+        len = strcspn(words, " ");
+        if (!is_origin(pl_span(words, len))) {
+            return pl_fail_field(why, PL_EINVAL, "origins",
+                                 "origins holds %.*s, which no browser sends: write "
+                                 "https://shop.example, https://*.shop.example or "
+                                 "https://shop.example:8443, in lower case and without a path",
+                                 (int)(len > 100 ? 100 : len), words);
+        }
+    }
+    return PL_OK;
+}
+
 enum pl_err account_read_rules(struct json request, struct account *account, struct pl_why *why)
 {
-    return read_members(request, account, why);
+    enum pl_err err = read_members(request, account, why);
+    if (err == PL_OK && account->name[0] == '\0') {
+        err = pl_fail_field(why, PL_EINVAL, "name", "name is missing");
+    }
+    return err == PL_OK ? check_origins(account->origins, why) : err;
 }

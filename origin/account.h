@@ -41,7 +41,8 @@ void account_write_record(const struct account *account, struct json_writer *w);
 /* Fills all but the id. PL_EINVAL, PL_ELIMIT, PL_ECORRUPT name the member. */
 enum pl_err account_read_record(struct json record, struct account *account, struct pl_why *why);
 /* What a request may set: name, expires_at, regions, origins, honour_dnt; a member that is absent
- * stays. PL_EINVAL, PL_ELIMIT name the member; account is then half changed. */
+ * stays. An origin is as browsers write it: https://HOST or https://HOST:PORT, HOST in lower case
+ * or *.HOST. PL_EINVAL, PL_ELIMIT name the member; account is then half changed. */
 enum pl_err account_read_rules(struct json request, struct account *account, struct pl_why *why);
 
 #endif

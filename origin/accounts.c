@@ -198,9 +198,6 @@ enum pl_err accounts_create(struct accounts *accounts, struct json request, stru
         (err = account_read_rules(request, &account, why)) != PL_OK) {
         return err;
     }
-    if (account.name[0] == '\0') {
-        return pl_fail_field(why, PL_EINVAL, "name", "name is missing");
-    }
     account.created_ms = pl_wall_ms(accounts->config.clock);
     if (account.expires_at_ms != 0 && account.expires_at_ms <= account.created_ms) {
         return pl_fail_field(why, PL_EINVAL, "expires_at", "expires_at has passed already");
@@ -274,6 +271,34 @@ static enum pl_err begin(struct accounts *accounts, uint64_t id, struct account 
 {
     enum pl_err err = catch_up(accounts, why);
     return err == PL_OK ? copy(accounts, id, account, why) : err;
+}
+
+enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json request,
+                            struct account *out, struct pl_why *why)
+{
+    static const char *const members[] = {"name", "regions", "origins", "honour_dnt", NULL};
+    struct account account;
+    enum pl_err err = request_only(request, members, why);
+    if (err != PL_OK) {
+        return err;
+    }
+    pthread_mutex_lock(&accounts->changing);
+    err = begin(accounts, id, &account, why);
+    if (err == PL_OK && account.state >= ACCOUNT_DELETING) {
+        err = pl_fail(why, PL_EEXPIRED, "account %s is %s", account.name,
+                      account_state_name(account.state));
+    }
+    if (err == PL_OK) {
+        err = account_read_rules(request, &account, why);
+    }
+    if (err == PL_OK) {
+        err = commit_alone(accounts, &account, why);
+    }
+    pthread_mutex_unlock(&accounts->changing);
+    if (err == PL_OK) {
+        *out = account;
+    }
+    return err;
 }
 
 enum pl_err accounts_expire(struct accounts *accounts, uint64_t id, int64_t at_ms,

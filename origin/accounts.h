@@ -38,6 +38,10 @@ enum pl_err accounts_get(struct accounts *accounts, uint64_t id, struct account 
 /* A copy of all, by id; the caller frees *out. */
 enum pl_err accounts_list(struct accounts *accounts, struct account **out, size_t *count);
 
+/* Changes name, regions, origins and honour_dnt, as far as the request has them. PL_EEXPIRED: its
+ * deletion has started. Blocks. */
+enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json request,
+                            struct account *out, struct pl_why *why);
 /* Expires at at_ms (0: now); a date in the future only sets it. PL_EEXPIRED: already expired.
  * Blocks. */
 enum pl_err accounts_expire(struct accounts *accounts, uint64_t id, int64_t at_ms,

@@ -71,6 +71,21 @@ API_HANDLER(api_account_get)
     return err;
 }
 
+API_HANDLER(api_account_update)
+{
+    struct json request;
+    struct account account;
+    enum pl_err err = api_body(worker, call, &request, why);
+    if (err == PL_OK) {
+        err = accounts_update(worker->api->parts->accounts, call->target.account, request, &account,
+                              why);
+    }
+    if (err == PL_OK) {
+        account_write_json(&account, now_ms(worker), worker->writer);
+    }
+    return err;
+}
+
 API_HANDLER(api_account_expire)
 {
     static const char *const members[] = {"at", NULL};

@@ -152,6 +152,7 @@ enum pl_err api_body(struct api_worker *worker, struct api_call *call, struct js
 API_HANDLER(api_account_create);
 API_HANDLER(api_account_list);
 API_HANDLER(api_account_get);
+API_HANDLER(api_account_update);
 API_HANDLER(api_account_expire);
 API_HANDLER(api_account_reinstate);
 API_HANDLER(api_account_records);

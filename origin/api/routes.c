@@ -12,6 +12,7 @@ const struct api_route api_routes[] = {
     {HTTP_POST, "accounts", OPERATOR, api_account_create, false},
     {HTTP_GET, "accounts", AUDITOR, api_account_list, false},
     {HTTP_GET, "accounts/{account}", READER, api_account_get, false},
+    {HTTP_PATCH, "accounts/{account}", OPERATOR, api_account_update, false},
     {HTTP_POST, "accounts/{account}/expire", OPERATOR, api_account_expire, false},
     {HTTP_POST, "accounts/{account}/reinstate", OPERATOR, api_account_reinstate, false},
     {HTTP_GET, "accounts/{account}/records", READER, api_account_records, false},

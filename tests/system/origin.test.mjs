@@ -94,6 +94,7 @@ test('every route gives each role what it may have, and no account the other', a
         ['PUT', `accounts/${a.id}/config`, configOf('c1'), [200, 403, 200, 403]],
         ['GET', `accounts/${a.id}/config`, undefined, [200, 403, 200, 403]],
         ['GET', `accounts/${a.id}/events`, undefined, [200, 403, 200, 403]],
+        ['PATCH', `accounts/${a.id}`, { honour_dnt: false }, [200, 403, 403, 403]],
         ['POST', `accounts/${a.id}/expire`, { at: '2999-01-01' }, [200, 403, 403, 403]],
         ['POST', `accounts/${a.id}/reinstate`, {}, [200, 403, 403, 403]],
         ['POST', 'edges', edge, [201, 403, 403, 403]],

@@ -124,6 +124,16 @@ static void test_a_refused_account_leaves_nothing(void **state)
         {"name", "{\"name\":7}"},
         {"regions", "{\"name\":\"a\",\"regions\":\"eu\"}"},
         {"regions", "{\"name\":\"a\",\"regions\":[\"e u\"]}"},
+        {"origins", "{\"name\":\"a\",\"origins\":[\"https://a.example/\"]}"},
+        {"origins", "{\"name\":\"a\",\"origins\":[\"https://b.example\",\"a.example\"]}"},
+        {"origins", "{\"name\":\"a\",\"origins\":[\"https://A.example\"]}"},
+        {"origins", "{\"name\":\"a\",\"origins\":[\"https://a.example:443\"]}"},
+        {"origins", "{\"name\":\"a\",\"origins\":[\"https://a.example:\"]}"},
+        {"origins", "{\"name\":\"a\",\"origins\":[\"https://a.example:99999\"]}"},
+        {"origins", "{\"name\":\"a\",\"origins\":[\"https://www.*.example\"]}"},
+        {"origins", "{\"name\":\"a\",\"origins\":[\"https://\"]}"},
+        {"origins", "{\"name\":\"a\",\"origins\":[\"https://[::1\"]}"},
+        {"origins", "{\"name\":\"a\",\"origins\":[\"*\"]}"},
         {"honour_dnt", "{\"name\":\"a\",\"honour_dnt\":\"yes\"}"},
         {"expires_at", "{\"name\":\"a\",\"expires_at\":\"2025-01-01\"}"},
         {"id", "{\"name\":\"a\",\"id\":\"00000000000000aa\"}"},
@@ -182,6 +192,47 @@ static void test_expire_and_reinstate(void **state)
                      PL_EINVAL);
     assert_string_equal(r.why.field, "at");
     assert_int_equal(accounts_expire(accounts, 12345, 0, &account, &r.why), PL_ENOTFOUND);
+}
+
+static void test_rules_can_be_changed(void **state)
+{
+    (void)state;
+    static struct catalog_item item;
+    struct pl_buf page;
+    struct account account =
+        create("{\"name\":\"a\",\"origins\":[\"https://a.example\",\"http://localhost:8080\","
+               "\"https://*.a.example\",\"http://[::1]:81\"],\"regions\":[\"eu\"]}");
+    struct account changed;
+    must(accounts_update(accounts, account.id,
+                         parse(&r, "{\"origins\":[\"https://b.example\"],\"honour_dnt\":true}"),
+                         &changed, &r.why),
+         &r.why);
+    reopen();
+    must(accounts_get(accounts, account.id, &changed), &r.why);
+    assert_string_equal(changed.origins, "https://b.example");
+    assert_string_equal(changed.name, "a");
+    assert_string_equal(changed.regions, "eu");
+    assert_true(changed.honour_dnt);
+    fed_item(account.id, &item, &page);
+    assert_int_equal(item.origin_count, 1);
+    assert_true(item.honour_dnt);
+    pl_buf_release(&page);
+    /* A refused change changes nothing; ends have calls of their own. */
+    assert_int_equal(accounts_update(accounts, account.id,
+                                     parse(&r, "{\"name\":\"z\",\"origins\":[\"https://b/\"]}"),
+                                     &changed, &r.why),
+                     PL_EINVAL);
+    assert_string_equal(r.why.field, "origins");
+    assert_int_equal(accounts_update(accounts, account.id,
+                                     parse(&r, "{\"expires_at\":\"2030-01-01\"}"), &changed,
+                                     &r.why),
+                     PL_EINVAL);
+    assert_int_equal(
+        accounts_update(accounts, account.id, parse(&r, "{\"name\":\"\"}"), &changed, &r.why),
+        PL_EINVAL);
+    assert_int_equal(accounts_update(accounts, 1, parse(&r, "{}"), &changed, &r.why), PL_ENOTFOUND);
+    must(accounts_get(accounts, account.id, &changed), &r.why);
+    assert_string_equal(changed.name, "a");
 }
 
 static void assert_browsers_honour_dnt(uint64_t account, bool honour)
@@ -401,6 +452,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_failed_change_that_turns_up_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_browsers_follow_the_account_s_rule_on_dnt, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_rules_can_be_changed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_renewal_is_not_undone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deletion_cannot_be_undone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_configs_have_versions, setup, teardown),
