@@ -101,6 +101,11 @@ enum pl_err exporter_new(struct exporter **out, struct store *store, struct keyr
     return PL_OK;
 }
 
+void exporter_tidy(struct exporter *x)
+{
+    vault_sealer_tidy(x->sealer);
+}
+
 void exporter_free(struct exporter *x)
 {
     if (x == NULL)

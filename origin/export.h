@@ -42,6 +42,8 @@ struct exporter;
 enum pl_err exporter_new(struct exporter **out, struct store *store, struct keyring *keyring,
                          const struct pl_random *random);
 void exporter_free(struct exporter *exporter);
+/* Forgets what was derived from keys that were destroyed since. Call it when idle, too. */
+void exporter_tidy(struct exporter *exporter);
 /* Appends whole lines to out until max_bytes are reached or slice_ms (0: 250) have passed; gives
  * PL_OK with progress, PL_ENOTFOUND at the end (nothing appended), PL_EEXPIRED when the account's
  * key is destroyed, PL_ENOTFOUND also for an account that never had a key. out's limit must leave

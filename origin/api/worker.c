@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define BODY_BYTES_MAX ((size_t)512 * 1024)
+#define TIDY_MS        1000 /* an idle worker keeps nothing of a destroyed key for longer */
 
 /* The loop has its call back; from here on it may end. */
 static void give_back(struct api_call *call)
@@ -23,7 +24,8 @@ static void *work_on(void *arg)
 {
     struct api_worker *worker = arg;
     for (;;) {
-        struct pl_mail *mail = pl_mailbox_take(&worker->box, -1);
+        struct pl_mail *mail = pl_mailbox_take(&worker->box, TIDY_MS);
+        exporter_tidy(worker->exporter);
         if (mail == NULL && pl_mailbox_closed(&worker->box)) {
             return NULL;
         }
