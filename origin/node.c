@@ -3,6 +3,7 @@
 #include "origin/families.h"
 #include "origin/first_start.h"
 #include "origin/parts.h"
+#include "origin/signers.h"
 #include "proto/base/file.h"
 #include "proto/base/secret.h"
 
@@ -54,11 +55,15 @@ static enum pl_err open_keyring(struct node *node, struct pl_why *why)
 {
     const struct origin_options *options = node->config.options;
     struct pl_buf kek, signer;
+    struct signers earlier = {0};
     pl_buf_init(&kek, KEYRING_KEK_TEXT_LIMIT);
     pl_buf_init(&signer, PEM_BYTES_MAX);
     enum pl_err err = keyring_kek_load(options->kek_file, options->kek_command, &kek, why);
     if (err == PL_OK) {
         err = pl_file_read(options->sign_key_file, "signing key", true, &signer, why);
+    }
+    if (err == PL_OK) {
+        err = signers_load(&options->sign_earlier_files, &earlier, why);
     }
     if (err == PL_OK) {
         struct keyring_config config = {
@@ -67,12 +72,15 @@ static enum pl_err open_keyring(struct node *node, struct pl_why *why)
             .create = node->new_database,
             .kek_text = pl_buf_span(&kek),
             .signer_pem = pl_buf_span(&signer),
+            .earlier_signers = earlier.spans,
+            .earlier_signer_count = earlier.count,
             .clock = node->config.clock,
             .random = node->config.random,
             .log = node->config.log,
         };
         err = keyring_open(&node->parts.keyring, &config, why);
     }
+    signers_release(&earlier);
     pl_buf_wipe(&kek);
     pl_buf_wipe(&signer);
     return err;

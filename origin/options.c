@@ -33,6 +33,8 @@ static const struct pl_option table[] = {
     TEXT(kek_file, "", "file with the key-encryption keys, 64 hex digits a line, the last current"),
     TEXT(kek_command, "", "command that prints them instead, e.g. one that asks a vault"),
     TEXT(sign_key_file, NULL, "PEM key (ECDSA P-256, mode 0600) that signs key destructions"),
+    LIST(sign_earlier_files, "",
+         "keys or certificates (PEM, mode 0600) that signed before it; their destructions count"),
     TEXT(bootstrap_token_sha256, "",
          "SHA-256, in hex, of an operator's token that always works; empty: none"),
     INT(http_loops, "1", 1, 64, "threads that serve connections"),

@@ -17,6 +17,7 @@ struct origin_options {
     struct pl_text_list keyring_paths;
     char *kek_file, *kek_command;
     char *sign_key_file;
+    struct pl_text_list sign_earlier_files;
     char *ca_file, *link_cert_file, *link_key_file;
     char *bootstrap_token_sha256;
     char *tls_cert_file, *tls_key_file, *tls_sni_dir;
