@@ -192,6 +192,70 @@ static enum ctl_exit run_create(struct ctl *ctl, const struct ctl_args *args, st
     return ctl_result(err);
 }
 
+/* ---- changing */
+
+enum { UPDATE_NAME, UPDATE_REGIONS, UPDATE_ORIGINS, UPDATE_HONOUR_DNT };
+
+static const struct ctl_option update_options[] = {
+    [UPDATE_NAME] = {"name", "NAME", "Another name"},
+    [UPDATE_REGIONS] = {"regions", "LIST", "Regions that may serve it; \"\": all"},
+    [UPDATE_ORIGINS] = {"origins", "LIST", "Web origins it collects from; \"\": any"},
+    [UPDATE_HONOUR_DNT] = {"honour-dnt", "YES",
+                           "yes: takes nothing from browsers that send DNT: 1; "
+                           "no: does"},
+    {0},
+};
+
+static enum pl_err write_update(const struct ctl_args *args, struct pl_buf *out, struct pl_why *why)
+{
+    struct json_writer *w = NULL;
+    enum pl_err err = json_writer_new(&w, false);
+    if (err != PL_OK)
+        return pl_fail(why, err, "no memory for a request");
+    json_writer_begin(w, out);
+    json_write_object(w);
+    if (args->options[UPDATE_NAME] != NULL)
+        json_write_pair_text(w, "name", args->options[UPDATE_NAME]);
+    if (args->options[UPDATE_REGIONS] != NULL)
+        write_list(w, "regions", args->options[UPDATE_REGIONS]);
+    if (args->options[UPDATE_ORIGINS] != NULL)
+        write_list(w, "origins", args->options[UPDATE_ORIGINS]);
+    if (args->options[UPDATE_HONOUR_DNT] != NULL)
+        json_write_pair_bool(w, "honour_dnt", strcmp(args->options[UPDATE_HONOUR_DNT], "yes") == 0);
+    json_write_object_end(w);
+    err = json_writer_end(w);
+    json_writer_free(w);
+    return err == PL_OK ? PL_OK
+                        : pl_fail(why, err,
+                                  "the account's name and rules must be UTF-8 text of "
+                                  "less than 8 KiB");
+}
+
+static enum ctl_exit run_update(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    struct api_answer answer = {.status = 0};
+    struct pl_buf request;
+    char id[NAMES_ID_TEXT], path[API_PATH_BYTES];
+    const char *honour = args->options[UPDATE_HONOUR_DNT];
+    if (honour != NULL && strcmp(honour, "yes") != 0 && strcmp(honour, "no") != 0)
+        return ctl_usage(why, "--honour-dnt must be yes or no, not '%.100s'", honour);
+    pl_buf_init(&request, REQUEST_BYTES_MAX);
+    enum pl_err err = write_update(args, &request, why);
+    if (err == PL_OK)
+        err = names_find(ctl, NAMES_ACCOUNT, args->words[0], id, why);
+    if (err == PL_OK) {
+        snprintf(path, sizeof(path), "/accounts/%s", id);
+        err = api_call(ctl, "PATCH", path, pl_buf_span(&request), &answer, why);
+    }
+    if (err == PL_OK && ctl->json)
+        api_print(&answer);
+    else if (err == PL_OK)
+        err = show(answer.root, why);
+    pl_buf_release(&request);
+    api_answer_release(&answer);
+    return ctl_result(err);
+}
+
 /* ---- ending and coming back */
 
 /* POST /accounts/ID/verb with {member: time}, or {} without a time. */
@@ -281,6 +345,12 @@ const struct ctl_command account_commands[] = {
      "  polderctl account show my-shop\n"
      "  polderctl account show 8f14e45fceea167a --json",
      NULL, run_show},
+    {"update", "ACCOUNT", "Changes an account's name or rules",
+     "What is not given stays. Edges follow within a second.\n\n"
+     "Examples:\n"
+     "  polderctl account update my-shop --origins https://shop.example,https://*.shop.example\n"
+     "  polderctl account update my-shop --honour-dnt no --regions \"\"",
+     update_options, run_update},
     {"expire", "ACCOUNT", "Ends an account",
      "Edges stop serving it and collecting for it within a second. Its data is deleted between "
      "day 45 and day 90; until that begins it can be reinstated.\n\n"

@@ -255,7 +255,7 @@ enum pl_err api_call(struct ctl *ctl, const char *method, const char *path, stru
     if (err == PL_OK) {
         curl_easy_setopt(x.curl, CURLOPT_CUSTOMREQUEST, method);
         curl_easy_setopt(x.curl, CURLOPT_TIMEOUT_MS, CALL_TIMEOUT_MS);
-        if (strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0) {
+        if (strcmp(method, "GET") != 0 && strcmp(method, "DELETE") != 0) {
             curl_easy_setopt(x.curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
             curl_easy_setopt(x.curl, CURLOPT_POSTFIELDS, body.len == 0 ? "" : (void *)body.data);
         }

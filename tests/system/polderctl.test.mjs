@@ -485,6 +485,16 @@ test('results that cannot be written are a failure', async (t) => {
     assert.match(said, /cannot write to standard output: No space left on device/);
 });
 
+test('account update sends what was given and nothing else', async (t) => {
+    const origin = await scripted(t, (request, response) => send(response, 200, account('00000000000000a1', 'a', request.json)));
+    const args = ['--origin', origin.url, '--token', 'pt_x'];
+    await ok(['account', 'update', '00000000000000a1', '--origins', 'https://b.example', '--regions', '', '--honour-dnt', 'no', ...args]);
+    const { method, body } = origin.requests.at(-1);
+    assert.equal(method, 'PATCH');
+    assert.deepEqual(JSON.parse(body), { regions: [], origins: ['https://b.example'], honour_dnt: false });
+    await fails(2, /--honour-dnt must be yes or no, not 'maybe'/, ['account', 'update', '00000000000000a1', '--honour-dnt', 'maybe', ...args]);
+});
+
 test('account create sends what was given and nothing else', async (t) => {
     const origin = await scripted(t, (request, response) => send(response, 201, account('00000000000000a1', request.json.name, request.json)));
     const args = ['--origin', origin.url, '--token', 'pt_x'];
@@ -719,7 +729,7 @@ test('wrong calls end with 2 and say what there is; help ends with 0', async () 
     await fails(2, /polderctl config publish: expected ACCOUNT FILE/, ['config', 'publish', 'x']);
     const help = await ok(['--help']);
     const commands = [...help.matchAll(/^ {2}([a-z]+)(?: ([a-z]+))?(?: [A-Z]+)* {2,}\S/gm)].map((match) => match.slice(1, 3).filter(Boolean));
-    assert.equal(commands.length, 19);
+    assert.equal(commands.length, 20);
     for (const words of commands) {
         const text = await ok([...words, '--help']);
         assert.match(text, new RegExp(`Usage: polderctl ${words.join(' ')} `));
