@@ -21,7 +21,7 @@ export async function startCluster(t, { edges = ['eu'], start = edges, env = {},
     const whenStopped = []; // what else has to be undone, between the nodes' end and the folder's
     t.after(async () => {
         const results = await cluster.stop();
-        for (const undo of whenStopped) undo();
+        for (const undo of whenStopped) await undo();
         const bad = results.filter(({ code, signal }) => signal !== 'SIGKILL' && code !== 0);
         const logs = bad.length ? [...cluster.nodes.values()].map((node) => `--- ${node.name}\n${node.logTail(40)}`).join('\n') : '';
         rmSync(dir, { recursive: true, force: true });
