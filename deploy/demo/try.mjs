@@ -117,6 +117,7 @@ try {
         await stop(1);
     }
     console.log('the books balance: every accepted event is at the origin, once');
+    if (options.once) await stop(0);
     console.log(`
   demo shop   http://127.0.0.1:${cluster.port('demo')}/eu   /us   /apac
   origin      ${cluster.url('origin')}/replication
@@ -125,7 +126,6 @@ try {
 
   export      . ${dir}/try.env; export POLDER_ORIGIN POLDER_TOKEN; ${path.relative('.', options.bin)}/polderctl events export $POLDER_ACCOUNT
 `);
-    if (options.once) await stop(0);
     console.log('Ctrl-C stops everything.');
 } catch (error) {
     console.error(`\n${error.message}`);
