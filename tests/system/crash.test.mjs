@@ -41,9 +41,9 @@ function startLoad(urls, writeKey) {
 
 test(`${ROUNDS} kills of edges and origin under load lose nothing and double nothing`, { timeout: 480000 }, async (t) => {
     const names = ['eu', 'us'];
-    const { cluster, account } = await startCluster(t, { edges: names });
+    const { cluster, account, whenStopped } = await startCluster(t, { edges: names });
     const load = startLoad(names.map((name) => cluster.url(name)), account.write_key);
-    t.after(load.stop);
+    whenStopped.push(load.stop);
     const victims = ['eu', 'origin', 'us', 'origin', 'eu'];
     for (let round = 0; round < ROUNDS; round++) {
         const victim = victims[round % victims.length];

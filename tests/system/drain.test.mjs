@@ -34,15 +34,15 @@ function postTimed(port, agent, body) {
 }
 
 // Half of the clients keep their connection, half come anew each time.
-function startLoad(t, port, account) {
+function startLoad({ cluster, account, whenStopped }, name) {
     const results = [];
     let going = true;
-    t.after(() => (going = false)); // whatever happens
+    whenStopped.push(() => (going = false)); // whatever happens
     const client = async (index) => {
         const agent = index % 2 ? new http.Agent({ keepAlive: true, maxSockets: 1 }) : false;
         while (going) {
             const batch = batchOf(3);
-            const result = await postTimed(port, agent, bodyOf(account, batch));
+            const result = await postTimed(cluster.port(name), agent, bodyOf(account, batch));
             results.push({ ...result, batch });
             if (!result.status) await delay(10);
         }
@@ -89,10 +89,11 @@ async function halfPosted(port, body) {
 }
 
 test('an edge that is told to stop answers what was asked, refuses what is new, and goes', { timeout: 120000 }, async (t) => {
-    const { cluster, account } = await startCluster(t);
+    const setup = await startCluster(t);
+    const { cluster, account } = setup;
     const port = cluster.port('eu');
     const node = cluster.nodes.get('eu');
-    const load = startLoad(t, port, account);
+    const load = startLoad(setup, 'eu');
     const late = { batch: batchOf(2) }, lateH2 = { batch: batchOf(2) };
     const slow = await halfPosted(port, bodyOf(account, late.batch));
     const idle = net.connect({ port, host: '127.0.0.1' });
@@ -157,8 +158,9 @@ test('a client that never finishes holds an edge up no longer than drain_timeout
 });
 
 test('an origin that is told to stop with blocks on their way loses and doubles none', { timeout: 120000 }, async (t) => {
-    const { cluster, account } = await startCluster(t, { edges: ['eu', 'us'] });
-    const loads = ['eu', 'us'].map((name) => startLoad(t, cluster.port(name), account));
+    const setup = await startCluster(t, { edges: ['eu', 'us'] });
+    const { cluster, account } = setup;
+    const loads = ['eu', 'us'].map((name) => startLoad(setup, name));
     for (let round = 0; round < 4; round++) {
         await delay(UNDER_LOAD_MS);
         const began = performance.now();
