@@ -1,7 +1,8 @@
 // A whole Polder on one machine: one origin and edges as child processes, with keys and
 // certificates made by polderctl. `deploy/try` shows it to people; the system tests break it.
 import { spawn, execFile } from 'node:child_process';
-import { mkdirSync, openSync, closeSync, readFileSync, existsSync } from 'node:fs';
+import { mkdirSync, rmdirSync, openSync, closeSync, readFileSync, existsSync } from 'node:fs';
+import os from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import net from 'node:net';
 import path from 'node:path';
@@ -37,10 +38,19 @@ async function portIsFree(port) {
     });
 }
 
-// A base whose ports are all free now, away from the ephemeral range.
+// A base whose ports are all free, and nobody else's who asks here: a folder holds the place until
+// this process ends, so that two test runs on one machine never share a node's port.
 export async function freeBasePort() {
     for (;;) {
         const base = 10000 + Math.floor(Math.random() * 1100) * 20;
+        const claim = path.join(os.tmpdir(), `polder-ports-${base}`);
+        try {
+            mkdirSync(claim);
+        } catch (error) {
+            if (error.code !== 'EEXIST') throw error;
+            continue;
+        }
+        process.once('exit', () => rmdirSync(claim));
         const free = await Promise.all(Object.values(PORTS).map((offset) => portIsFree(base + offset)));
         if (free.every(Boolean)) return base;
     }
