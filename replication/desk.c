@@ -99,7 +99,7 @@ static void sweep(struct receiver *r, int64_t now_ms)
     pthread_mutex_lock(&r->lock);
     for (struct peer *peer = r->peers; peer != NULL; peer = peer->next) {
         uint64_t received = pipe_received(peer->pipe);
-        if (received != peer->received || peer->received_ms == 0 || peer->waiting)
+        if (received != peer->received || peer->waiting)
             peer->received_ms = now_ms;
         peer->received = received;
     }

@@ -154,7 +154,7 @@ void peer_open(struct receiver *r, nng_stream *stream)
     peer->r = r;
     peer->open = true;
     peer->refs = 1;
-    peer->opened_ms = receiver_now_ms(r);
+    peer->opened_ms = peer->received_ms = receiver_now_ms(r);
     pthread_mutex_lock(&r->lock);
     bool room = r->peer_count < PEERS_MAX && !r->stopping;
     peer->next = r->peers;

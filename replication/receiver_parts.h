@@ -53,8 +53,8 @@ struct peer {
     struct receiver_session session;
 
     /* The desk's. */
-    uint64_t received; /* by the pipe, and when that was seen to change */
-    int64_t received_ms;
+    uint64_t received;   /* by the pipe */
+    int64_t received_ms; /* when that was last seen to change; at first, when it was opened */
     bool announced;
     struct pl_id128 announced_edge;
     char announced_region[FRAME_REGION_BYTES + 1];

@@ -494,7 +494,7 @@ static void a_revoked_edge_is_out_within_a_second(void **state)
 static void sessions_may_be_ended_under_load_any_number_of_times(void **state)
 {
     (void)state;
-    struct world *w = world_new(1, 60000);
+    struct world *w = world_new(1, 20000);
     vault_mode(&w->vault, VAULT_REVERSED);
     start_receiver(w);
     start_uplink(w);
