@@ -30,6 +30,9 @@ enum event_type {
     EVENT_GROUP = 15,
     EVENT_ERROR = 16,
     EVENT_CUSTOM = 17,
+    EVENT_OPT_OUT = 18, /* a visitor said no: consent.id names the choice, consent.id_hash whom */
+    EVENT_OPT_IN = 19,  /* takes back the opt-out that consent.id names */
+    EVENT_TALLY = 20,   /* an edge's count of requests it answered with one outcome: name, count */
     EVENT_TYPE_COUNT
 };
 const char *event_type_name(enum event_type type); /* "page_view"; NULL when unknown */
@@ -64,6 +67,7 @@ enum event_field {
     EVENT_PREVIOUS_ID = 16, /* alias */
     EVENT_GROUP_ID = 17,
     EVENT_CHANNEL = 18,
+    EVENT_NETWORK_ID = 19, /* a third party's id that came with the event */
     /* page */
     EVENT_PAGE_URL = 20,
     EVENT_PAGE_PATH = 21,
@@ -71,6 +75,8 @@ enum event_field {
     EVENT_PAGE_TITLE = 23,
     EVENT_PAGE_SEARCH = 24,
     EVENT_PAGE_CATEGORY = 25,
+    EVENT_PAGE_TYPE = 26, /* index, overview, detail, cart, checkout, complete, search, other */
+    EVENT_PAGE_BREADCRUMB = 27, /* array of text: where in the site's navigation */
     /* where the visit came from */
     EVENT_UTM_NAME = 28,
     EVENT_UTM_SOURCE = 29,
@@ -78,11 +84,13 @@ enum event_field {
     EVENT_UTM_TERM = 31,
     EVENT_UTM_CONTENT = 32,
     /* device */
+    EVENT_VIEWPORT = 33, /* "1280x720" */
     EVENT_USER_AGENT = 34,
     EVENT_LOCALE = 35,
     EVENT_TIMEZONE = 36,
     EVENT_SCREEN_WIDTH = 37,
     EVENT_SCREEN_HEIGHT = 38,
+    EVENT_COUNTRY = 39, /* as the client says; never looked up from an address */
     /* commerce */
     EVENT_ITEMS = 40, /* array of maps: sku, name, category, price, quantity, affiliation … */
     EVENT_ORDER_ID = 41,
@@ -103,10 +111,35 @@ enum event_field {
     EVENT_OFFER_PRINCIPLE = 58,
     EVENT_OFFER_CONFIG_VERSION = 59,
     EVENT_OFFER_RESPONSE_KIND = 60,
+    EVENT_OFFER_ID = 61, /* of this one showing, so that a response finds it */
     /* the rest, whole */
     EVENT_PROPS = 64,   /* what has no field of its own */
     EVENT_TRAITS = 65,  /* what identify said of the visitor */
     EVENT_CONTEXT = 66, /* client context without a field of its own */
+    /* the view that an event belongs to, and the session's number */
+    EVENT_VIEW_ID = 67,
+    EVENT_VIEW_COUNTER = 68,
+    EVENT_SESSION_INDEX = 69,
+    /* click */
+    EVENT_CLICK_TARGET = 70, /* the element: selector or id */
+    EVENT_CLICK_URL = 71,
+    EVENT_CLICK_TEXT = 72,
+    /* error in the page */
+    EVENT_ERROR_MESSAGE = 73,
+    EVENT_ERROR_FILE = 74,
+    EVENT_ERROR_LINE = 75,
+    /* advertising */
+    EVENT_GOAL = 76,
+    EVENT_CLICK_ID = 77,
+    EVENT_EMAIL_HASH = 78, /* keyed, hex: the only form in which an address is kept */
+    /* consent */
+    EVENT_CONSENT_ID = 79,
+    EVENT_CONSENT_ID_HASH = 80,
+    /* what the edge noticed */
+    EVENT_WARNING = 81, /* "checksum": the client's own did not match */
+    EVENT_MASKED = 82,  /* pieces of personal data masked before storing */
+    EVENT_COUNT = 83,   /* tally */
+    EVENT_CHECKOUT_STEP_NAME = 84,
     EVENT_FIELD_LIMIT = 128
 };
 

@@ -79,7 +79,7 @@ static void test_table(void **state)
             if (event_fields[j].name != NULL)
                 assert_string_not_equal(event_fields[i].name, event_fields[j].name);
     }
-    assert_int_equal(fields, 53);
+    assert_int_equal(fields, 77);
     for (unsigned i = 1; i < EVENT_TYPE_COUNT; i++) {
         enum event_type type;
         assert_true(event_type_parse(pl_span_str(event_type_name((enum event_type)i)), &type));
