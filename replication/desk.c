@@ -217,7 +217,10 @@ static bool answer_poll(struct receiver *r, struct call *call, bool anyway)
         page.items = pl_buf_span(&l->items);
     }
     pl_buf_reset(&r->desk.frame);
-    call_reply(call, frame_put_page(&r->desk.frame, &page), &r->desk.frame);
+    enum pl_err err = frame_put_page(&r->desk.frame, &page);
+    if (err != PL_OK)
+        r->desk.look.valid = false; /* the next one is built from another look */
+    call_reply(call, err, &r->desk.frame);
     return true;
 }
 

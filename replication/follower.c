@@ -5,11 +5,14 @@
 
 #define WAIT_MS  20000 /* how long the origin may park a poll */
 #define GRACE_MS 20000 /* beyond it, for a slow path; silence is noticed by the sender */
-#define RETRY_MS 1000  /* after the sink failed */
+/* After the sink failed or the origin would not answer. */
+#define BACK_OFF_MIN_MS 500
+#define BACK_OFF_MAX_MS 15000
 
 void follower_init(struct follower *f, struct uplink *up)
 {
     f->up = up;
+    f->back_off_ms = BACK_OFF_MIN_MS;
     pl_mailbox_init(&f->box);
 }
 
@@ -61,6 +64,26 @@ static enum pl_err take_page(struct follower *f, const struct frame_page *page)
     return err;
 }
 
+/* An origin that is busy is asked again: until the next session, which may be weeks away, the
+ * edge would serve what it has. */
+static enum pl_err take_refusal(struct follower *f, const struct frame *frame)
+{
+    pl_log(f->up->config.log, PL_LOG_WARN, "uplink",
+           "the origin does not say what has changed: %.*s; asking again in %d ms",
+           PL_SPAN_FMT(frame->sentence), (int)f->back_off_ms);
+    return PL_EAGAIN;
+}
+
+static void come_back(struct follower *f, enum pl_err err)
+{
+    if (err == PL_OK) {
+        f->back_off_ms = BACK_OFF_MIN_MS;
+        return;
+    }
+    f->retry_ms = uplink_now_ms(f->up) + f->back_off_ms;
+    f->back_off_ms = f->back_off_ms < BACK_OFF_MAX_MS / 2 ? f->back_off_ms * 2 : BACK_OFF_MAX_MS;
+}
+
 static void take(struct follower *f, const struct pipe_message *m)
 {
     struct uplink *up = f->up;
@@ -76,10 +99,11 @@ static void take(struct follower *f, const struct pipe_message *m)
         pl_log(up->config.log, PL_LOG_ERROR, "uplink", "%s", why.text);
     else if (frame.type == FRAME_PAGE)
         err = take_page(f, &frame.page);
+    else if (frame.type == FRAME_REFUSED)
+        err = take_refusal(f, &frame);
     else
         f->shunned = f->session; /* the sender hears of it at its next PING */
-    if (err != PL_OK)
-        f->retry_ms = uplink_now_ms(up) + RETRY_MS;
+    come_back(f, err);
     f->session = 0;
 }
 

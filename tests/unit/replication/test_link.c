@@ -263,6 +263,24 @@ static void the_feed_is_followed(void **state)
     world_free(w);
 }
 
+/* Refused as BUSY: asked again in the same session, and not in a hurry. */
+static void a_feed_that_is_refused_is_asked_for_again(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 100);
+    w->vault.feed_items = 5;
+    w->vault.feed_broken = true;
+    start_receiver(w);
+    start_uplink(w);
+    UNTIL(10000, READ(&w->vault, feed_calls) >= 3);
+    assert_true(READ(&w->vault, feed_calls) < 10);
+    assert_int_equal(catalog_items(&w->catalog), 0);
+    SET(&w->vault, feed_broken, false);
+    UNTIL(10000, catalog_items(&w->catalog) == 5);
+    assert_int_equal(status_of(w).connects, 1);
+    world_free(w);
+}
+
 /* An edge that is up to date must not be told to start over because the origin restarted. */
 static void a_restart_of_the_origin_is_no_restart_of_the_feed(void **state)
 {
@@ -386,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_full_window_leaves_the_rest_alone),
         cmocka_unit_test(an_origin_that_stalls_bounds_its_memory),
         cmocka_unit_test(the_feed_is_followed),
+        cmocka_unit_test(a_feed_that_is_refused_is_asked_for_again),
         cmocka_unit_test(a_restart_of_the_origin_is_no_restart_of_the_feed),
         cmocka_unit_test(the_books_are_compared_each_second),
         cmocka_unit_test(slow_books_are_not_a_cut_path),

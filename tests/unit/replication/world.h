@@ -382,6 +382,7 @@ struct vault {
     struct pl_id128 epoch;
     uint64_t feed_items, feed_calls, books_calls;
     size_t feed_item_bytes;
+    bool feed_broken; /* what it gives fits into no page */
     int64_t books_take_ms;
     int sessions_up, sessions_down;
     char region[16];
@@ -561,7 +562,7 @@ static inline enum pl_err vault_feed(void *ctx, struct pl_id128 *epoch, uint64_t
     enum pl_err err = *position < v->feed_items ? PL_OK : PL_ENOTFOUND;
     while (err == PL_OK && *position < v->feed_items &&
            items->len + 4 + v->feed_item_bytes <= max_bytes) {
-        pl_buf_put_u32(items, (uint32_t)v->feed_item_bytes);
+        pl_buf_put_u32(items, (uint32_t)v->feed_item_bytes + v->feed_broken);
         for (size_t i = 0; i < v->feed_item_bytes; i++)
             pl_buf_put_u8(items, 'i');
         ++*position;
