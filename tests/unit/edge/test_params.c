@@ -5,7 +5,7 @@
 #include <cmocka.h>
 
 #include "edge/dialects/params.h"
-#include <cmocka.h>
+#include "proto/wire/limits.h"
 
 static struct params params;
 static uint8_t room[4096];
