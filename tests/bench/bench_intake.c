@@ -209,7 +209,7 @@ static void measure_intake(struct material *m, const char *dir, struct measure *
     struct run run = {
         .material = m, .lock = PTHREAD_MUTEX_INITIALIZER, .settled = PTHREAD_COND_INITIALIZER};
     struct ledger_config ledger_config = {
-        .store = store, .clock = pl_clock_system(), .log = &complaints};
+        .store = store, .clock = material_clock(), .log = &complaints};
     bench_must(ledger_new(&ledger, &ledger_config, &why), "ledger", &why);
     struct intake_config config = {
         .store = store,
@@ -218,7 +218,7 @@ static void measure_intake(struct material *m, const char *dir, struct measure *
         .edge_public = edge_public,
         .edge_ctx = m,
         .account = fate,
-        .clock = pl_clock_system(),
+        .clock = material_clock(),
         .random = pl_random_system(),
         .log = &complaints,
     };

@@ -10,6 +10,8 @@
 #define EDGES         3
 #define ROW_BYTES_MAX 512
 
+#define MATERIAL_MS INT64_C(1793440000000) /* when its events begin */
+
 static const struct pl_log complaints = {.fd = 2, .level = PL_LOG_WARN};
 
 struct edge {
@@ -53,6 +55,9 @@ struct material {
 
 /* ---- bench_intake_material.c: events sealed into blocks, and the rows that come of them */
 
+/* Stands still a minute after the material's beginning, whatever the day of the run: intake dates
+ * anew what is older than a month. */
+const struct pl_clock *material_clock(void);
 /* Zeroed; ends the program when there is no memory. */
 void *room_for(size_t count, size_t size);
 void material_make(struct material *m, const char *dir, struct pl_span encoded, size_t events);

@@ -8,6 +8,24 @@
 #define BLOCK_EVENTS       256 /* what group commit gathers from 256 connections */
 #define EVENTS_PER_MS      100
 
+static int64_t wall_ms(void *ctx)
+{
+    (void)ctx;
+    return MATERIAL_MS + PL_MINUTE_MS;
+}
+
+static int64_t mono_ms(void *ctx)
+{
+    (void)ctx;
+    return pl_mono_ms(pl_clock_system());
+}
+
+const struct pl_clock *material_clock(void)
+{
+    static const struct pl_clock clock = {.wall_ms = wall_ms, .mono_ms = mono_ms};
+    return &clock;
+}
+
 static uint64_t roll(struct material *m)
 {
     m->dice ^= m->dice << 13; /* xorshift64 */
@@ -49,7 +67,7 @@ static void open_keyring(struct material *m, const char *dir)
         .kek_text = PL_SPAN_LIT("00112233445566778899aabbccddeeff"
                                 "00112233445566778899aabbccddeeff\n"),
         .signer_pem = pl_buf_span(&signer),
-        .clock = pl_clock_system(),
+        .clock = material_clock(),
         .random = pl_random_system(),
         .log = &complaints,
     };
@@ -77,7 +95,7 @@ static void open_edges(struct material *m)
             .edge_secret = secret,
             .origin_public = origin_public,
             .random = pl_random_system(),
-            .clock = pl_clock_system(),
+            .clock = material_clock(),
         };
         bench_must(block_sealer_new(&edge->sealer, &config), "sealer", NULL);
         pl_buf_init(&edge->plain, LIMIT_BLOCK_PLAIN_BYTES);
@@ -95,11 +113,11 @@ static void renew(struct material *m, struct event *event, size_t i, char messag
         uuid(m, visitor->id);
     }
     uuid(m, id);
-    snprintf(message, 64, "ajs-next-%013llu-%s", 1793440000000ULL + i, id);
+    snprintf(message, 64, "ajs-next-%013zu-%s", (size_t)MATERIAL_MS + i, id);
     event_set_u64(event, EVENT_ACCOUNT, visitor->account);
     event_set_str(event, EVENT_VISITOR_ID, pl_span_str(visitor->id));
     event_set_str(event, EVENT_MESSAGE_ID, pl_span_str(message));
-    event_set_i64(event, EVENT_ACCEPTED_MS, 1793440000000LL + (int64_t)(i / EVENTS_PER_MS));
+    event_set_i64(event, EVENT_ACCEPTED_MS, MATERIAL_MS + (int64_t)(i / EVENTS_PER_MS));
 }
 
 static void seal_block(struct material *m, size_t edge_index)
