@@ -87,7 +87,7 @@ static void check_http1(struct http_conn *conn, uint64_t now_ms)
     uint64_t begun =
         conn->h1_req == NULL ? conn->since_ms : to_ms(conn->h1_req->timestamps.request_begin_at);
 
-    if (!h2o_socket_is_reading(sock) || h2o_socket_is_writing(sock))
+    if (conn->h1_parked || !h2o_socket_is_reading(sock) || h2o_socket_is_writing(sock))
         return; /* a request is with its handler, or its reply under way */
     if (begun != 0) {
         if (over(now_ms, begun, config->header_timeout_ms))

@@ -187,6 +187,7 @@ struct http_conn {
     /* HTTP/1 */
     h2o_req_t *h1_req; /* NULL before the first complete request */
     h2o_socket_cb h1_read;
+    bool h1_parked; /* its request is suspended: polled, not read; see suspend.c */
 
     /* HTTP/2 frame budget */
     ssize_t (*h2_expect)(h2o_http2_conn_t *, const uint8_t *, size_t, const char **);

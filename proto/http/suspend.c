@@ -37,6 +37,36 @@ struct http_suspended {
     struct http_request request; /* req is NULL once the client has gone */
 };
 
+/* libh2o has stopped reading, and starts again once the reply is sent: where turns of the loop lie
+ * between, that costs two epoll_ctl. So the socket stays polled, without being read: the request's
+ * spans point into the buffer that would be read into. What a client sends early, or its end, is
+ * where polling does stop, for it would be reported at every turn. */
+static void on_early_input(h2o_socket_t *sock, const char *err)
+{
+    (void)err;
+    h2o_socket_read_stop(sock);
+}
+
+static void park(struct http_request *request)
+{
+    if (request->req->version >= 0x200)
+        return;
+    h2o_socket_t *sock = http_request_socket(request->req);
+    http_conn_of(sock)->h1_parked = true;
+    h2o_socket_dont_read(sock, 1);
+    h2o_socket_read_start(sock, on_early_input);
+}
+
+static void unpark(struct http_request *request)
+{
+    if (request->req->version >= 0x200)
+        return;
+    h2o_socket_t *sock = http_request_socket(request->req);
+    http_conn_of(sock)->h1_parked = false;
+    h2o_socket_dont_read(sock, 0);
+    h2o_socket_read_stop(sock);
+}
+
 static void on_client_gone(h2o_generator_t *generator, h2o_req_t *req)
 {
     struct http_suspended *suspended =
@@ -55,6 +85,7 @@ static void abandon(struct http_pending *pending)
 
     suspended->request.req = NULL;
     request.req->_generator = NULL;
+    unpark(&request);
     http_reply_refusal(&request, 503, "The server is shutting down.\n");
 }
 
@@ -68,6 +99,7 @@ struct http_suspended *http_suspend(struct http_request *request)
     suspended->generator = (h2o_generator_t){.proceed = NULL, .stop = on_client_gone};
     request->req->_generator = &suspended->generator;
     http_pending_add(request->loop, &suspended->pending, abandon);
+    park(request);
     return suspended;
 }
 
@@ -79,6 +111,7 @@ struct http_request *http_resume(struct http_suspended *suspended)
     if (req != NULL) {
         http_pending_remove(&suspended->pending);
         req->_generator = NULL;
+        unpark(&suspended->request);
         request = h2o_mem_alloc_pool(&req->pool, sizeof(*request));
         *request = suspended->request;
     }

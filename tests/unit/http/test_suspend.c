@@ -142,7 +142,7 @@ static void loop_stop(struct http_loop *loop, void *arg)
 static char abort_flag[] = "abort";
 static const struct http_route ROUTES[] = {
     {HTTP_GET | HTTP_POST, "/park", on_park, NULL},
-    {HTTP_GET, "/at-once", on_suspend_and_resume, NULL},
+    {HTTP_GET | HTTP_POST, "/at-once", on_suspend_and_resume, NULL},
     {HTTP_GET, "/stream/*", on_stream, NULL},
     {HTTP_GET, "/abort/*", on_stream, abort_flag},
 };
@@ -156,6 +156,7 @@ static int start(void **state)
     f.config.loop_stop = loop_stop;
     f.config.loop_arg = &stopped;
     f.config.write_timeout_ms = 800;
+    f.config.header_timeout_ms = f.config.idle_timeout_ms = 800;
     fixture_start(&f);
     EVENTUALLY(atomic_load(&loops_up) == 1);
     return 0;
@@ -183,6 +184,50 @@ static void replies_later(void **state)
     assert_string_equal(reply->body, "body");
     assert_string_equal(read_reply(fd)->body, "at once");
     close(fd);
+}
+
+static int64_t cpu_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* What comes while a request is suspended waits, without touching its body and without keeping
+ * the loop busy; longer than any deadline, for it is not the client who is late. */
+static void what_comes_early_waits(void **state)
+{
+    (void)state;
+    static const char park[] = "POST /park HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\nbody";
+    static char early[66000] = "POST /park HTTP/1.1\r\nHost: t\r\nContent-Length: 65000\r\n\r\n";
+    const size_t early_len = strlen(early) + 65000;
+    int eager = dial(f.port), silent = dial(f.port), gone = dial(f.port), other = dial(f.port);
+    int before = atomic_load(&parked_count);
+    memset(early + strlen(early), 'e', 65000);
+    say(eager, park);
+    say(silent, park);
+    say(gone, park);
+    EVENTUALLY(atomic_load(&parked_count) == before + 3);
+    say_bytes(eager, early, early_len);
+    close(gone);
+    /* Whoever comes now would get the buffers that were given up. */
+    ask(other,
+        "POST /at-once HTTP/1.1\r\nHost: t\r\nContent-Length: 20\r\n\r\n01234567890123456789");
+    struct pollfd quiet[] = {{.fd = eager, .events = POLLIN}, {.fd = silent, .events = POLLIN}};
+    const int64_t cpu_before = cpu_ms();
+    assert_int_equal(poll(quiet, 2, 1100), 0);
+    assert_true(cpu_ms() - cpu_before < 550);
+    release_parked();
+    assert_string_equal(read_reply(silent)->body, "body");
+    assert_string_equal(read_reply(eager)->body, "body");
+    EVENTUALLY(atomic_load(&parked_count) == before + 4);
+    release_parked();
+    assert_int_equal(read_reply(eager)->body_len, 65000);
+    assert_string_equal(ask(eager, GET("/at-once"))->body, "at once");
+    assert_string_equal(ask(silent, GET("/at-once"))->body, "at once");
+    close(eager);
+    close(silent);
+    close(other);
 }
 
 static void finds_the_client_gone(void **state)
@@ -381,6 +426,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replies_later),
+        cmocka_unit_test(what_comes_early_waits),
         cmocka_unit_test(finds_the_client_gone),
         cmocka_unit_test(many_at_once),
         cmocka_unit_test(runs_tasks_in_order),
