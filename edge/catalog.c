@@ -354,8 +354,11 @@ static enum pl_err apply_item(struct catalog *catalog, struct store_batch *batch
         }
         return PL_OK;
     }
-    store_batch_put(batch, catalog->config.store, catalog->config.family, PL_SPAN_LIT("K"), bytes);
-    take_seal_key(catalog, &item);
+    if (item.kind == CATALOG_SEAL_KEY) {
+        store_batch_put(batch, catalog->config.store, catalog->config.family, PL_SPAN_LIT("K"),
+                        bytes);
+        take_seal_key(catalog, &item);
+    }
     return PL_OK;
 }
 

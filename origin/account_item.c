@@ -101,6 +101,7 @@ enum pl_err account_item(struct store *store, const struct account *account,
     item->write_key = account->write_key;
     item->expires_at_ms = account->expires_at_ms;
     item->honour_dnt = account->honour_dnt;
+    catalog_rule_defaults(item);
     if ((err = split_words(account->regions, item, true, why)) != PL_OK ||
         (err = split_words(account->origins, item, false, why)) != PL_OK ||
         (err = public_config(store, account, document, config, why)) != PL_OK) {

@@ -106,6 +106,7 @@ static struct catalog_item account_item(uint64_t account, const char *config)
         .config_json = pl_span_str(config),
     };
     pl_store_u64(item.write_key.bytes, account * UINT64_C(0x9e3779b97f4a7c15));
+    catalog_rule_defaults(&item);
     return item;
 }
 

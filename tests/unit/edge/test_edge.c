@@ -154,6 +154,7 @@ static struct catalog_item account_item(void)
         .config_json = S("{\"version\":1,\"campaigns\":[],\"settings\":{}}"),
     };
     assert_true(pl_id128_parse(S(KEY_TEXT), &item.write_key));
+    catalog_rule_defaults(&item);
     return item;
 }
 

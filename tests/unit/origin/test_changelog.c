@@ -43,6 +43,7 @@ static void tell(struct changelog *changelog, uint64_t account, int64_t expires_
                                 .state = ACCOUNT_ACTIVE,
                                 .expires_at_ms = expires_at_ms};
     item.write_key.bytes[0] = (uint8_t)account;
+    catalog_rule_defaults(&item);
     must(store_batch_new(&batch), &r.why);
     must(changelog_write(changelog, batch, &item, &r.why), &r.why);
     store_batch_free(batch);

@@ -22,8 +22,36 @@ static struct catalog_item sample(void)
         .origin_count = 2,
         .origins = {PL_SPAN_INIT("https://shop.example"), PL_SPAN_INIT("https://\xc3\xa9.example")},
         .honour_dnt = true,
+        .alias_count = 2,
+        .aliases = {PL_SPAN_INIT("com.shop"), PL_SPAN_INIT("\xc3\xa9")},
+        .host_count = 1,
+        .hosts = {PL_SPAN_INIT("metrics.shop.example")},
+        .snowplow_path = PL_SPAN_INIT("/com.shop/t"),
+        .cookie = {.enabled = true,
+                   .same_site = SAME_SITE_STRICT,
+                   .name = PL_SPAN_INIT("sid"),
+                   .domain = PL_SPAN_INIT("shop.example")},
+        .pii = PII_EMAIL | PII_PHONE,
+        .id_key = {7, [15] = 9},
     };
     return item;
+}
+
+static void expect_same_rules(const struct catalog_item *a, const struct catalog_item *b)
+{
+    assert_int_equal(a->alias_count, b->alias_count);
+    for (unsigned i = 0; i < a->alias_count; i++)
+        assert_true(pl_span_eq(a->aliases[i], b->aliases[i]));
+    assert_int_equal(a->host_count, b->host_count);
+    for (unsigned i = 0; i < a->host_count; i++)
+        assert_true(pl_span_eq(a->hosts[i], b->hosts[i]));
+    assert_true(pl_span_eq(a->snowplow_path, b->snowplow_path));
+    assert_int_equal(a->cookie.enabled, b->cookie.enabled);
+    assert_int_equal(a->cookie.same_site, b->cookie.same_site);
+    assert_true(pl_span_eq(a->cookie.name, b->cookie.name));
+    assert_true(pl_span_eq(a->cookie.domain, b->cookie.domain));
+    assert_int_equal(a->pii, b->pii);
+    assert_memory_equal(a->id_key, b->id_key, sizeof(a->id_key));
 }
 
 static void expect_same(const struct catalog_item *a, const struct catalog_item *b)
@@ -43,6 +71,11 @@ static void expect_same(const struct catalog_item *a, const struct catalog_item 
         assert_true(pl_span_eq(a->origins[i], b->origins[i]));
     assert_int_equal(a->honour_dnt, b->honour_dnt);
     assert_memory_equal(a->seal_public, b->seal_public, 32);
+    if (a->kind == CATALOG_ACCOUNT)
+        expect_same_rules(a, b);
+    assert_true(pl_id128_eq(&a->consent_id, &b->consent_id));
+    assert_memory_equal(a->suppressed_hash, b->suppressed_hash, sizeof(a->suppressed_hash));
+    assert_int_equal(a->suppressed, b->suppressed);
 }
 
 static void round_trip(const struct catalog_item *item)
@@ -70,6 +103,7 @@ static void test_round_trip(void **state)
 
     item = (struct catalog_item){
         .kind = CATALOG_ACCOUNT, .account = 1, .state = ACCOUNT_ACTIVE, .write_key = {{9}}};
+    catalog_rule_defaults(&item);
     round_trip(&item);
 
     item = sample(); /* as full as it gets */
@@ -84,6 +118,17 @@ static void test_round_trip(void **state)
     item.region_count = CATALOG_REGIONS_MAX;
     for (unsigned i = 0; i < CATALOG_REGIONS_MAX; i++)
         memcpy(item.regions[i], "us", 3);
+    char host[CATALOG_HOST_BYTES];
+    memset(host, 'h', sizeof(host));
+    host[63] = host[127] = host[191] = '.';
+    item.alias_count = CATALOG_ALIASES_MAX;
+    item.host_count = CATALOG_HOSTS_MAX;
+    for (unsigned i = 0; i < CATALOG_ALIASES_MAX; i++)
+        item.aliases[i] = pl_span(origin, CATALOG_ALIAS_BYTES);
+    for (unsigned i = 0; i < CATALOG_HOSTS_MAX; i++)
+        item.hosts[i] = pl_span(host, sizeof(host));
+    item.cookie.name = pl_span(origin, CATALOG_COOKIE_BYTES);
+    item.cookie.domain = item.hosts[0];
     round_trip(&item);
     free(config);
 
@@ -91,6 +136,82 @@ static void test_round_trip(void **state)
     round_trip(&item);
     item = (struct catalog_item){.kind = CATALOG_SEAL_KEY, .seal_public = {1, [31] = 2}};
     round_trip(&item);
+    item = (struct catalog_item){.kind = CATALOG_SUPPRESSION,
+                                 .account = 5,
+                                 .consent_id = {{1, [15] = 2}},
+                                 .suppressed_hash = {3, [15] = 4},
+                                 .suppressed = true};
+    round_trip(&item);
+    item.suppressed = false;
+    round_trip(&item);
+}
+
+static void test_hosts(void **state)
+{
+    static const char *const good[] = {"metrics.shop.example", "a.b", "xn--bcher-kva.example",
+                                       "1.2.3.4.example", "a-b.c-d.e0"};
+    static const char *const bad[] = {"",
+                                      "localhost",
+                                      "Shop.example",
+                                      "shop..example",
+                                      ".shop.example",
+                                      "shop.example.",
+                                      "-a.example",
+                                      "a-.example",
+                                      "a_b.example",
+                                      "192.0.2.1",
+                                      "[::1]",
+                                      "shop.example:443",
+                                      "*.shop.example",
+                                      "b\xc3\xbc.example"};
+    char label[66] = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        if (!catalog_is_host(pl_span_str(good[i])))
+            fail_msg("%s is a host", good[i]);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        if (catalog_is_host(pl_span_str(bad[i])))
+            fail_msg("%s is no host", bad[i]);
+    memset(label, 'x', 63);
+    memcpy(label + 63, ".e", 2);
+    assert_true(catalog_is_host(pl_span(label, 65)));
+    memset(label, 'x', 64);
+    assert_false(catalog_is_host(pl_span(label, 66)));
+}
+
+static void test_cookie_names(void **state)
+{
+    (void)state;
+    assert_true(catalog_is_cookie_name(PL_SPAN_LIT("polder_id")));
+    assert_true(catalog_is_cookie_name(PL_SPAN_LIT("!#$%&'*+-.^_`|~09azAZ")));
+    const char *const bad[] = {"",    "a b",  "a=b", "a;b",      "a\"b",
+                               "a,b", "\x7f", "a\r", "\xc3\xa9", "a/b"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        if (catalog_is_cookie_name(pl_span_str(bad[i])))
+            fail_msg("\"%s\" is no cookie name", bad[i]);
+    assert_false(catalog_is_cookie_name(pl_span("\0", 1)));
+}
+
+/* What an origin sends that knows no rules beyond the first ten fields. */
+static void test_defaults(void **state)
+{
+    static const struct pl_span old =
+        PL_SPAN_INIT("\x8a\x01\x01\x02\x05\x03\x01\x04\xc4\x10"
+                     "0123456789abcdef\x05\x00\x06\x00\x07\xa0\x08\x90\x09\x90\x0a\xc2");
+    static const uint8_t zeros[CATALOG_ID_KEY_BYTES];
+    struct catalog_item item;
+    struct pl_why why = {0};
+    (void)state;
+    if (catalog_decode(old, &item, &why) != PL_OK)
+        fail_msg("%s", why.text);
+    assert_int_equal(item.alias_count + item.host_count, 0);
+    assert_int_equal(item.snowplow_path.len, 0);
+    assert_true(item.cookie.enabled);
+    assert_true(pl_span_eq_str(item.cookie.name, "polder_id"));
+    assert_int_equal(item.cookie.domain.len, 0);
+    assert_int_equal(item.cookie.same_site, SAME_SITE_NONE);
+    assert_int_equal(item.pii, PII_EMAIL | PII_CARD | PII_PHONE);
+    assert_memory_equal(item.id_key, zeros, sizeof(zeros));
 }
 
 static void expect_not_encoded(const struct catalog_item *item, const char *what)
@@ -106,7 +227,7 @@ static void test_encode_refuses(void **state)
 {
     (void)state;
     struct catalog_item item = sample();
-    item.kind = (enum catalog_kind)4;
+    item.kind = (enum catalog_kind)5;
     expect_not_encoded(&item, "the kind is unknown");
     item = sample();
     item.account = 0;
@@ -132,6 +253,36 @@ static void test_encode_refuses(void **state)
     item = sample();
     memset(item.regions[0], 'x', CATALOG_REGION_BYTES);
     expect_not_encoded(&item, "a region does not end");
+
+    item = sample();
+    item.alias_count = CATALOG_ALIASES_MAX + 1;
+    expect_not_encoded(&item, "there are too many aliases");
+    item = sample();
+    item.aliases[0] = PL_SPAN_LIT("");
+    expect_not_encoded(&item, "an alias is empty");
+    item = sample();
+    item.host_count = CATALOG_HOSTS_MAX + 1;
+    expect_not_encoded(&item, "there are too many hosts");
+    item = sample();
+    item.hosts[0] = PL_SPAN_LIT("Shop.example");
+    expect_not_encoded(&item, "a host has a capital");
+    item = sample();
+    item.snowplow_path = PL_SPAN_LIT("com.shop");
+    expect_not_encoded(&item, "the path does not begin with a slash");
+    item = sample();
+    item.cookie.name = PL_SPAN_LIT("a; Path=/");
+    expect_not_encoded(&item, "the cookie's name is no token");
+    item = sample();
+    item.cookie.domain = PL_SPAN_LIT("a;b");
+    expect_not_encoded(&item, "the cookie's domain is no host");
+    item = sample();
+    item.cookie.same_site = (enum same_site)0;
+    expect_not_encoded(&item, "there is no such SameSite");
+    item = sample();
+    item.pii = PII_ALL + 1;
+    expect_not_encoded(&item, "there is no such kind of PII");
+    item = (struct catalog_item){.kind = CATALOG_SUPPRESSION};
+    expect_not_encoded(&item, "the suppression is of no account");
 
     struct pl_buf small;
     pl_buf_init(&small, 30);
@@ -214,7 +365,7 @@ static void test_decode_refuses(void **state)
         {PL_SPAN_INIT("\x81\x01\x02"), PL_ECORRUPT, "account"},
         {PL_SPAN_INIT("\x82\x01\x02\x02\x05"), PL_OK, ""},
         {PL_SPAN_INIT("\x82\x01\x02\x02\x05\xc0"), PL_ECORRUPT, ""}, /* something behind */
-        {PL_SPAN_INIT("\x83\x01\x02\x02\x05\x0c\x92\x81\x01\x02\x90"), PL_OK, ""}, /* unknown */
+        {PL_SPAN_INIT("\x83\x01\x02\x02\x05\x7f\x92\x81\x01\x02\x90"), PL_OK, ""}, /* unknown */
         {PL_SPAN_INIT("\x82\x02\x05\x01\x02"), PL_ECORRUPT, ""},
         {PL_SPAN_INIT("\x82\x01\x02\x01\x02"), PL_ECORRUPT, ""},
         {PL_SPAN_INIT("\x82\x01\x02\xa1x\x05"), PL_ECORRUPT, ""},
@@ -222,7 +373,8 @@ static void test_decode_refuses(void **state)
         {PL_SPAN_INIT("\x82\x01\x02\x02\xa1x"), PL_ECORRUPT, "account"},
         {PL_SPAN_INIT("\x81\x01\x00"), PL_ECORRUPT, "kind"},
         {PL_SPAN_INIT("\x81\x01\xff"), PL_ECORRUPT, "kind"},
-        {PL_SPAN_INIT("\x81\x01\x04"), PL_EUNSUPPORTED, "kind"},
+        {PL_SPAN_INIT("\x81\x01\x05"), PL_EUNSUPPORTED, "kind"},
+        {PL_SPAN_INIT("\x82\x01\x04\x02\x05"), PL_ECORRUPT, "consent_id"},
         {PL_SPAN_INIT("\x81\x01\x01"), PL_ECORRUPT, "account"},
         {PL_SPAN_INIT("\x81\x01\x03"), PL_ECORRUPT, "seal_public"},
         {PL_SPAN_INIT("\x82\x01\x03\x0b\xc4\x01x"), PL_ECORRUPT, "seal_public"},
@@ -231,6 +383,28 @@ static void test_decode_refuses(void **state)
         {PL_SPAN_INIT("\x82\x01\x01\x07\xa1\xff"), PL_ECORRUPT, "config_json"},
         {PL_SPAN_INIT("\x82\x01\x01\x0a\x01"), PL_ECORRUPT, "honour_dnt"},
         {PL_SPAN_INIT("\x82\x01\x01\x04\xa1x"), PL_ECORRUPT, "write_key"},
+        {PL_SPAN_INIT("\x82\x01\x01\x0c\x91\xa0"), PL_ECORRUPT, "aliases"},
+        {PL_SPAN_INIT("\x82\x01\x01\x0c\x91\x01"), PL_ECORRUPT, "aliases"},
+        {PL_SPAN_INIT("\x82\x01\x01\x0c\xdc\x00\x11\xa1x\xa1x\xa1x\xa1x\xa1x\xa1x\xa1x\xa1x"
+                      "\xa1x\xa1x\xa1x\xa1x\xa1x\xa1x\xa1x\xa1x\xa1x"),
+         PL_ECORRUPT, "aliases"},
+        {PL_SPAN_INIT("\x82\x01\x01\x0d\x91\xa3"
+                      "A.b"),
+         PL_ECORRUPT, "hosts"},
+        {PL_SPAN_INIT("\x82\x01\x01\x0e\xa1x"), PL_ECORRUPT, "snowplow_path"},
+        {PL_SPAN_INIT("\x82\x01\x01\x0f\x01"), PL_ECORRUPT, "cookie_enabled"},
+        {PL_SPAN_INIT("\x82\x01\x01\x10\xa0"), PL_ECORRUPT, "cookie_name"},
+        {PL_SPAN_INIT("\x82\x01\x01\x10\xa3"
+                      "a;b"),
+         PL_ECORRUPT, "cookie_name"},
+        {PL_SPAN_INIT("\x82\x01\x01\x11\xa1x"), PL_ECORRUPT, "cookie_domain"},
+        {PL_SPAN_INIT("\x82\x01\x01\x12\x00"), PL_ECORRUPT, "cookie_same_site"},
+        {PL_SPAN_INIT("\x82\x01\x01\x12\x04"), PL_ECORRUPT, "cookie_same_site"},
+        {PL_SPAN_INIT("\x82\x01\x01\x13\x08"), PL_ECORRUPT, "pii"},
+        {PL_SPAN_INIT("\x82\x01\x01\x14\xc4\x01x"), PL_ECORRUPT, "id_key"},
+        {PL_SPAN_INIT("\x82\x01\x04\x15\xc4\x01x"), PL_ECORRUPT, "consent_id"},
+        {PL_SPAN_INIT("\x82\x01\x04\x16\xc4\x01x"), PL_ECORRUPT, "suppressed_hash"},
+        {PL_SPAN_INIT("\x82\x01\x04\x17\x01"), PL_ECORRUPT, "suppressed"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -284,11 +458,10 @@ static void test_state_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_encode_refuses),
-        cmocka_unit_test(test_decode_refuses_lists),
-        cmocka_unit_test(test_decode_refuses),
-        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_cookie_names),   cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_encode_refuses), cmocka_unit_test(test_decode_refuses_lists),
+        cmocka_unit_test(test_decode_refuses), cmocka_unit_test(test_mutations),
         cmocka_unit_test(test_state_names),
     };
     return cmocka_run_group_tests_name("catalog", tests, NULL, NULL);
