@@ -5,7 +5,7 @@
 
 #define TICK_MS     250
 #define SWEEP_MS    1000
-#define UNPROVED_MS 30000 /* a pipe that never says whose it is */
+#define UNPROVED_MS 10000 /* a pipe that does not say whose it is, nor asks again */
 #define SILENT_MS   10000 /* without a byte: an edge PINGs each second */
 #define OUTLIVED_MS 3000  /* silence after which a new session of the same edge replaces it */
 
@@ -68,8 +68,8 @@ static void announce(struct receiver *r, struct peer *peer, const struct frame_p
 static bool is_unproved(const struct peer *peer, const void *arg)
 {
     int64_t now_ms = *(const int64_t *)arg;
-    return !peer->bound && now_ms - peer->opened_ms >= UNPROVED_MS &&
-           !(peer->challenged && now_ms - peer->nonce_ms < UNPROVED_MS);
+    int64_t asked_ms = peer->nonce_ms > peer->opened_ms ? peer->nonce_ms : peer->opened_ms;
+    return !peer->bound && now_ms - asked_ms >= UNPROVED_MS;
 }
 
 /* Waiting for room is our silence, not the peer's. */

@@ -77,27 +77,30 @@ static void refuse(struct call *call, enum pl_err err)
     }
 }
 
-static void bind_peer(struct call *call)
+/* False: so many sessions cannot be right. */
+static bool bind_peer(struct call *call)
 {
     struct receiver *r = call->r;
     struct peer *peer = call->peer;
     const struct frame_prove *prove = &call->parsed.prove;
     int64_t now_ms = receiver_now_ms(r), wall_ms = pl_wall_ms(r->config.clock);
     pthread_mutex_lock(&r->lock);
-    peer->bound = peer->open;
+    bool room = peer->bound || r->bound_count < PEERS_MAX;
+    peer_mark(peer, peer->open, peer->open && room);
     peer->books_asked = false;
     peer->heard_ms = now_ms;
     peer->session = (struct receiver_session){
         .edge = prove->edge, .since_wall_ms = wall_ms, .clock_skew_ms = prove->wall_ms - wall_ms};
     memcpy(peer->session.region, prove->region.data, prove->region.len);
     pthread_mutex_unlock(&r->lock);
+    return room;
 }
 
 static void unbind_peer(struct call *call)
 {
     struct receiver *r = call->r;
     pthread_mutex_lock(&r->lock);
-    call->peer->bound = false;
+    peer_mark(call->peer, call->peer->open, false);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -109,7 +112,10 @@ void greet_prove(struct call *call)
         refuse(call, err);
         return;
     }
-    bind_peer(call);
+    if (!bind_peer(call)) {
+        call_refuse(call, FRAME_REFUSED_BUSY, "the origin has too many sessions now");
+        return;
+    }
     /* Asked again, because whoever revoked it in between found no session to end. */
     err = verify(r, &call->parsed.prove, false);
     if (err != PL_OK) {

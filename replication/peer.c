@@ -98,6 +98,26 @@ void peer_read_on(struct receiver *r)
 
 /* ---- coming and going */
 
+static void count_peer(const struct peer *peer, size_t by)
+{
+    struct receiver *r = peer->r;
+    if (peer->bound) {
+        r->bound_count += by;
+    } else if (peer->open) {
+        r->strangers += by;
+        r->strangers_of[peer->crowd] += by;
+    }
+}
+
+void peer_mark(struct peer *peer, bool open, bool bound)
+{
+    count_peer(peer, (size_t)-1);
+    peer->open = open;
+    peer->bound = bound;
+    peer->challenged = peer->challenged && open;
+    count_peer(peer, 1);
+}
+
 static void on_sent(void *ctx)
 {
     struct peer *peer = ctx;
@@ -114,7 +134,7 @@ static void on_closed(void *ctx, int why)
     struct receiver *r = peer->r;
     (void)why;
     pthread_mutex_lock(&r->lock);
-    peer->open = peer->bound = peer->challenged = false;
+    peer_mark(peer, false, false);
     stop_waiting(peer);
     release_reserved(peer);
     pthread_mutex_unlock(&r->lock);
@@ -134,7 +154,37 @@ void peer_drop(struct peer *peer)
     pl_mailbox_post(&r->desk.box, &peer->job.mail);
 }
 
-void peer_open(struct receiver *r, nng_stream *stream)
+/* One machine shares one: an IPv4 address, or the network part of an IPv6 one. */
+static uint8_t crowd_of(nng_stream *stream)
+{
+    nng_sockaddr at = {.s_family = NNG_AF_UNSPEC};
+    uint64_t where = 0;
+    if (nng_stream_get_addr(stream, NNG_OPT_REMADDR, &at) != 0)
+        return 0;
+    if (at.s_family == NNG_AF_INET)
+        where = at.s_in.sa_addr;
+    else if (at.s_family == NNG_AF_INET6)
+        memcpy(&where, at.s_in6.sa_addr, sizeof(where));
+    return (uint8_t)(where * 0x9e3779b97f4a7c15u >> 56);
+}
+
+/* Locked: unmarks the stranger that has to go, and keeps it until its pipe is closed. NULL: there
+ * is room. The list begins with the newest. */
+static struct peer *take_surplus(struct receiver *r)
+{
+    struct peer *surplus = NULL;
+    if (r->strangers <= r->config.strangers_max)
+        return NULL;
+    for (struct peer *peer = r->peers; peer != NULL; peer = peer->next)
+        if (peer->open && !peer->bound &&
+            (surplus == NULL || r->strangers_of[peer->crowd] >= r->strangers_of[surplus->crowd]))
+            surplus = peer;
+    peer_mark(surplus, false, false);
+    surplus->refs++;
+    return surplus;
+}
+
+static struct peer *peer_new(struct receiver *r, nng_stream *stream)
 {
     struct peer *peer = calloc(1, sizeof(*peer));
     struct pipe_ops ops = {.ctx = peer,
@@ -145,26 +195,40 @@ void peer_open(struct receiver *r, nng_stream *stream)
     if (peer == NULL) {
         nng_stream_close(stream);
         nng_stream_free(stream);
-        return;
+        return NULL;
     }
+    peer->crowd = crowd_of(stream);
     if (pipe_new(&peer->pipe, stream, PIPE_REP, &ops) != PL_OK) {
         free(peer);
-        return;
+        return NULL;
     }
     peer->r = r;
-    peer->open = true;
     peer->refs = 1;
     peer->opened_ms = peer->received_ms = receiver_now_ms(r);
+    return peer;
+}
+
+void peer_open(struct receiver *r, nng_stream *stream)
+{
+    struct peer *peer = peer_new(r, stream);
+    if (peer == NULL)
+        return;
     pthread_mutex_lock(&r->lock);
-    bool room = r->peer_count < PEERS_MAX && !r->stopping;
+    bool wanted = !r->stopping;
     peer->next = r->peers;
     peer->at = &r->peers;
     if (peer->next != NULL)
         peer->next->at = &peer->next;
     r->peers = peer;
     r->peer_count++;
+    peer_mark(peer, true, false);
+    struct peer *surplus = take_surplus(r);
     pthread_mutex_unlock(&r->lock);
-    if (room)
+    if (surplus != NULL) {
+        pipe_close(surplus->pipe);
+        peer_drop(surplus);
+    }
+    if (wanted)
         pipe_start(peer->pipe);
     else
         pipe_close(peer->pipe);
@@ -194,7 +258,7 @@ void peer_close_if(struct receiver *r, bool (*condemn)(const struct peer *peer, 
         for (struct peer *peer = r->peers; peer != NULL && count < 64; peer = peer->next) {
             if (!peer->open || !condemn(peer, arg))
                 continue;
-            peer->open = peer->bound = peer->challenged = false;
+            peer_mark(peer, false, false);
             peer->refs++;
             condemned[count++] = peer;
         }

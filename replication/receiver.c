@@ -1,12 +1,20 @@
 #include "replication/receiver_parts.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #define PENDING_BYTES ((size_t)128 * 1024 * 1024)
 #define CONTEXTS      64
 
 /* ---- connections */
+
+/* Locked. Closed pipes are buried by the desk: when it cannot keep up, the kernel's queue holds
+ * who comes. */
+static bool may_accept(const struct receiver *r)
+{
+    return !r->stopping && r->peer_count < PEERS_MAX + 2 * r->config.strangers_max;
+}
 
 static void on_accepted(void *arg)
 {
@@ -15,7 +23,7 @@ static void on_accepted(void *arg)
     if (rv == 0)
         peer_open(r, nng_aio_get_output(r->accept_aio, 0));
     pthread_mutex_lock(&r->lock);
-    r->accepting = rv == 0 && !r->stopping;
+    r->accepting = rv == 0 && may_accept(r);
     if (r->accepting)
         nng_stream_listener_accept(r->listener, r->accept_aio);
     pthread_mutex_unlock(&r->lock);
@@ -25,7 +33,7 @@ static void on_accepted(void *arg)
 void receiver_accept(struct receiver *r)
 {
     pthread_mutex_lock(&r->lock);
-    if (!r->accepting && !r->stopping) {
+    if (!r->accepting && may_accept(r)) {
         r->accepting = true;
         nng_stream_listener_accept(r->listener, r->accept_aio);
     }
@@ -45,6 +53,14 @@ static enum pl_err listen_at(struct receiver *r, struct pl_why *why)
 }
 
 /* ---- life */
+
+/* A quarter of the files this process may open at most. */
+static size_t default_strangers(void)
+{
+    struct rlimit files;
+    bool few = getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur / 4 < STRANGERS_MAX;
+    return few ? (size_t)files.rlim_cur / 4 + 1 : STRANGERS_MAX;
+}
 
 static enum pl_err build(struct receiver *r, struct pl_why *why)
 {
@@ -74,6 +90,8 @@ enum pl_err receiver_new(struct receiver **out, const struct receiver_config *co
         r->config.max_pending_bytes = PENDING_BYTES;
     if (r->config.contexts == 0)
         r->config.contexts = CONTEXTS;
+    if (r->config.strangers_max == 0)
+        r->config.strangers_max = default_strangers();
     pthread_mutex_init(&r->lock, NULL);
     r->waiting_tail = &r->waiting;
     pthread_condattr_t attr;

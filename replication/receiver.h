@@ -3,7 +3,8 @@
  * socket with mutual TLS and hands the changelog out.
  *
  * Promise: nothing is handed on from a pipe that has not proved, by signing a fresh nonce with
- * the key enrolled for it, which edge it is; a revoked edge's session ends within a second. A
+ * the key enrolled for it, which edge it is; a revoked edge's session ends within a second.
+ * Connections without such a proof are bounded apart from sessions, and the newest are kept. A
  * block is acked only with the verdict its taker gives. Memory is bounded: at most
  * max_pending_bytes of blocks wait for verdicts; beyond that, frames are left unread, and when no
  * verdict comes for half a second they are sent back with BLOCK_RETRY, so that PING and FEED go
@@ -48,6 +49,8 @@ struct receiver_config {
     const char *ca_file, *cert_file, *key_file; /* PEM */
     size_t max_pending_bytes;                   /* 0: 128 MiB */
     unsigned contexts;                          /* 0: 64 frames under way at once */
+    size_t strangers_max; /* connections that have not proved whose they are; 0: 1024, or
+                           * a quarter of the files that may be open */
     struct receiver_ops ops;
     const struct pl_clock *clock;
     const struct pl_random *random;

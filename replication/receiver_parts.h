@@ -15,8 +15,13 @@
 
 #include <stdatomic.h>
 
-/* An edge whose path was cut has its old pipe beside the new one until that is swept. */
+/* Sessions. An edge whose path was cut has its old one beside the new one until that is swept. */
 #define PEERS_MAX (2 * LIMIT_EDGES)
+/* Pipes that have not proved whose they are, unless configured: as many edges may come back at
+ * once after an outage, and none of them should have to begin again. Theirs is a budget of their
+ * own: what strangers do costs them their own pipes, never an edge's. */
+#define STRANGERS_MAX LIMIT_EDGES
+#define CROWDS        256
 /* Requests of one peer under way, blocks not counted: it asks a few at a time. */
 #define PEER_ASKS_MAX 16
 /* Everything but blocks fits in this; it is read whatever else is going on. */
@@ -44,6 +49,7 @@ struct peer {
     size_t wants;    /* room for so much, then */
     struct peer *next_waiting;
     int64_t opened_ms, heard_ms;
+    uint8_t crowd; /* by its address */
     bool open;
     bool challenged;
     uint8_t nonce[FRAME_NONCE_BYTES];
@@ -116,7 +122,9 @@ struct receiver {
     pthread_cond_t drained;
     bool accepting;
     struct peer *peers;
-    size_t peer_count;
+    size_t peer_count; /* with those not yet buried */
+    size_t bound_count;
+    size_t strangers, strangers_of[CROWDS]; /* open and not bound */
     struct peer *waiting, **waiting_tail;
     size_t frames_out; /* of blocks, with their taker */
     size_t bytes_out, bytes_reserved;
@@ -132,8 +140,11 @@ static inline int64_t receiver_now_ms(const struct receiver *r)
 }
 
 /* ---- peer.c; any thread. Those marked "locked" want the lock held. */
-/* Takes the stream of a new connection. */
+/* Takes the stream of a new connection. Where there are too many strangers, the one that goes
+ * is the oldest of the address that most of them come from. */
 void peer_open(struct receiver *r, nng_stream *stream);
+/* Every change of the two goes through here. Locked. */
+void peer_mark(struct peer *peer, bool open, bool bound);
 /* Of a bound peer: copies its edge and notes that it was heard. */
 bool peer_touch(struct peer *peer, struct pl_id128 *edge);
 /* One reference less; the last one sends it to the desk for burial. */

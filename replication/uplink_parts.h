@@ -91,7 +91,7 @@ struct follower {
     struct pl_mailbox box;
     uint64_t session; /* the one the poll under way belongs to; 0: none is under way */
     int64_t asked_ms;
-    uint64_t shunned; /* a session that answered HELLO_FIRST: wait for the next */
+    uint64_t shunned;    /* a session that answered HELLO_FIRST: wait for the next */
     int64_t retry_ms;    /* not before */
     int64_t back_off_ms; /* the next one */
     struct pl_id128 asked_epoch;

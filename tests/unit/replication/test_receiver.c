@@ -4,7 +4,9 @@
 #include "replication/link.h"
 #include "replication/pipe.h"
 
+#include <errno.h>
 #include <nng/protocol/reqrep0/req.h>
+#include <sys/resource.h>
 
 /* A peer that says what the test wants: a TLS stream, nothing more. */
 struct peer {
@@ -334,6 +336,92 @@ static void what_is_no_message_ends_the_connection(void **state)
     world_free(w);
 }
 
+static int stranger(struct world *w, const char *from)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)w->port)};
+    struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr(from)};
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    return fd;
+}
+
+/* No faster than they are accepted: where the kernel's queue overflows, the client believes in a
+ * connection that the receiver never gets to see. */
+static void strangers(struct world *w, const char *from, int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        fds[i] = stranger(w, from);
+        if (i % 50 == 49)
+            pass_ms(25);
+    }
+}
+
+static bool is_closed(int fd)
+{
+    char byte;
+    ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN);
+}
+
+/* Neither strangers that say nothing nor holders of a certificate that do not go on. */
+static void strangers_lock_nobody_out(void **state)
+{
+    (void)state;
+    enum { SILENT = 2100, GREETED = 20 };
+    static int silent[SILENT];
+    struct peer greeted[GREETED];
+    struct rlimit files = {.rlim_cur = 6000, .rlim_max = 6000};
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    files.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    struct world *w = listening();
+    for (size_t i = 0; i < GREETED; i++)
+        assert_int_equal(peer_open(w, &greeted[i]), 0);
+    strangers(w, "127.0.0.1", silent, SILENT);
+    int64_t began_ms = now_ms();
+    start_uplink(w);
+    UNTIL(5000, status_of(w).connected);
+    print_message("linked after %d ms\n", (int)(now_ms() - began_ms));
+    for (size_t i = 0; i < SILENT; i++)
+        close(silent[i]);
+    for (size_t i = 0; i < GREETED; i++)
+        peer_close(&greeted[i]);
+    assert_int_equal(status_of(w).connects, 1);
+    world_free(w);
+    setrlimit(RLIMIT_NOFILE, &before);
+}
+
+/* So many that a connection from their address lives too short to prove anything: their address
+ * pays, an edge elsewhere does not notice. */
+static void a_crowd_displaces_itself(void **state)
+{
+    (void)state;
+    enum { ROOM = 16, FEW = 4, CROWD = 300 };
+    struct world *w = world_new(1, 100);
+    struct peer few[FEW];
+    int crowd[CROWD];
+    pki_issue(&w->pki, "other", NULL);
+    w->receiver_config.strangers_max = ROOM;
+    start_receiver(w);
+    for (size_t i = 0; i < FEW; i++)
+        assert_int_equal(peer_open(w, &few[i]), 0);
+    strangers(w, "127.0.0.2", crowd, CROWD);
+    UNTIL(5000, is_closed(crowd[CROWD - 1 - (ROOM - FEW)]));
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_int_equal(is_closed(crowd[i]), i < CROWD - (ROOM - FEW)); /* the oldest */
+        close(crowd[i]);
+    }
+    for (size_t i = 0; i < FEW; i++)
+        assert_int_equal(ask_block(&few[i]), FRAME_HELLO_FIRST);
+    for (size_t i = 0; i < FEW; i++)
+        peer_close(&few[i]);
+    world_free(w);
+}
+
 /* Asks and asks and never listens: neither memory nor other edges suffer. */
 static void a_peer_that_never_listens_is_held_back(void **state)
 {
@@ -592,6 +680,8 @@ int main(void)
         cmocka_unit_test(a_nonce_is_good_once_and_here_only),
         cmocka_unit_test(malformed_frames_are_refused_by_field),
         cmocka_unit_test(what_is_no_message_ends_the_connection),
+        cmocka_unit_test(strangers_lock_nobody_out),
+        cmocka_unit_test(a_crowd_displaces_itself),
         cmocka_unit_test(a_peer_that_never_listens_is_held_back),
         cmocka_unit_test(many_parked_polls_wake_together),
         cmocka_unit_test(a_real_req_socket_is_understood),
