@@ -178,12 +178,45 @@ static void check_streams(struct http_loop *loop, uint64_t now_ms)
     }
 }
 
+static void say_goaway(h2o_http2_conn_t *h2, uint32_t last_stream)
+{
+    h2o_http2_encode_goaway_frame(&h2->_write.buf, last_stream, H2O_HTTP2_ERROR_NONE,
+                                  h2o_iovec_init(NULL, 0));
+    h2o_http2_conn_request_write(h2);
+}
+
+/* RFC 9113 section 6.8: a first GOAWAY that refuses nothing, and the last one when everything that
+ * may have crossed it is answered. Not libh2o's own shutdown: a second after its first GOAWAY it
+ * ignores what still comes of bodies, and closes on those who send them. */
+static void drain_http2(struct http_conn *conn, uint64_t now_ms)
+{
+    h2o_http2_conn_t *h2 = conn->sock->data;
+    if (h2->state != H2O_HTTP2_CONN_STATE_OPEN)
+        return;
+    if (!conn->h2_told) {
+        conn->h2_told = true;
+        conn->since_ms = now_ms;
+        say_goaway(h2, INT32_MAX);
+    } else if (h2->num_streams.pull.open != 0 || h2->_write.buf->size != 0 ||
+               h2o_socket_is_writing(conn->sock)) {
+        conn->since_ms = now_ms;
+    } else if (over(now_ms, conn->since_ms, HTTP_DRAIN_QUIET_MS)) {
+        say_goaway(h2, h2->pull_stream_ids.max_open);
+        h2->state = H2O_HTTP2_CONN_STATE_HALF_CLOSED; /* libh2o closes once that is written */
+    }
+}
+
 static void check_http2(struct http_conn *conn, uint64_t now_ms)
 {
-    if (!conn->h2_greeted && !conn->cut &&
-        over(now_ms, conn->since_ms, conn->loop->server->config.header_timeout_ms)) {
+    if (conn->h2_greeted) {
+        if (conn->loop->draining)
+            drain_http2(conn, now_ms);
+    } else if (!conn->cut &&
+               over(now_ms, conn->since_ms, conn->loop->server->config.header_timeout_ms)) {
         http_count(&conn->loop->counters.timed_out);
         http_conn_cut(conn);
+    } else if (conn->loop->draining && over(now_ms, conn->since_ms, HTTP_DRAIN_PATIENCE_MS)) {
+        http_conn_hang_up(conn);
     }
 }
 

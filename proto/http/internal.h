@@ -24,6 +24,7 @@
 #define HTTP_LINGER_MS          2000
 #define HTTP_LINGER_MAX_BYTES   ((size_t)8 * 1024 * 1024)
 #define HTTP_DRAIN_PATIENCE_MS  200   /* with connections that have yet to say something */
+#define HTTP_DRAIN_QUIET_MS     1000  /* without a request, after which HTTP/2 ends */
 #define HTTP_H2_MAX_FRAME_BYTES 16384 /* libh2o's fixed SETTINGS_MAX_FRAME_SIZE */
 
 /* ---- route.c --------------------------------------------------------------------------- */
@@ -191,7 +192,7 @@ struct http_conn {
 
     /* HTTP/2 frame budget */
     ssize_t (*h2_expect)(h2o_http2_conn_t *, const uint8_t *, size_t, const char **);
-    bool h2_greeted;
+    bool h2_greeted, h2_told; /* told: that we are going */
     uint64_t h2_window_start_ms;
     uint64_t h2_spent;
     size_t h2_updates_earned; /* bytes sent that have been set off against WINDOW_UPDATEs */

@@ -185,7 +185,7 @@ static void begin_drain(struct http_loop *loop)
         loop->listeners[i].sock = NULL;
         loop->listeners[i].fd = -1;
     }
-    h2o_context_request_shutdown(&loop->h2o);
+    loop->h2o.shutdown_requested = 1; /* HTTP/1's replies say so; for HTTP/2 see deadline.c */
 }
 
 static void cut_all(struct http_loop *loop)
@@ -285,7 +285,6 @@ static void tear_down(struct http_loop *loop)
         h2o_timeout_dispose(evloop, &timer->timeout);
         free(timer);
     }
-    h2o_timeout_unlink(&loop->h2o.http2._graceful_shutdown_timeout);
     h2o_socket_close(loop->wake_sock);
     h2o_multithread_queue_t *queue = loop->h2o.queue;
     h2o_context_dispose(&loop->h2o);

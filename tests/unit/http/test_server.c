@@ -19,6 +19,14 @@ static void on_hold(struct http_request *request, void *arg)
     atomic_fetch_add(&entered, 1);
 }
 
+static void on_length(struct http_request *request, void *arg)
+{
+    char text[32];
+    (void)arg;
+    int n = snprintf(text, sizeof(text), "%zu", http_request_body(request).len);
+    http_reply(request, 200, NULL, 0, pl_span(text, (size_t)n));
+}
+
 static void on_wall(struct http_request *request, void *arg)
 {
     char text[64];
@@ -33,8 +41,9 @@ static const struct http_route ROUTES[] = {
     {HTTP_GET, "/", on_ok, NULL},
     {HTTP_GET, "/hold", on_hold, NULL},
     {HTTP_GET, "/wall", on_wall, NULL},
+    {HTTP_POST, "/length", on_length, NULL},
 };
-#define ROUTE_COUNT 3
+#define ROUTE_COUNT 4
 
 static void let_go(struct http_task *task)
 {
@@ -48,7 +57,7 @@ static struct http_task let_go_task = {.run = let_go};
 
 static void *drain_in_thread(void *arg)
 {
-    http_server_drain(arg, 3000);
+    http_server_drain(arg, 15000);
     return NULL;
 }
 
@@ -309,6 +318,47 @@ static void drain_sends_goaway(void **state)
     close(busy);
 }
 
+/* A body on its way when the drain begins arrives whole, however long it takes, and so does one
+ * whose request crossed the first GOAWAY. */
+static void drain_waits_for_http2_bodies(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct frame frame;
+    pthread_t drainer;
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    fixture_start(&f);
+    int fd = h2_dial(f.port);
+    h2_ask(fd, 1, "POST", "/length", false);
+    say_frame(fd, H2_DATA, 0, 1, "12345", 5);
+    assert_true(h2_await(fd, H2_SETTINGS, &frame));
+    pthread_create(&drainer, NULL, drain_in_thread, f.server);
+    assert_true(h2_await(fd, H2_GOAWAY, &frame));
+    assert_int_equal(pl_load_u32(frame.payload), INT32_MAX);
+    h2_ask(fd, 3, "POST", "/length", false);
+    say_frame(fd, H2_DATA, 0, 1, "6", 1);
+
+    struct pollfd heard = {.fd = fd, .events = POLLIN};
+    while (poll(&heard, 1, 1500) == 1) { /* longer than libh2o would have waited */
+        assert_true(h2_hear(fd, &frame));
+        assert_int_not_equal(frame.type, H2_GOAWAY);
+    }
+    say_frame(fd, H2_DATA, H2_END_STREAM, 1, "7", 1);
+    assert_true(h2_await(fd, H2_DATA, &frame));
+    assert_int_equal(frame.stream, 1);
+    assert_memory_equal(frame.payload, "7", 1);
+    say_frame(fd, H2_DATA, H2_END_STREAM, 3, "12", 2);
+    assert_true(h2_await(fd, H2_DATA, &frame));
+    assert_int_equal(frame.stream, 3);
+    assert_memory_equal(frame.payload, "2", 1);
+    assert_true(h2_await(fd, H2_GOAWAY, &frame));
+    assert_int_equal(pl_load_u32(frame.payload), 3);
+    assert_false(h2_hear(fd, &frame));
+    pthread_join(drainer, NULL);
+    http_server_free(f.server);
+    close(fd);
+}
+
 static void resume_held(struct http_loop *loop, void *arg)
 {
     (void)loop;
@@ -379,6 +429,7 @@ int main(void)
         cmocka_unit_test(further_connections_wait),
         cmocka_unit_test(drain_finishes_what_is_under_way),
         cmocka_unit_test(drain_sends_goaway),
+        cmocka_unit_test(drain_waits_for_http2_bodies),
         cmocka_unit_test(drain_is_bounded),
         cmocka_unit_test(drain_under_load_loses_nothing),
     };
