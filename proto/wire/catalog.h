@@ -37,7 +37,7 @@ const char *account_state_name(enum account_state state);
 #define CATALOG_HOST_BYTES   253 /* RFC 1035 section 2.3.4, without the dot at the end */
 #define CATALOG_PATH_BYTES   128
 #define CATALOG_COOKIE_BYTES 64 /* of its name */
-#define CATALOG_ID_KEY_BYTES 16
+#define CATALOG_ID_KEY_BYTES 32
 
 /* SameSite of the visitor cookie (RFC 6265bis). Without TLS browsers accept no None. */
 enum same_site { SAME_SITE_NONE = 1, SAME_SITE_LAX = 2, SAME_SITE_STRICT = 3 };
