@@ -65,6 +65,7 @@ export class Node {
         this.logFile = path.join(logDir, `${name}.log`);
         this.env = env;
         this.child = null;
+        this.ends = []; // of all its runs: { name, code, signal, killed }, killed as it was asked for
     }
 
     start(env = {}) {
@@ -74,13 +75,15 @@ export class Node {
             env: { ...process.env, ...this.env, ...env },
         });
         closeSync(fd);
+        this.killing = false;
         this.exited = new Promise((resolve) => {
             this.child.once('error', (error) => resolve({ code: -1, signal: null, error }));
             this.child.once('exit', (code, signal) => resolve({ code, signal }));
         });
         this.running = true;
-        this.exited.then(() => {
+        this.exited.then(({ code, signal }) => {
             this.running = false;
+            this.ends.push({ name: this.name, code, signal, killed: this.killing && signal === 'SIGKILL' });
         });
     }
 
@@ -115,7 +118,10 @@ export class Node {
     }
 
     async kill() {
-        if (this.running) this.child.kill('SIGKILL');
+        if (this.running) {
+            this.killing = true;
+            this.child.kill('SIGKILL');
+        }
         return this.exited;
     }
 }
@@ -235,11 +241,11 @@ export class Cluster {
         }
     }
 
+    // Gives how every run of every node ended, this and earlier ones.
     async stop() {
         const edges = [...this.nodes.values()].filter((node) => node.name !== 'origin');
-        const results = await Promise.all(edges.map((node) => node.stop()));
-        const origin = this.nodes.get('origin');
-        if (origin) results.push(await origin.stop());
-        return results;
+        await Promise.all(edges.map((node) => node.stop()));
+        await this.nodes.get('origin')?.stop();
+        return [...this.nodes.values()].flatMap((node) => node.ends);
     }
 }

@@ -112,7 +112,7 @@ test('an edge that is told to stop answers what was asked, refuses what is new, 
     });
     const h2Body = bodyOf(account, lateH2.batch);
     stream.write(h2Body.slice(0, 10));
-    await delay(UNDER_LOAD_MS);
+    await until('everybody was served a few times', 20000, () => load.results.length > 5 * CLIENTS);
 
     const toldAt = performance.now();
     const exited = node.stop(15000).then((result) => ({ ...result, ms: performance.now() - toldAt }));

@@ -20,9 +20,9 @@ export async function startCluster(t, { edges = ['eu'], start = edges, env = {},
     const cluster = new Cluster({ dir, bin, basePort: await freeBasePort(), startTimeoutMs: START_TIMEOUT_MS });
     const whenStopped = []; // what else has to be undone, between the nodes' end and the folder's
     t.after(async () => {
-        const results = await cluster.stop();
+        const ends = await cluster.stop();
         for (const undo of whenStopped) await undo();
-        const bad = results.filter(({ code, signal }) => signal !== 'SIGKILL' && code !== 0);
+        const bad = ends.filter(({ code, killed }) => code !== 0 && !killed);
         const logs = bad.length ? [...cluster.nodes.values()].map((node) => `--- ${node.name}\n${node.logTail(40)}`).join('\n') : '';
         rmSync(dir, { recursive: true, force: true });
         if (bad.length) throw new Error(`a node did not stop cleanly: ${JSON.stringify(bad)}\n${logs}`);
