@@ -1,0 +1,54 @@
+/*
+ * suppression: who has said no to an account, and the memory both nodes keep of it.
+ *
+ * Promise: a person is known only by the keyed hash of an id (id_hash.h). Each opt-out has an id
+ * of its own; a person is suppressed while one of theirs has not been taken back, and one that was
+ * taken back stays so: whatever order news arrives in, and however often, the outcome is the same.
+ */
+#ifndef POLDER_PROTO_WIRE_SUPPRESSION_H
+#define POLDER_PROTO_WIRE_SUPPRESSION_H
+
+#include "proto/base/id.h"
+#include "proto/wire/id_hash.h"
+
+struct suppression {
+    uint64_t account;
+    struct pl_id128 consent_id; /* of the opt-out */
+    uint8_t id_hash[ID_HASH_BYTES];
+    int64_t since_ms; /* events accepted from then on are concerned */
+    bool active;      /* false: taken back; id_hash and since_ms may then be unknown (zeros) */
+};
+
+/* As a node's store keeps one. */
+#define SUPPRESSION_KEY_BYTES   24 /* account(8) consent-id(16) */
+#define SUPPRESSION_VALUE_BYTES 25 /* id-hash(16) since(8) active(1) */
+void suppression_key(const struct suppression *s, uint8_t key[SUPPRESSION_KEY_BYTES]);
+void suppression_value(const struct suppression *s, uint8_t value[SUPPRESSION_VALUE_BYTES]);
+/* PL_ECORRUPT: not of that form. */
+enum pl_err suppression_read(struct pl_span key, struct pl_span value, struct suppression *out);
+
+/* ---- the set: any thread may call any of these; none blocks for longer than a look-up */
+
+struct suppression_set;
+enum pl_err suppression_set_new(struct suppression_set **out);
+void suppression_set_free(struct suppression_set *set); /* NULL is fine */
+
+/* Learns of one. *news (may be NULL): whether it said anything that the set did not know, in which
+ * case *s is as it stands now. PL_ENOMEM. */
+enum pl_err suppression_set_put(struct suppression_set *set, struct suppression *s, bool *news);
+/* The account is gone. */
+void suppression_set_forget(struct suppression_set *set, uint64_t account);
+
+/* False: nobody has said no to this account; worth asking before hashing an id. Takes no lock. May
+ * be true of another's account. */
+bool suppression_set_any(const struct suppression_set *set, uint64_t account);
+bool suppression_set_holds(struct suppression_set *set, uint64_t account,
+                           const uint8_t hash[ID_HASH_BYTES], int64_t accepted_ms);
+/* The same for an id as text; an empty one is nobody's. A hash that cannot be made (no memory) is
+ * held: no means no. */
+bool suppression_set_holds_id(struct suppression_set *set, uint64_t account,
+                              const uint8_t id_key[CATALOG_ID_KEY_BYTES], struct pl_span id,
+                              int64_t accepted_ms);
+size_t suppression_set_count(struct suppression_set *set); /* active ones */
+
+#endif

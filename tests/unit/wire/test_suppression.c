@@ -1,0 +1,124 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "proto/wire/suppression.h"
+
+static const uint8_t key[CATALOG_ID_KEY_BYTES] = {7};
+
+static struct suppression said(uint64_t account, uint8_t consent, const char *id, int64_t since_ms,
+                               bool active)
+{
+    struct suppression s = {
+        .account = account, .consent_id = {{consent}}, .since_ms = since_ms, .active = active};
+    if (id != NULL)
+        assert_int_equal(id_hash(key, ID_HASH_ID, pl_span_str(id), s.id_hash), PL_OK);
+    return s;
+}
+
+static int make(void **state)
+{
+    return suppression_set_new((struct suppression_set **)state);
+}
+
+static int unmake(void **state)
+{
+    suppression_set_free(*state);
+    return 0;
+}
+
+static bool held(struct suppression_set *set, uint64_t account, const char *id, int64_t ms)
+{
+    return suppression_set_holds_id(set, account, key, pl_span_str(id), ms);
+}
+
+static bool put(struct suppression_set *set, struct suppression s)
+{
+    bool news;
+    assert_int_equal(suppression_set_put(set, &s, &news), PL_OK);
+    return news;
+}
+
+static void test_out_and_in(void **state)
+{
+    struct suppression_set *set = *state;
+    assert_false(suppression_set_any(set, 1));
+    assert_true(put(set, said(1, 1, "ann", 100, true)));
+    assert_false(put(set, said(1, 1, "ann", 100, true)));
+    assert_true(suppression_set_any(set, 1));
+    assert_true(held(set, 1, "ann", 100));
+    assert_false(held(set, 1, "ann", 99)); /* accepted before she said so */
+    assert_false(held(set, 1, "bob", 100));
+    assert_false(held(set, 2, "ann", 100));
+    assert_false(held(set, 1, "", 100));
+    /* She says it twice, and takes back one of them. */
+    assert_true(put(set, said(1, 2, "ann", 200, true)));
+    assert_true(put(set, said(1, 1, NULL, 0, false)));
+    assert_true(held(set, 1, "ann", 200));
+    assert_false(held(set, 1, "ann", 150));
+    assert_int_equal(suppression_set_count(set), 1);
+    assert_true(put(set, said(1, 2, NULL, 0, false)));
+    assert_false(held(set, 1, "ann", 300));
+    assert_int_equal(suppression_set_count(set), 0);
+}
+
+static void test_any_order(void **state)
+{
+    struct suppression_set *set = *state;
+    struct suppression late = said(1, 1, "ann", 100, true);
+    assert_true(put(set, said(1, 1, NULL, 0, false)));
+    assert_int_equal(suppression_set_put(set, &late, NULL), PL_OK);
+    assert_false(late.active);
+    assert_false(held(set, 1, "ann", 300));
+    assert_false(put(set, said(1, 1, "ann", 100, true)));
+    assert_false(held(set, 1, "ann", 300));
+}
+
+static void test_forget(void **state)
+{
+    struct suppression_set *set = *state;
+    for (uint8_t i = 0; i < 100; i++)
+        put(set, said(i % 3, i, i % 2 ? "ann" : "bob", 0, i % 7 != 0));
+    suppression_set_forget(set, 1);
+    assert_false(held(set, 1, "ann", 1));
+    assert_false(held(set, 1, "bob", 1));
+    assert_true(held(set, 2, "ann", 1));
+    assert_true(put(set, said(1, 1, "ann", 0, true)));
+    assert_true(held(set, 1, "ann", 1));
+}
+
+static void test_rows(void **state)
+{
+    uint8_t row_key[SUPPRESSION_KEY_BYTES], value[SUPPRESSION_VALUE_BYTES];
+    struct suppression back, s = said(0x0102030405060708, 9, "ann", 1234567890123, true);
+    (void)state;
+    suppression_key(&s, row_key);
+    suppression_value(&s, value);
+    assert_int_equal(
+        suppression_read(pl_span(row_key, sizeof(row_key)), pl_span(value, sizeof(value)), &back),
+        PL_OK);
+    assert_int_equal(back.account, s.account);
+    assert_int_equal(back.since_ms, s.since_ms);
+    assert_true(back.active);
+    assert_memory_equal(back.id_hash, s.id_hash, ID_HASH_BYTES);
+    assert_true(pl_id128_eq(&back.consent_id, &s.consent_id));
+    value[SUPPRESSION_VALUE_BYTES - 1] = 2;
+    assert_int_equal(
+        suppression_read(pl_span(row_key, sizeof(row_key)), pl_span(value, sizeof(value)), &back),
+        PL_ECORRUPT);
+    assert_int_equal(suppression_read(pl_span(row_key, 23), pl_span(value, sizeof(value)), &back),
+                     PL_ECORRUPT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_out_and_in, make, unmake),
+        cmocka_unit_test_setup_teardown(test_any_order, make, unmake),
+        cmocka_unit_test_setup_teardown(test_forget, make, unmake),
+        cmocka_unit_test(test_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
