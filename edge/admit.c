@@ -13,19 +13,23 @@ static enum pl_err refuse(struct admission *out, const char *outcome, enum metri
     return err;
 }
 
-static enum pl_err find_account(struct edge_loop *loop, struct pl_span key, struct admission *out,
-                                struct pl_why *why)
+static enum pl_err find_account(struct edge_loop *loop, const struct http_request *request,
+                                struct pl_span key, struct admission *out, struct pl_why *why)
 {
-    struct pl_id128 id;
-    if (key.len == 0)
-        pl_fail_field(why, PL_ENOTFOUND, "writeKey", "the request names no write key");
-    else if (!pl_id128_parse(key, &id))
-        pl_fail_field(why, PL_ENOTFOUND, "writeKey",
-                      "a write key is 32 lowercase hex digits, this one is not");
-    else if ((out->entry = catalog_find(loop->snapshot, &id)) == NULL)
-        pl_fail_field(why, PL_ENOTFOUND, "writeKey", "no account has this write key");
+    const struct pl_span host = http_request_authority(request);
+    out->entry = key.len > 0 ? catalog_find_key(loop->snapshot, key)
+                             : catalog_find_host(loop->snapshot, host);
     if (out->entry != NULL)
         return PL_OK;
+    if (key.len == 0)
+        pl_fail_field(why, PL_ENOTFOUND, "writeKey",
+                      "the request names no write key, and no account has the host \"%.*s\"",
+                      PL_SPAN_FMT(host));
+    else
+        pl_fail_field(why, PL_ENOTFOUND, "writeKey",
+                      "no account has the write key or alias \"%.*s\"",
+                      (int)(key.len > CATALOG_ALIAS_BYTES ? CATALOG_ALIAS_BYTES : key.len),
+                      (const char *)key.data);
     return refuse(out, "UNKNOWN_KEY", METRIC_REFUSED_UNKNOWN_KEY, PL_ENOTFOUND);
 }
 
@@ -91,7 +95,7 @@ enum pl_err admit(struct edge_loop *loop, const struct http_request *request,
     *out = (struct admission){0};
     enum pl_err err = check_open(loop, out, why);
     if (err == PL_OK)
-        err = find_account(loop, claim->key, out, why);
+        err = find_account(loop, request, claim->key, out, why);
     if (err != PL_OK)
         return err;
     if (catalog_entry_state(out->entry, http_loop_wall_ms(loop->http)) != ACCOUNT_ACTIVE) {

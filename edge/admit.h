@@ -1,6 +1,7 @@
 /*
- * admit: who may send. The account behind a write key, whether it lives, whether this region and
- * the page's origin may send for it, what the visitor said, how fast.
+ * admit: who may send. The account behind a write key, an alias or the host that was asked, whether
+ * it lives, whether this region and the page's origin may send for it, what the visitor said, how
+ * fast.
  *
  * Promise: asked before the first event of a request is taken; whatever is refused leaves no
  * trace but a counter.

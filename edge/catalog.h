@@ -44,8 +44,15 @@ struct catalog_entry {
     unsigned region_count;
     char regions[CATALOG_REGIONS_MAX][CATALOG_REGION_BYTES];
     unsigned origin_count;
-    struct pl_span origins[LIMIT_ORIGINS]; /* views into the entry's own memory */
+    struct pl_span origins[LIMIT_ORIGINS]; /* these and all views below: of the entry's memory */
     bool honour_dnt;
+    unsigned alias_count, host_count;
+    struct pl_span aliases[CATALOG_ALIASES_MAX];
+    struct pl_span hosts[CATALOG_HOSTS_MAX];
+    struct pl_span snowplow_path; /* empty: none */
+    struct cookie_policy cookie;
+    unsigned pii; /* PII_ bits */
+    uint8_t id_key[CATALOG_ID_KEY_BYTES];
     struct catalog_reply config; /* the public document */
     struct catalog_reply script; /* the SDK and the document: /s/KEY.js */
 };
@@ -63,6 +70,16 @@ void catalog_snapshot_unref(struct catalog_snapshot *snapshot); /* NULL is fine 
 /* NULL: unknown. The entry lives as long as the snapshot. */
 const struct catalog_entry *catalog_find(const struct catalog_snapshot *snapshot,
                                          const struct pl_id128 *write_key);
+/* By a write key as text, or by an alias. */
+const struct catalog_entry *catalog_find_key(const struct catalog_snapshot *snapshot,
+                                             struct pl_span key);
+/* By a host of the account's own, as it stands in Host or :authority: in any case, with a port or
+ * without. */
+const struct catalog_entry *catalog_find_host(const struct catalog_snapshot *snapshot,
+                                              struct pl_span authority);
+/* By the path that the account has for Snowplow's POSTs. */
+const struct catalog_entry *catalog_find_path(const struct catalog_snapshot *snapshot,
+                                              struct pl_span path);
 size_t catalog_count(const struct catalog_snapshot *snapshot);
 
 struct catalog_config {

@@ -2,6 +2,7 @@
 #include "edge/sdk.h"
 #include "proto/base/compress.h"
 #include "proto/base/crypto.h"
+#include "proto/base/secret.h"
 #include "proto/base/text.h"
 
 #include <stdio.h>
@@ -240,6 +241,14 @@ static void fill_entry(struct catalog_entry *entry, const struct catalog_item *i
     entry->origin_count = item->origin_count;
     memcpy(entry->origins, item->origins, item->origin_count * sizeof(item->origins[0]));
     entry->honour_dnt = item->honour_dnt;
+    entry->alias_count = item->alias_count;
+    memcpy(entry->aliases, item->aliases, item->alias_count * sizeof(item->aliases[0]));
+    entry->host_count = item->host_count;
+    memcpy(entry->hosts, item->hosts, item->host_count * sizeof(item->hosts[0]));
+    entry->snowplow_path = item->snowplow_path;
+    entry->cookie = item->cookie;
+    entry->pii = item->pii;
+    memcpy(entry->id_key, item->id_key, sizeof(entry->id_key));
 }
 
 enum pl_err catalog_node_new(struct catalog_node **out, struct pl_span bytes,
@@ -253,6 +262,7 @@ enum pl_err catalog_node_new(struct catalog_node **out, struct pl_span bytes,
         return pl_fail(why, PL_ENOMEM, "no memory for an account");
     }
     node->references = 1;
+    node->item_bytes = bytes.len;
     memcpy(node->item, bytes.data, bytes.len);
     enum pl_err err = catalog_decode(pl_span(node->item, bytes.len), &item, why);
     if (err == PL_OK) {
@@ -283,7 +293,11 @@ void catalog_node_unref(struct catalog_node *node)
     if (node != NULL && --node->references == 0) {
         catalog_reply_release(&node->entry.config);
         catalog_reply_release(&node->entry.script);
+        if (node->item != NULL) {
+            pl_wipe(node->item, node->item_bytes); /* holds the id key */
+        }
         free(node->item);
+        pl_wipe(node->entry.id_key, sizeof(node->entry.id_key));
         free(node);
     }
 }

@@ -10,7 +10,8 @@
 struct catalog_node {
     struct catalog_entry entry;
     _Atomic size_t references;
-    uint8_t *item; /* entry.origins view it */
+    uint8_t *item; /* the entry's views are of it */
+    size_t item_bytes;
 };
 
 /* Makes the node of a decoded CATALOG_ACCOUNT item (bytes: its encoding, copied). packed:

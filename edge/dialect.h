@@ -58,7 +58,7 @@ static inline bool dialect_header(const struct dialect_input *input, const char 
 /* In whose name the client sends. A struct, not arguments: what later dialects need to say or
  * to be told about the account is a member more. */
 struct dialect_claim {
-    struct pl_span key; /* the write key as sent; empty: the client named none */
+    struct pl_span key; /* the write key or an alias; empty: none was sent, so the host says it */
     bool opted_out;     /* the dialect's own sign of "do not track me" was there */
 };
 

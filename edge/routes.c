@@ -20,7 +20,9 @@ struct edge_routes {
 /* For pages: answers preflights, too. */
 static const struct http_route public_routes[] = {
     {HTTP_GET, "/v1/config/*", serve_config, NULL},
+    {HTTP_GET, "/v1/config", serve_own_config, NULL},
     {HTTP_GET, "/s/*", serve_script, NULL},
+    {HTTP_GET, "/s.js", serve_own_script, NULL},
     {HTTP_GET | HTTP_POST, "/v1/optout", consent_optout, NULL},
     {HTTP_POST, "/v1/optin", consent_optin, NULL},
 };

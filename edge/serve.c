@@ -115,26 +115,52 @@ static void send_refusal(struct http_request *request, int status, enum metric m
     http_reply(request, status, headers, count, pl_buf_span(&loop->reply));
 }
 
-static const struct catalog_entry *find(struct edge_loop *loop, struct http_request *request,
-                                        struct pl_span key)
+/* NULL: answered. named: what the account was looked for by. */
+static const struct catalog_entry *check(struct http_request *request,
+                                         const struct catalog_entry *entry, const char *named,
+                                         struct pl_span name)
 {
-    struct pl_id128 id;
+    const struct edge_loop *loop = edge_loop_of(request);
     struct pl_why why = {0};
-    const bool is_key = pl_id128_parse(key, &id);
-    const struct catalog_entry *entry = is_key ? catalog_find(loop->snapshot, &id) : NULL;
-    if (entry == NULL && is_key && !loop->collecting) {
+    if (entry == NULL && !loop->collecting) {
         pl_fail(&why, PL_ECLOSED,
-                "this edge has not heard from the origin lately and may not know this write key");
+                "this edge has not heard from the origin lately and may not know the %s \"%.*s\"",
+                named, PL_SPAN_FMT(name));
         send_refusal(request, 503, METRIC_CONFIG_UNAVAILABLE, &why);
     } else if (entry == NULL) {
-        pl_fail(&why, PL_ENOTFOUND, "no account has this write key");
+        pl_fail(&why, PL_ENOTFOUND, "no account has the %s \"%.*s\"", named, PL_SPAN_FMT(name));
         send_refusal(request, 404, METRIC_CONFIG_UNKNOWN, &why);
     } else if (catalog_entry_state(entry, http_loop_wall_ms(loop->http)) != ACCOUNT_ACTIVE) {
-        pl_fail(&why, PL_EEXPIRED, "the account behind this write key has expired");
+        pl_fail(&why, PL_EEXPIRED, "the account behind this %s has expired", named);
         send_refusal(request, 410, METRIC_CONFIG_EXPIRED, &why);
         entry = NULL;
     }
     return entry;
+}
+
+static const struct catalog_entry *find_key(struct http_request *request, struct pl_span key)
+{
+    return check(request, catalog_find_key(edge_loop_of(request)->snapshot, key), "write key", key);
+}
+
+static const struct catalog_entry *find_host(struct http_request *request)
+{
+    const struct pl_span host = http_request_authority(request);
+    return check(request, catalog_find_host(edge_loop_of(request)->snapshot, host), "host", host);
+}
+
+static void send_config(struct http_request *request, const struct catalog_entry *entry)
+{
+    struct edge_loop *loop = edge_loop_of(request);
+    if (entry != NULL)
+        send_reply(loop, request, &entry->config, METRIC_CONFIG_SERVED, loop->age_s);
+}
+
+static void send_script(struct http_request *request, const struct catalog_entry *entry)
+{
+    struct edge_loop *loop = edge_loop_of(request);
+    if (entry != NULL)
+        send_reply(loop, request, &entry->script, METRIC_CONFIG_SERVED, loop->age_s);
 }
 
 /* ---- handlers */
@@ -142,25 +168,31 @@ static const struct catalog_entry *find(struct edge_loop *loop, struct http_requ
 void serve_config(struct http_request *request, void *arg)
 {
     (void)arg;
-    struct edge_loop *loop = edge_loop_of(request);
-    const struct catalog_entry *entry = find(loop, request, http_request_tail(request));
-    if (entry != NULL)
-        send_reply(loop, request, &entry->config, METRIC_CONFIG_SERVED, loop->age_s);
+    send_config(request, find_key(request, http_request_tail(request)));
+}
+
+void serve_own_config(struct http_request *request, void *arg)
+{
+    (void)arg;
+    send_config(request, find_host(request));
 }
 
 void serve_script(struct http_request *request, void *arg)
 {
     (void)arg;
     static const struct pl_span suffix = PL_SPAN_INIT(".js");
-    struct edge_loop *loop = edge_loop_of(request);
     struct pl_span key = http_request_tail(request);
     if (key.len >= suffix.len && pl_span_eq(pl_span_from(key, key.len - suffix.len), suffix))
         key.len -= suffix.len;
     else
         key.len = 0;
-    const struct catalog_entry *entry = find(loop, request, key);
-    if (entry != NULL)
-        send_reply(loop, request, &entry->script, METRIC_CONFIG_SERVED, loop->age_s);
+    send_script(request, find_key(request, key));
+}
+
+void serve_own_script(struct http_request *request, void *arg)
+{
+    (void)arg;
+    send_script(request, find_host(request));
 }
 
 void serve_sdk(struct http_request *request, void *arg)

@@ -162,6 +162,103 @@ static void an_account_without_a_config_is_served_an_empty_one(void **state)
     assert_true(pl_span_starts(body, S("{\"version\":0,")));
 }
 
+static uint64_t by_key(struct watch *w, const char *key)
+{
+    const struct catalog_entry *entry = catalog_find_key(w->snapshot, pl_span_str(key));
+    return entry == NULL ? 0 : entry->account;
+}
+
+static uint64_t by_host(struct watch *w, const char *authority)
+{
+    const struct catalog_entry *entry = catalog_find_host(w->snapshot, pl_span_str(authority));
+    return entry == NULL ? 0 : entry->account;
+}
+
+static uint64_t by_path(struct watch *w, const char *path)
+{
+    const struct catalog_entry *entry = catalog_find_path(w->snapshot, pl_span_str(path));
+    return entry == NULL ? 0 : entry->account;
+}
+
+static void accounts_are_found_by_every_name(void **state)
+{
+    struct watch *w = *state;
+    char key[PL_ID128_TEXT], aliases[60][16], longest[CATALOG_HOST_BYTES + 3];
+    struct catalog_item items[60];
+    assert_int_equal(by_key(w, ""), 0);
+    for (uint64_t i = 0; i < 60; i++) {
+        items[i] = account_item(i + 1, NULL);
+        snprintf(aliases[i], sizeof(aliases[i]), "app-%d", (int)i);
+        items[i].alias_count = 1;
+        items[i].aliases[0] = pl_span_str(aliases[i]);
+    }
+    memset(longest, 'h', sizeof(longest));
+    longest[63] = longest[127] = longest[191] = '.';
+    items[3].host_count = 2;
+    items[3].hosts[0] = S("metrics.shop.example");
+    items[3].hosts[1] = pl_span(longest, CATALOG_HOST_BYTES);
+    items[3].snowplow_path = S("/com.shop/t");
+    items[4].alias_count = 2;
+    items[4].aliases[1] = S("metrics.shop.example"); /* a name of one kind is none of another */
+    apply(w, &epoch_a, true, 60, true, items, 60);
+
+    for (int i = 0; i < 60; i++)
+        assert_int_equal(by_key(w, aliases[i]), i + 1);
+    pl_id128_format(&items[7].write_key, key);
+    assert_int_equal(by_key(w, key), 8);
+    key[0] = key[0] == 'f' ? '0' : 'f';
+    assert_int_equal(by_key(w, key), 0);
+    assert_int_equal(by_key(w, "APP-1"), 0);
+    assert_int_equal(by_key(w, "metrics.shop.example"), 5);
+    assert_int_equal(by_key(w, "/com.shop/t"), 0);
+
+    assert_int_equal(by_host(w, "metrics.shop.example"), 4);
+    assert_int_equal(by_host(w, "Metrics.SHOP.example.:8443"), 4);
+    assert_int_equal(by_host(w, "shop.example"), 0);
+    assert_int_equal(by_host(w, ""), 0);
+    assert_int_equal(by_host(w, ":443"), 0);
+    assert_int_equal(by_host(w, "app-1"), 0);
+    memcpy(longest + CATALOG_HOST_BYTES, "", 1);
+    assert_int_equal(by_host(w, longest), 4);
+    memcpy(longest + CATALOG_HOST_BYTES, "h", 2);
+    assert_int_equal(by_host(w, longest), 0);
+
+    assert_int_equal(by_path(w, "/com.shop/t"), 4);
+    assert_int_equal(by_path(w, "/com.shop/"), 0);
+    assert_int_equal(by_path(w, ""), 0);
+
+    items[3] = account_item(4, NULL); /* and by none that was taken from them */
+    apply(w, &epoch_a, false, 61, true, &items[3], 1);
+    assert_int_equal(by_host(w, "metrics.shop.example"), 0);
+    assert_int_equal(by_path(w, "/com.shop/t"), 0);
+    assert_int_equal(by_key(w, "app-3"), 0);
+}
+
+static void rules_are_kept_over_a_restart(void **state)
+{
+    struct watch *w = *state;
+    struct catalog_item item = account_item(7, NULL);
+    item.cookie = (struct cookie_policy){
+        .enabled = true, .same_site = SAME_SITE_LAX, .name = S("sid"), .domain = S("shop.example")};
+    item.pii = PII_CARD;
+    item.id_key[15] = 9;
+    item.host_count = 1;
+    item.hosts[0] = S("metrics.shop.example");
+    apply(w, &epoch_a, true, 1, true, &item, 1);
+    close_catalog(w);
+    fixture_store_close(w->f);
+    fixture_store_open(w->f);
+    open_catalog(w);
+    const struct catalog_entry *entry = catalog_find_host(w->snapshot, S("metrics.shop.example"));
+    assert_non_null(entry);
+    assert_true(entry->cookie.enabled);
+    assert_int_equal(entry->cookie.same_site, SAME_SITE_LAX);
+    assert_true(pl_span_eq_str(entry->cookie.name, "sid"));
+    assert_true(pl_span_eq_str(entry->cookie.domain, "shop.example"));
+    assert_int_equal(entry->pii, PII_CARD);
+    assert_memory_equal(entry->id_key, item.id_key, sizeof(item.id_key));
+}
+
 static void a_held_snapshot_outlives_its_successors(void **state)
 {
     struct watch *w = *state;
@@ -441,6 +538,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_account_is_served_as_told, setup, teardown),
         cmocka_unit_test_setup_teardown(an_account_without_a_config_is_served_an_empty_one, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(accounts_are_found_by_every_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(rules_are_kept_over_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(a_held_snapshot_outlives_its_successors, setup, teardown),
         cmocka_unit_test_setup_teardown(a_restart_without_the_origin_serves_the_same, setup,
                                         teardown),

@@ -466,6 +466,67 @@ static void test_refusals_leave_nothing(void **state)
     assert_says(r, "region");
 }
 
+/* As send_to, to a host of the account's own. */
+static struct reply send_home(const struct node *n, const char *host, const char *line,
+                              const char *body)
+{
+    static struct reply reply;
+    static char request[1024];
+    int len =
+        snprintf(request, sizeof(request),
+                 "%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+                 line, host, strlen(body), body);
+    ask(n, request, (size_t)len, &reply);
+    return reply;
+}
+
+static void test_hosts_and_aliases_name_accounts(void **state)
+{
+    struct node *n = *state;
+    struct catalog_item item = account_item(), other = account_item();
+    item.host_count = 1;
+    item.hosts[0] = S("metrics.shop.example");
+    item.alias_count = 1;
+    item.aliases[0] = S("com.shop");
+    other.account = ACCOUNT + 1;
+    other.write_key.bytes[0] ^= 1;
+    other.config_json = S("{\"version\":1,\"campaigns\":[],\"settings\":{\"other\":1}}");
+    other.host_count = 1;
+    other.hosts[0] = S("other.example");
+    tell(n, &item);
+    tell(n, &other);
+    until(n, "/v1/config/com.shop", 200);
+    until_collecting(n);
+
+    struct reply r = send_home(n, "Metrics.Shop.example:8443", "GET /s.js", "");
+    assert_int_equal(r.status, 200);
+    assert_says(r, "self.polderBoot={\"key\":\"" KEY_TEXT "\"");
+    r = send_home(n, "other.example", "GET /v1/config", "");
+    assert_int_equal(r.status, 200);
+    assert_says(r, "\"other\":1");
+    assert_int_equal(send_home(n, "other.example", "OPTIONS /v1/config", "").status, 204);
+    r = send_home(n, "nobody.example", "GET /s.js", "");
+    assert_int_equal(r.status, 404);
+    assert_says(r, "no account has the host \\\"nobody.example\\\"");
+
+    static const char body[] = "{\"event\":\"Looked\",\"anonymousId\":\"v\"}";
+    const uint64_t before = accepted(n);
+    assert_int_equal(send_home(n, "metrics.shop.example", "POST /v1/track", body).status, 200);
+    assert_int_equal(accepted(n), before + 1);
+    r = send_home(n, "nobody.example", "POST /v1/track", body);
+    assert_int_equal(r.status, 401);
+    assert_says(r, "names no write key, and no account has the host \\\"nobody.example\\\"");
+    /* A key that is wrong stays wrong on a host that would do. */
+    r = send_home(n, "metrics.shop.example", "POST /v1/track?writeKey=wrong",
+                  "{\"writeKey\":\"wrong\",\"event\":\"Looked\",\"anonymousId\":\"v\"}");
+    assert_int_equal(r.status, 401);
+    assert_says(r, "no account has the write key or alias \\\"wrong\\\"");
+    r = send_home(n, "edge", "POST /v1/track",
+                  "{\"writeKey\":\"com.shop\",\"event\":\"Looked\",\"anonymousId\":\"v\"}");
+    assert_int_equal(r.status, 200);
+    assert_int_equal(accepted(n), before + 2);
+}
+
 static void test_too_large(void **state)
 {
     struct node *n = *state;
@@ -680,6 +741,7 @@ int main(void)
         TEST(test_expiry_needs_no_news),
         TEST(test_events_are_durable_when_answered),
         TEST(test_refusals_leave_nothing),
+        TEST(test_hosts_and_aliases_name_accounts),
         TEST(test_too_large),
         TEST(test_one_event_has_one_limit),
         TEST(test_preflight),
