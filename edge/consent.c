@@ -52,10 +52,12 @@ static struct choices choices_of(const struct http_request *request,
 {
     struct choices choices = {0};
     struct pl_span cookie;
-    char name[COOKIE_NAME_SIZE];
-    name_cookie(write_key, name);
-    for (size_t at = 0; http_request_header_next(request, "cookie", &at, &cookie);)
+    char name[COOKIE_NAME_SIZE] = "";
+    for (size_t at = 0; http_request_header_next(request, "cookie", &at, &cookie);) {
+        if (name[0] == '\0')
+            name_cookie(write_key, name);
         read_cookie(cookie, pl_span_str(name), &choices);
+    }
     return choices;
 }
 

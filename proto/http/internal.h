@@ -133,6 +133,7 @@ struct http_loop {
     h2o_timeout_t tick_timeout;
     h2o_timeout_entry_t tick, resume_accept;
     struct http_timer *timers;
+    struct http_suspended *free_suspended;
     h2o_socket_t *wake_sock;
     uint64_t clock_read_at; /* h2o_now() the two times below belong to */
     int64_t mono_ms, wall_ms;
@@ -265,5 +266,6 @@ void http_pending_add(struct http_loop *loop, struct http_pending *pending,
                       void (*abandon)(struct http_pending *));
 void http_pending_remove(struct http_pending *pending);
 void http_pending_abandon_all(struct http_loop *loop);
+void http_suspended_free_spares(struct http_loop *loop);
 
 #endif

@@ -8,6 +8,9 @@
 #define DRAIN_POLL_MS   10
 #define DRAIN_GRACE_MS  100  /* between the last answers and the cut */
 #define DRAIN_GIVEUP_MS 5000 /* after the cut: only a bug can keep a connection open */
+/* Of 8 KiB. libh2o keeps 16, enough for requests that are answered while they are read; those of
+ * requests that wait for the same fsync are all in use at once. */
+#define SPARE_INPUT_BUFFERS 512
 
 struct http_timer {
     h2o_timeout_t timeout;
@@ -221,6 +224,7 @@ static void set_up(struct http_loop *loop)
     struct http_server *server = loop->server;
     h2o_evloop_t *evloop = h2o_evloop_create();
 
+    h2o_socket_buffer_prototype.allocator.max = SPARE_INPUT_BUFFERS;
     h2o_context_init(&loop->h2o, evloop, &server->h2o);
     loop->accept = (h2o_accept_ctx_t){.ctx = &loop->h2o, .hosts = server->h2o.hosts};
     loop->clock_read_at = 0;
@@ -268,6 +272,7 @@ static void free_thread_caches(struct http_loop *loop)
         chunk = next;
     }
     free_recycled(&h2o_socket_buffer_prototype.allocator);
+    http_suspended_free_spares(loop);
     if (loop->h2_write_buffers != NULL)
         free_recycled(&loop->h2_write_buffers->allocator);
 }

@@ -189,13 +189,9 @@ bool http_request_header_next(const struct http_request *request, const char *na
 {
     const h2o_headers_t *headers = &request->req->headers;
     size_t len = strlen(name);
-    const h2o_token_t *token = h2o_lookup_token(name, len);
-
     for (size_t i = *at; i < headers->size; ++i) {
         const h2o_header_t *header = &headers->entries[i];
-        if (token != NULL
-                ? header->name == &token->buf
-                : header->name->len == len && memcmp(header->name->base, name, len) == 0) {
+        if (header->name->len == len && memcmp(header->name->base, name, len) == 0) {
             *value = pl_span(header->value.base, header->value.len);
             *at = i + 1;
             return true;

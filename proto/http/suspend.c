@@ -34,8 +34,35 @@ void http_pending_abandon_all(struct http_loop *loop)
 struct http_suspended {
     h2o_generator_t generator;
     struct http_pending pending;
+    struct http_suspended *next_free;
     struct http_request request; /* req is NULL once the client has gone */
 };
+
+/* As many as were ever suspended at once on the loop are kept for those to come. */
+static struct http_suspended *take_suspended(struct http_loop *loop)
+{
+    struct http_suspended *suspended = loop->free_suspended;
+    if (suspended == NULL)
+        return malloc(sizeof(*suspended));
+    loop->free_suspended = suspended->next_free;
+    return suspended;
+}
+
+static void give_suspended(struct http_suspended *suspended)
+{
+    struct http_loop *loop = suspended->request.loop;
+    suspended->next_free = loop->free_suspended;
+    loop->free_suspended = suspended;
+}
+
+void http_suspended_free_spares(struct http_loop *loop)
+{
+    while (loop->free_suspended != NULL) {
+        struct http_suspended *next = loop->free_suspended->next_free;
+        free(loop->free_suspended);
+        loop->free_suspended = next;
+    }
+}
 
 /* libh2o has stopped reading, and starts again once the reply is sent: where turns of the loop lie
  * between, that costs two epoll_ctl. So the socket stays polled, without being read: the request's
@@ -91,7 +118,7 @@ static void abandon(struct http_pending *pending)
 
 struct http_suspended *http_suspend(struct http_request *request)
 {
-    struct http_suspended *suspended = malloc(sizeof(*suspended));
+    struct http_suspended *suspended = take_suspended(request->loop);
     if (suspended == NULL)
         return NULL;
     request->settled = true;
@@ -115,6 +142,6 @@ struct http_request *http_resume(struct http_suspended *suspended)
         request = h2o_mem_alloc_pool(&req->pool, sizeof(*request));
         *request = suspended->request;
     }
-    free(suspended);
+    give_suspended(suspended);
     return request;
 }
