@@ -1,9 +1,8 @@
 #include "proto/wire/event.h"
 
 #include "proto/wire/limits.h"
-#include "proto/wire/msgpack_put.h"
+#include "proto/wire/msgpack_raw.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 struct event_walk {
@@ -23,40 +22,6 @@ struct event_reader {
     struct walk_context context;
 };
 
-static void set(struct event *event, enum event_field field, enum event_kind kind,
-                union event_value value)
-{
-    assert(field < EVENT_FIELD_LIMIT && event_fields[field].kind == kind);
-    (void)kind;
-    event->present[field / 64] |= UINT64_C(1) << (field % 64);
-    event->value[field] = value;
-}
-
-void event_set_str(struct event *event, enum event_field field, struct pl_span value)
-{
-    set(event, field, EVENT_KIND_STR, (union event_value){.str = value});
-}
-
-void event_set_u64(struct event *event, enum event_field field, uint64_t value)
-{
-    set(event, field, EVENT_KIND_U64, (union event_value){.u64 = value});
-}
-
-void event_set_i64(struct event *event, enum event_field field, int64_t value)
-{
-    set(event, field, EVENT_KIND_I64, (union event_value){.i64 = value});
-}
-
-void event_set_f64(struct event *event, enum event_field field, double value)
-{
-    set(event, field, EVENT_KIND_F64, (union event_value){.f64 = value});
-}
-
-void event_set_pack(struct event *event, enum event_field field, struct pl_span msgpack)
-{
-    set(event, field, EVENT_KIND_PACK, (union event_value){.str = msgpack});
-}
-
 struct pl_span event_str(const struct event *event, enum event_field field)
 {
     return event_has(event, field) ? event->value[field].str : pl_span(NULL, 0);
@@ -72,47 +37,88 @@ int64_t event_i64(const struct event *event, enum event_field field)
     return event_has(event, field) ? event->value[field].i64 : 0;
 }
 
-static int put_field(struct pl_buf *out, unsigned field, const union event_value *value)
+static enum pl_err put_text(struct msgpack_raw *raw, const struct event *event, unsigned field)
 {
-    int err = msgpack_put_uint8(out, (uint8_t)field);
+    const struct pl_span text = event->value[field].str;
+    const enum pl_err err = raw_room(raw, text.len);
     if (err != PL_OK)
         return err;
+    raw_u8(raw, field);
+    if ((event->parsed[field / 64] >> (field % 64)) & 1) {
+        raw_slack_str(raw, text);
+        return PL_OK;
+    }
+    /* One bad string would make the origin refuse the block around it. */
+    if (!pl_span_is_utf8(text))
+        return PL_EINVAL;
+    raw_str_head(raw, text.len);
+    raw_bytes(raw, text);
+    return PL_OK;
+}
+
+static enum pl_err put_pack(struct msgpack_raw *raw, unsigned field, struct pl_span pack)
+{
+    const enum pl_err err = raw_room(raw, pack.len);
+    if (err != PL_OK)
+        return err;
+    raw_u8(raw, field);
+    raw_length(raw, 0xc4, pack.len);
+    raw_bytes(raw, pack);
+    return PL_OK;
+}
+
+static enum pl_err put_number(struct msgpack_raw *raw, unsigned field,
+                              const union event_value *value)
+{
+    const enum pl_err err = raw_room(raw, 0);
+    if (err != PL_OK)
+        return err;
+    raw_u8(raw, field);
+    switch (event_fields[field].kind) {
+    case EVENT_KIND_U64:
+        raw_u64(raw, value->u64);
+        return PL_OK;
+    case EVENT_KIND_I64:
+        raw_i64(raw, value->i64);
+        return PL_OK;
+    case EVENT_KIND_F64:
+        raw_f64(raw, value->f64);
+        return PL_OK;
+    default:
+        return PL_EINVAL;
+    }
+}
+
+static enum pl_err put_field(struct msgpack_raw *raw, const struct event *event, unsigned field)
+{
     switch (event_fields[field].kind) {
     case EVENT_KIND_STR:
-        /* One bad string would make the origin refuse the block around it. */
-        if (!pl_span_is_utf8(value->str))
-            return PL_EINVAL;
-        return msgpack_put_text(out, value->str.data, value->str.len);
-    case EVENT_KIND_U64:
-        return msgpack_put_uint64(out, value->u64);
-    case EVENT_KIND_I64:
-        return msgpack_put_int64(out, value->i64);
-    case EVENT_KIND_F64:
-        return msgpack_put_double(out, value->f64);
+        return put_text(raw, event, field);
     case EVENT_KIND_PACK:
-        return msgpack_put_blob(out, value->str.data, value->str.len);
-    case EVENT_KIND_NONE:
-        break;
+        return put_pack(raw, field, event->value[field].str);
+    default:
+        return put_number(raw, field, &event->value[field]);
     }
-    return PL_EINVAL;
 }
 
 enum pl_err event_encode(const struct event *event, struct pl_buf *out)
 {
-    size_t before = out->len;
-    int count = __builtin_popcountll(event->present[0]) + __builtin_popcountll(event->present[1]);
-    int err = msgpack_put_map(out, (size_t)count);
+    const size_t before = out->len;
+    struct msgpack_raw raw = raw_begin(out);
+    enum pl_err err = raw_room(&raw, 0);
+    if (err == PL_OK)
+        raw_map(&raw, (size_t)(__builtin_popcountll(event->present[0]) +
+                               __builtin_popcountll(event->present[1])));
     for (unsigned word = 0; word < 2; word++) {
-        for (uint64_t left = event->present[word]; left != 0 && err == PL_OK; left &= left - 1) {
-            unsigned field = word * 64 + (unsigned)__builtin_ctzll(left);
-            err = put_field(out, field, &event->value[field]);
-        }
+        for (uint64_t left = event->present[word]; left != 0 && err == PL_OK; left &= left - 1)
+            err = put_field(&raw, event, word * 64 + (unsigned)__builtin_ctzll(left));
     }
+    raw_end(&raw);
     if (err == PL_OK && out->len - before > LIMIT_EVENT_WIRE_BYTES)
         err = PL_ELIMIT;
     if (err != PL_OK)
         out->len = before;
-    return (enum pl_err)err;
+    return err;
 }
 
 enum pl_err event_reader_new(struct event_reader **out)

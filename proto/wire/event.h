@@ -12,6 +12,8 @@
 #include "proto/base/buf.h"
 #include "proto/wire/json.h"
 
+#include <assert.h>
+
 enum event_type {
     EVENT_PAGE_VIEW = 1,
     EVENT_CLICK = 2,
@@ -168,13 +170,14 @@ union event_value {
 
 struct event {
     uint64_t present[EVENT_FIELD_LIMIT / 64];
+    uint64_t parsed[EVENT_FIELD_LIMIT / 64]; /* text of a parsed document: known to be UTF-8 */
     union event_value value[EVENT_FIELD_LIMIT];
 };
 
 static inline void event_clear(struct event *event)
 {
-    event->present[0] = 0;
-    event->present[1] = 0;
+    event->present[0] = event->present[1] = 0;
+    event->parsed[0] = event->parsed[1] = 0;
 }
 static inline bool event_has(const struct event *event, enum event_field field)
 {
@@ -184,12 +187,49 @@ static inline void event_unset(struct event *event, enum event_field field)
 {
     event->present[field / 64] &= ~(UINT64_C(1) << (field % 64));
 }
-/* The setter must match the field's kind (an assert in debug builds). */
-void event_set_str(struct event *event, enum event_field field, struct pl_span value);
-void event_set_u64(struct event *event, enum event_field field, uint64_t value);
-void event_set_i64(struct event *event, enum event_field field, int64_t value);
-void event_set_f64(struct event *event, enum event_field field, double value);
-void event_set_pack(struct event *event, enum event_field field, struct pl_span msgpack);
+static inline void event_set(struct event *event, enum event_field field, enum event_kind kind,
+                             union event_value value)
+{
+    const uint64_t bit = UINT64_C(1) << (field % 64);
+    assert(field < EVENT_FIELD_LIMIT && event_fields[field].kind == kind);
+    (void)kind;
+    event->present[field / 64] |= bit;
+    event->parsed[field / 64] &= ~bit;
+    event->value[field] = value;
+}
+/* The setter must match the field's kind. */
+static inline void event_set_str(struct event *event, enum event_field field, struct pl_span value)
+{
+    event_set(event, field, EVENT_KIND_STR, (union event_value){.str = value});
+}
+static inline void event_set_u64(struct event *event, enum event_field field, uint64_t value)
+{
+    event_set(event, field, EVENT_KIND_U64, (union event_value){.u64 = value});
+}
+static inline void event_set_i64(struct event *event, enum event_field field, int64_t value)
+{
+    event_set(event, field, EVENT_KIND_I64, (union event_value){.i64 = value});
+}
+static inline void event_set_f64(struct event *event, enum event_field field, double value)
+{
+    event_set(event, field, EVENT_KIND_F64, (union event_value){.f64 = value});
+}
+static inline void event_set_pack(struct event *event, enum event_field field,
+                                  struct pl_span msgpack)
+{
+    event_set(event, field, EVENT_KIND_PACK, (union event_value){.str = msgpack});
+}
+/* The text of a JSON string, which is not looked at again before it is written; false: it is none.
+ */
+static inline bool event_set_json(struct event *event, enum event_field field, struct json value)
+{
+    struct pl_span text;
+    if (!json_string(value, &text))
+        return false;
+    event_set_str(event, field, text);
+    event->parsed[field / 64] |= UINT64_C(1) << (field % 64);
+    return true;
+}
 /* The value, or an empty span / 0 when absent. */
 struct pl_span event_str(const struct event *event, enum event_field field);
 uint64_t event_u64(const struct event *event, enum event_field field);
@@ -235,5 +275,7 @@ void event_pack_f64(struct event_packer *p, double v);
 void event_pack_bool(struct event_packer *p, bool v);
 void event_pack_null(struct event_packer *p);
 void event_pack_json(struct event_packer *p, struct json value);
+/* A member that json_next_member gave: its name, then its value. */
+void event_pack_json_member(struct event_packer *p, struct json value);
 
 #endif

@@ -48,3 +48,8 @@ void event_pack_json(struct event_packer *p, struct json value)
 {
     took(p, (int)json_to_msgpack(value, p->out));
 }
+
+void event_pack_json_member(struct event_packer *p, struct json value)
+{
+    took(p, (int)json_member_to_msgpack(value, p->out));
+}

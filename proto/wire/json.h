@@ -29,8 +29,9 @@ enum json_type {
 };
 
 struct json_parser;
+struct json_document;
 struct json {
-    const void *document;
+    const struct json_document *document;
     size_t index;
 };
 struct json_iter {
@@ -46,7 +47,13 @@ enum pl_err json_parse(struct json_parser *parser, struct pl_span text, struct j
                        struct pl_why *why);
 
 enum json_type json_type(struct json value);
-bool json_string(struct json value, struct pl_span *out); /* unescaped, a view */
+static inline bool json_is_string(struct json value);
+static inline bool json_is_object(struct json value);
+static inline bool json_is_array(struct json value);
+static inline bool json_is_null(struct json value);
+/* Unescaped, a view; JSON_TEXT_SLACK bytes behind its end may be read, whatever they hold. */
+static inline bool json_string(struct json value, struct pl_span *out);
+#define JSON_TEXT_SLACK 32
 bool json_bool(struct json value, bool *out);
 bool json_i64(struct json value, int64_t *out); /* integers that fit only */
 bool json_u64(struct json value, uint64_t *out);
@@ -56,10 +63,11 @@ bool json_f64(struct json value, double *out); /* any number */
  * walk with an iterator when most members matter. */
 bool json_get(struct json object, const char *name, struct json *out);
 /* The iterators give false at once on another type. */
-struct json_iter json_members(struct json object);
-bool json_next_member(struct json_iter *iter, struct pl_span *name, struct json *value);
-struct json_iter json_elements(struct json array);
-bool json_next_element(struct json_iter *iter, struct json *value);
+static inline struct json_iter json_members(struct json object);
+static inline bool json_next_member(struct json_iter *iter, struct pl_span *name,
+                                    struct json *value);
+static inline struct json_iter json_elements(struct json array);
+static inline bool json_next_element(struct json_iter *iter, struct json *value);
 /* Elements of an array or members of an object (saturates at 2^24 - 1). */
 size_t json_count(struct json value);
 
@@ -98,11 +106,15 @@ void json_write_pair_bool(struct json_writer *w, const char *name, bool v);
 
 /* ---- msgpack */
 
-/* Appends the value as msgpack. PL_ELIMIT when out is full. */
+/* Appends the value as msgpack. PL_ELIMIT when out is full, which it may be MSGPACK_SLACK early. */
 enum pl_err json_to_msgpack(struct json value, struct pl_buf *out);
+/* The same of a member that json_next_member gave: its name, then its value. */
+enum pl_err json_member_to_msgpack(struct json value, struct pl_buf *out);
 /* One msgpack value, whole span. PL_ECORRUPT when it is not; the document then ends half-way and
  * must be given up. */
 enum pl_err json_write_msgpack(struct json_writer *w, struct pl_span msgpack);
+
+#include "proto/wire/json_tape.h"
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,6 @@
-/* The one C++ file of the house: simdjson behind json.h. A value is an index on simdjson's tape
- * (its doc/tape.md): one word per string, bracket and literal, two per number, in the order of
- * the text. Nothing here throws: simdjson reports through error codes, memory comes from nothrow
- * new. */
+/* The one C++ file of the house: simdjson behind json.h. A value is an index on simdjson's tape,
+ * which json_tape.h describes. Nothing here throws: simdjson reports through error codes, memory
+ * comes from nothrow new. */
 #define SIMDJSON_EXCEPTIONS 0
 #include <simdjson.h>
 
@@ -11,16 +10,17 @@
 extern "C" {
 #include "proto/wire/json.h"
 #include "proto/wire/json_where.h"
-#include "proto/wire/msgpack_put.h"
 }
 
 namespace dom = simdjson::dom;
-using simdjson::internal::tape_ref;
-using simdjson::internal::tape_type;
+
+/* Strings are unescaped a block at a time, past their ends: the memory behind the last is there. */
+static_assert(simdjson::SIMDJSON_PADDING >= JSON_TEXT_SLACK, "json_string promises it");
 
 struct json_parser {
     dom::parser parser;
     dom::document document;
+    json_document view;
     std::unique_ptr<uint8_t[]> text;
     size_t capacity = 0;
     const size_t max_bytes;
@@ -122,128 +122,83 @@ enum pl_err json_parse(struct json_parser *parser, struct pl_span text, struct j
             .get(element);
     if (code != simdjson::SUCCESS)
         return fail(code, parser, text, why);
-    *root = json{&parser->document, 1};
+    parser->view = json_document{parser->document.tape.get(), parser->document.string_buf.get()};
+    *root = json{&parser->view, 1};
     return PL_OK;
-}
-
-static inline tape_ref tape(struct json value)
-{
-    return tape_ref(static_cast<const dom::document *>(value.document), value.index);
-}
-
-static inline struct pl_span text_at(const tape_ref &at)
-{
-    return pl_span(at.get_c_str(), at.get_string_length());
 }
 
 enum json_type json_type(struct json value)
 {
-    switch (tape(value).tape_ref_type()) {
-    case tape_type::TRUE_VALUE:
-    case tape_type::FALSE_VALUE:
+    switch (json_word_type(json_word(value))) {
+    case 't':
+    case 'f':
         return JSON_BOOL;
-    case tape_type::INT64:
+    case 'l':
         return JSON_I64;
-    case tape_type::UINT64:
+    case 'u':
         return JSON_U64;
-    case tape_type::DOUBLE:
+    case 'd':
         return JSON_F64;
-    case tape_type::STRING:
+    case '"':
         return JSON_STRING;
-    case tape_type::START_ARRAY:
+    case '[':
         return JSON_ARRAY;
-    case tape_type::START_OBJECT:
+    case '{':
         return JSON_OBJECT;
     default:
         return JSON_NULL;
     }
 }
 
-bool json_string(struct json value, struct pl_span *out)
+/* A number's bits stand in the word behind its type. */
+template <typename T> static inline T number_at(struct json value)
 {
-    tape_ref at = tape(value);
-    if (at.tape_ref_type() != tape_type::STRING)
-        return false;
-    *out = text_at(at);
-    return true;
+    T number;
+    memcpy(&number, &value.document->tape[value.index + 1], sizeof(number));
+    return number;
 }
 
 bool json_bool(struct json value, bool *out)
 {
-    tape_ref at = tape(value);
-    if (!at.is_true() && !at.is_false())
+    enum json_type type = json_type(value);
+    if (type != JSON_BOOL)
         return false;
-    *out = at.is_true();
+    *out = json_word_type(json_word(value)) == 't';
     return true;
 }
 
 bool json_i64(struct json value, int64_t *out)
 {
-    tape_ref at = tape(value);
-    if (!at.is_int64())
+    if (json_type(value) != JSON_I64)
         return false;
-    *out = at.next_tape_value<int64_t>();
+    *out = number_at<int64_t>(value);
     return true;
 }
 
 bool json_u64(struct json value, uint64_t *out)
 {
-    tape_ref at = tape(value);
-    if (!at.is_uint64() && !(at.is_int64() && at.next_tape_value<int64_t>() >= 0))
+    enum json_type type = json_type(value);
+    if (type != JSON_U64 && !(type == JSON_I64 && number_at<int64_t>(value) >= 0))
         return false;
-    *out = at.next_tape_value<uint64_t>();
+    *out = number_at<uint64_t>(value);
     return true;
 }
 
 bool json_f64(struct json value, double *out)
 {
-    tape_ref at = tape(value);
-    if (at.is_double())
-        *out = at.next_tape_value<double>();
-    else if (at.is_int64())
-        *out = static_cast<double>(at.next_tape_value<int64_t>());
-    else if (at.is_uint64())
-        *out = static_cast<double>(at.next_tape_value<uint64_t>());
-    else
+    switch (json_type(value)) {
+    case JSON_F64:
+        *out = number_at<double>(value);
+        return true;
+    case JSON_I64:
+        *out = static_cast<double>(number_at<int64_t>(value));
+        return true;
+    case JSON_U64:
+        *out = static_cast<double>(number_at<uint64_t>(value));
+        return true;
+    default:
         return false;
-    return true;
-}
-
-static struct json_iter inside(struct json value, tape_type container)
-{
-    tape_ref at = tape(value);
-    if (at.tape_ref_type() != container)
-        return json_iter{value, value.index};
-    return json_iter{json{value.document, value.index + 1}, at.after_element() - 1};
-}
-
-struct json_iter json_members(struct json object)
-{
-    return inside(object, tape_type::START_OBJECT);
-}
-
-bool json_next_member(struct json_iter *iter, struct pl_span *name, struct json *value)
-{
-    if (iter->at.index >= iter->end)
-        return false;
-    *name = text_at(tape(iter->at));
-    *value = json{iter->at.document, iter->at.index + 1};
-    iter->at.index = tape(*value).after_element();
-    return true;
-}
-
-struct json_iter json_elements(struct json array)
-{
-    return inside(array, tape_type::START_ARRAY);
-}
-
-bool json_next_element(struct json_iter *iter, struct json *value)
-{
-    if (iter->at.index >= iter->end)
-        return false;
-    *value = iter->at;
-    iter->at.index = tape(*value).after_element();
-    return true;
+    }
 }
 
 bool json_get(struct json object, const char *name, struct json *out)
@@ -262,111 +217,42 @@ bool json_get(struct json object, const char *name, struct json *out)
 
 size_t json_count(struct json value)
 {
-    enum json_type type = json_type(value);
-    return type == JSON_ARRAY || type == JSON_OBJECT ? tape(value).scope_count() : 0;
-}
-
-/* Above this simdjson's count saturates: members are then counted one by one. */
-static constexpr size_t count_saturated = 0xffffff;
-
-static size_t exact_count(struct json value)
-{
-    size_t count = json_count(value);
-    if (count < count_saturated)
-        return count;
-    count = 0;
-    struct pl_span name;
-    struct json member;
-    if (json_type(value) == JSON_OBJECT)
-        for (struct json_iter i = json_members(value); json_next_member(&i, &name, &member);)
-            count++;
-    else
-        for (struct json_iter i = json_elements(value); json_next_element(&i, &member);)
-            count++;
-    return count;
-}
-
-/* The tape has keys, values and brackets in msgpack's own order, so one pass without recursion
- * translates any value; only the counts must be asked for. */
-static int put_tape_word(struct pl_buf *out, struct json at)
-{
-    tape_ref ref = tape(at);
-    switch (ref.tape_ref_type()) {
-    case tape_type::STRING: {
-        struct pl_span text = text_at(ref);
-        return msgpack_put_text(out, text.data, text.len);
-    }
-    case tape_type::START_OBJECT:
-        return msgpack_put_map(out, exact_count(at));
-    case tape_type::START_ARRAY:
-        return msgpack_put_array(out, exact_count(at));
-    case tape_type::INT64:
-        return msgpack_put_int64(out, ref.next_tape_value<int64_t>());
-    case tape_type::UINT64:
-        return msgpack_put_uint64(out, ref.next_tape_value<uint64_t>());
-    case tape_type::DOUBLE:
-        return msgpack_put_double(out, ref.next_tape_value<double>());
-    case tape_type::TRUE_VALUE:
-        return msgpack_put_true(out);
-    case tape_type::FALSE_VALUE:
-        return msgpack_put_false(out);
-    case tape_type::NULL_VALUE:
-        return msgpack_put_nil(out);
-    default: /* closing brackets */
-        return PL_OK;
-    }
-}
-
-static inline size_t next_word(struct json at)
-{
-    tape_ref ref = tape(at);
-    return at.index + (ref.is_int64() || ref.is_uint64() || ref.is_double() ? 2 : 1);
-}
-
-enum pl_err json_to_msgpack(struct json value, struct pl_buf *out)
-{
-    size_t before = out->len, end = tape(value).after_element();
-    for (struct json at = value; at.index < end; at.index = next_word(at)) {
-        int err = put_tape_word(out, at);
-        if (err != PL_OK) {
-            out->len = before;
-            return static_cast<enum pl_err>(err);
-        }
-    }
-    return PL_OK;
+    const uint64_t word = json_word(value);
+    const char type = json_word_type(word);
+    return type == '{' || type == '[' ? json_word_payload(word) >> 32 : 0;
 }
 
 static void write_tape_word(struct json_writer *w, struct json at)
 {
-    tape_ref ref = tape(at);
-    switch (ref.tape_ref_type()) {
-    case tape_type::STRING: /* the writer knows where a key is due */
-        json_write_string(w, text_at(ref));
+    const uint64_t word = json_word(at);
+    switch (json_word_type(word)) {
+    case '"': /* the writer knows where a key is due */
+        json_write_string(w, json_word_text(at.document, word));
         break;
-    case tape_type::START_OBJECT:
+    case '{':
         json_write_object(w);
         break;
-    case tape_type::END_OBJECT:
+    case '}':
         json_write_object_end(w);
         break;
-    case tape_type::START_ARRAY:
+    case '[':
         json_write_array(w);
         break;
-    case tape_type::END_ARRAY:
+    case ']':
         json_write_array_end(w);
         break;
-    case tape_type::INT64:
-        json_write_i64(w, ref.next_tape_value<int64_t>());
+    case 'l':
+        json_write_i64(w, number_at<int64_t>(at));
         break;
-    case tape_type::UINT64:
-        json_write_u64(w, ref.next_tape_value<uint64_t>());
+    case 'u':
+        json_write_u64(w, number_at<uint64_t>(at));
         break;
-    case tape_type::DOUBLE:
-        json_write_f64(w, ref.next_tape_value<double>());
+    case 'd':
+        json_write_f64(w, number_at<double>(at));
         break;
-    case tape_type::TRUE_VALUE:
-    case tape_type::FALSE_VALUE:
-        json_write_bool(w, ref.is_true());
+    case 't':
+    case 'f':
+        json_write_bool(w, json_word_type(word) == 't');
         break;
     default:
         json_write_null(w);
@@ -375,7 +261,10 @@ static void write_tape_word(struct json_writer *w, struct json at)
 
 void json_write_value(struct json_writer *w, struct json value)
 {
-    size_t end = tape(value).after_element();
-    for (struct json at = value; at.index < end; at.index = next_word(at))
+    const size_t end = json_after(value.document, value.index);
+    struct json at = value;
+    while (at.index < end) {
         write_tape_word(w, at);
+        at.index += json_word_words(json_word(at));
+    }
 }

@@ -141,6 +141,28 @@ static void what_is_no_time_is_refused(void **state)
     assert_int_equal(ms, 42);
 }
 
+/* "….123Z", which has a way of its own, against "….123+00:00", which has not: every byte damaged.
+ */
+static void the_short_way_agrees_with_the_long_one(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"1970-01-01T00:00:00.000Z", "2026-11-22T13:03:33.123Z",
+                                       "2024-02-29T23:59:59.999Z", "9999-12-31T23:59:60.001Z"};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        for (size_t at = 0; at < 23; at++)
+            for (unsigned byte = 0; byte < 256; byte++) {
+                char near[32], far[32];
+                int64_t near_ms = 0, far_ms = 0;
+                strcpy(near, good[i]);
+                near[at] = (char)byte;
+                memcpy(far, near, 23);
+                memcpy(far + 23, "+00:00", 6);
+                const bool parsed = pl_time_parse(pl_span(near, 24), &near_ms);
+                if (parsed != pl_time_parse(pl_span(far, 29), &far_ms) || near_ms != far_ms)
+                    fail_msg("%.24s", near);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +172,7 @@ int main(void)
         cmocka_unit_test(every_day_agrees_with_the_c_library),
         cmocka_unit_test(clients_times_parse),
         cmocka_unit_test(what_is_no_time_is_refused),
+        cmocka_unit_test(the_short_way_agrees_with_the_long_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

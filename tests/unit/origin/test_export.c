@@ -97,7 +97,7 @@ static void every_line_is_the_event(void **state)
     struct test *t = *state;
     struct json_parser *parser;
     struct json root, value;
-    struct pl_span text;
+    struct pl_span text = {0};
     put(t, 1, 0, "visitor", "message-1");
     store_all(t);
     struct export_cursor c = begin(1, 0, 0);

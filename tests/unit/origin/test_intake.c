@@ -46,7 +46,7 @@ static void events(struct test *t, uint64_t account, const char *prefix, uint32_
 {
     for (uint32_t i = 0; i < count; i++) {
         char id[64];
-        snprintf(id, sizeof(id), "%s%u", prefix, i);
+        snprintf(id, sizeof(id), "%s%u", prefix == NULL ? "" : prefix, i);
         put_event(&t->plain, account, NOON_MS + i, "visitor", prefix == NULL ? NULL : id, "n");
     }
 }

@@ -69,7 +69,7 @@ static void test_values(void **state)
     struct fixture *f = *state;
     struct json root = parse(f, "{\"s\":\"a\\u0000\\u00e9\\n\",\"i\":-5,\"u\":18446744073709551615,"
                                 "\"d\":1.5,\"t\":true,\"n\":null,\"a\":[1,[2,3],{}],\"e\":\"\"}");
-    struct pl_span text;
+    struct pl_span text = {0};
     int64_t i64;
     uint64_t u64;
     double f64;
