@@ -4,24 +4,9 @@
 #include "proto/base/secret.h"
 
 #include <mbedtls/aes.h>
-#include <mbedtls/gcm.h>
 #include <mbedtls/hkdf.h>
 #include <mbedtls/md.h>
-#include <mbedtls/sha256.h>
 #include <stdlib.h>
-
-void pl_sha256(const struct pl_span *parts, size_t count, uint8_t out[PL_SHA256_BYTES])
-{
-    mbedtls_sha256_context ctx;
-    mbedtls_sha256_init(&ctx);
-    int rc = mbedtls_sha256_starts_ret(&ctx, 0);
-    for (size_t i = 0; i < count; i++)
-        rc |= mbedtls_sha256_update_ret(&ctx, parts[i].data, parts[i].len);
-    rc |= mbedtls_sha256_finish_ret(&ctx, out);
-    mbedtls_sha256_free(&ctx);
-    if (rc != 0)
-        abort(); /* only a hardware implementation could fail, and a wrong hash must not get out */
-}
 
 static const mbedtls_md_info_t *sha256_info(void)
 {
@@ -67,56 +52,6 @@ enum pl_err pl_hkdf_expand(struct pl_span prk, struct pl_span info, uint8_t *out
     return pl_mbed_err(
         mbedtls_hkdf_expand(sha256_info(), prk.data, prk.len, info.data, info.len, out, out_len),
         PL_EINVAL);
-}
-
-struct pl_aead {
-    mbedtls_gcm_context gcm;
-};
-
-enum pl_err pl_aead_new(struct pl_aead **out, const uint8_t *key, size_t key_bytes)
-{
-    if (key_bytes != 16 && key_bytes != PL_AEAD_KEY_BYTES)
-        return PL_EINVAL;
-    struct pl_aead *aead = malloc(sizeof(*aead));
-    if (aead == NULL)
-        return PL_ENOMEM;
-    mbedtls_gcm_init(&aead->gcm);
-    int rc = mbedtls_gcm_setkey(&aead->gcm, MBEDTLS_CIPHER_ID_AES, key, (unsigned)(key_bytes * 8));
-    if (rc != 0) {
-        pl_aead_free(aead);
-        return pl_mbed_err(rc, PL_EINVAL);
-    }
-    *out = aead;
-    return PL_OK;
-}
-
-void pl_aead_free(struct pl_aead *aead)
-{
-    if (aead == NULL)
-        return;
-    mbedtls_gcm_free(&aead->gcm);
-    free(aead);
-}
-
-enum pl_err pl_aead_seal(struct pl_aead *aead, const uint8_t nonce[PL_AEAD_NONCE_BYTES],
-                         struct pl_span aad, struct pl_span plain, uint8_t *out)
-{
-    int rc = mbedtls_gcm_crypt_and_tag(&aead->gcm, MBEDTLS_GCM_ENCRYPT, plain.len, nonce,
-                                       PL_AEAD_NONCE_BYTES, aad.data, aad.len, plain.data, out,
-                                       PL_AEAD_TAG_BYTES, out + plain.len);
-    return pl_mbed_err(rc, PL_ELIMIT); /* all it can refuse here is 64 GiB */
-}
-
-enum pl_err pl_aead_open(struct pl_aead *aead, const uint8_t nonce[PL_AEAD_NONCE_BYTES],
-                         struct pl_span aad, struct pl_span sealed, uint8_t *out)
-{
-    if (sealed.len < PL_AEAD_TAG_BYTES)
-        return PL_EAUTH;
-    size_t len = sealed.len - PL_AEAD_TAG_BYTES;
-    int rc =
-        mbedtls_gcm_auth_decrypt(&aead->gcm, len, nonce, PL_AEAD_NONCE_BYTES, aad.data, aad.len,
-                                 sealed.data + len, PL_AEAD_TAG_BYTES, sealed.data, out);
-    return pl_mbed_err(rc, PL_EAUTH);
 }
 
 /* mbedtls_cipher_cmac derives the subkeys again for every message, a third of the work for inputs

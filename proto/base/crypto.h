@@ -1,6 +1,6 @@
 /*
- * crypto: the primitives, each behind its standard name; mbedTLS stands behind them and is seen
- * nowhere else.
+ * crypto: the primitives, each behind its standard name. What runs over every byte of every event
+ * (AES-GCM, SHA-256) is libcrypto's, everything about keys mbedTLS's; neither is seen elsewhere.
  *
  * Promise: keys given in are copied into wiped-on-release contexts; outputs are written only on
  * success; verification failures are PL_EAUTH and take no data-dependent time. Contexts are

@@ -32,7 +32,8 @@ const homes = [
     [/^simdjson/, ['proto/wire']],
     [/^yajl\//, ['proto/wire']],
     [/^h2o(\.h|\/)/, ['proto/http']],
-    [/^openssl\//, ['proto/http']],
+    [/^openssl\/(evp|sha)\.h/, ['proto/base']], // libcrypto's primitives
+    [/^openssl\/(?!(evp|sha)\.h)/, ['proto/http']], // TLS
     [/^rocksdb\//, ['proto/store']],
     [/^nng\//, ['replication']],
     [/^curl\//, ['deploy/ctl']],
