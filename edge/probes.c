@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define REASONS_MAX    12
 #define REASON_BYTES   640
@@ -84,6 +85,11 @@ static void judge_link(const struct look *l, struct verdict *v)
     else if (!l->link.connected)
         say(v, DEGRADED, true, "not connected to the origin: %s",
             l->link.reason[0] == '\0' ? "no session yet" : l->link.reason);
+    if (l->link.connected && llabs(l->link.clock_skew_ms) > LINK_SKEW_MAX_MS)
+        say(v, DEGRADED, true,
+            "this machine's clock is %lld s %s the origin's, and events are filed by it: set it",
+            llabs(l->link.clock_skew_ms) / PL_SECOND_MS,
+            l->link.clock_skew_ms > 0 ? "ahead of" : "behind");
     if (l->oldest_pending_s > LAG_DEGRADED_S)
         say(v, DEGRADED, true, "the oldest event has waited %" PRId64 " s for the origin",
             l->oldest_pending_s);
@@ -239,6 +245,7 @@ static void write_link(struct json_writer *w, const struct look *l)
     json_write_pair_bool(w, "revoked", l->link.revoked);
     json_write_pair_u64(w, "connects", l->link.connects);
     json_write_pair_i64(w, "round_trip_us", l->link.round_trip_us);
+    json_write_pair_i64(w, "clock_skew_ms", l->link.clock_skew_ms);
     json_write_pair_u64(w, "in_flight_bytes", l->link.in_flight_bytes);
     json_write_pair_u64(w, "blocks_sent", l->link.blocks_sent);
     json_write_pair_u64(w, "bytes_sent", l->link.bytes_sent);
@@ -298,6 +305,8 @@ static enum pl_err write_replication(const struct look *l, struct pl_buf *out)
         {"polder_link_connected", "gauge", "1 while the origin answers", l->link.connected},
         {"polder_link_round_trip_seconds", "gauge", "Round trip of the last PING",
          (double)l->link.round_trip_us / 1e6},
+        {"polder_link_clock_skew_seconds", "gauge", "Our clock minus the origin's",
+         (double)l->link.clock_skew_ms / 1e3},
         {"polder_link_sessions_total", "counter", "Sessions with the origin",
          (double)l->link.connects},
         {"polder_link_sent_blocks_total", "counter", "Blocks sent, repeats included",

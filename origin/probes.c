@@ -131,6 +131,12 @@ static void check_edge(const struct view_edge *edge, int64_t silent_limit_ms,
         add(reasons, PROBES_DEGRADED, "edge %s %s for %" PRId64 " s", edge->record->name,
             edge->heard ? "has been silent" : "has not been heard of", edge->silent_ms / 1000);
     }
+    if (edge->connected && llabs(edge->clock_skew_ms) > LINK_SKEW_MAX_MS) {
+        add(reasons, PROBES_DEGRADED,
+            "the clock of edge %s is %lld s %s ours, and its events are filed by it: set it",
+            edge->record->name, llabs(edge->clock_skew_ms) / PL_SECOND_MS,
+            edge->clock_skew_ms > 0 ? "ahead of" : "behind");
+    }
     if (!edge->books.balanced) {
         add(reasons, PROBES_DOWN, "the books of edge %s do not balance: %s", edge->record->name,
             edge->books.reason);

@@ -8,6 +8,10 @@
 
 #include "proto/wire/frame.h"
 
+/* By how much the clocks of the two ends may differ before somebody should look: events are filed
+ * at the time their edge says. */
+#define LINK_SKEW_MAX_MS (5 * INT64_C(60000))
+
 /* A link's health in words, for probes. */
 #define LINK_REASON_BYTES 160
 

@@ -113,14 +113,15 @@ static void go_live(struct sender *s, const struct frame *welcome, int64_t now_m
     e->state = SESSION_LIVE;
     e->next_ms = now_ms; /* a PING at once: it carries the books and the round trip */
     e->progressed = false;
+    s->status.clock_skew_ms = pl_wall_ms(s->up->config.clock) - welcome->wall_ms;
     s->status.connected = true;
     s->status.revoked = false;
     s->status.connects++;
     s->status.reason[0] = '\0';
     publish(s, true);
     pl_log(s->up->config.log, PL_LOG_INFO, "uplink",
-           "link to %s is up, clocks differ by %" PRId64 " ms", s->up->origin_url,
-           welcome->wall_ms - pl_wall_ms(s->up->config.clock));
+           "link to %s is up, our clock is ahead by %" PRId64 " ms", s->up->origin_url,
+           s->status.clock_skew_ms);
 }
 
 /* ---- what the sender says of its own accord */
@@ -257,6 +258,7 @@ static void pong(struct sender *s, unsigned i, const struct frame *f)
     struct uplink *up = s->up;
     s->session.ping_id[i] = 0;
     s->status.round_trip_us = now_us() - s->session.pinged_us[i];
+    s->status.clock_skew_ms = pl_wall_ms(up->config.clock) - f->wall_ms;
     take_books(s, f);
     pthread_mutex_lock(&up->lock);
     up->heard = true;

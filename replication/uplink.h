@@ -83,6 +83,7 @@ struct uplink_status {
     bool revoked;               /* the origin refuses this edge */
     int64_t last_heard_mono_ms; /* 0: never */
     int64_t round_trip_us;      /* of the last PING */
+    int64_t clock_skew_ms;      /* our clock minus the origin's, as last heard */
     uint64_t connects;          /* sessions since start */
     uint64_t blocks_sent, bytes_sent, blocks_acked, repeats, forks, refused, losses;
     size_t in_flight_bytes;

@@ -30,6 +30,34 @@ static void two_ends_meet(void **state)
     world_free(w);
 }
 
+static int64_t ahead_wall_ms(void *ctx)
+{
+    (void)ctx;
+    return pl_wall_ms(pl_clock_system()) + 10 * PL_MINUTE_MS;
+}
+
+static int64_t system_mono_ms(void *ctx)
+{
+    (void)ctx;
+    return now_ms();
+}
+
+static void both_ends_know_how_their_clocks_differ(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 100);
+    const struct pl_clock ahead = {.wall_ms = ahead_wall_ms, .mono_ms = system_mono_ms};
+    struct receiver_session session;
+    w->uplink_config.clock = &ahead;
+    start_receiver(w);
+    start_uplink(w);
+    UNTIL(5000, status_of(w).connected);
+    assert_in_range(status_of(w).clock_skew_ms, 10 * PL_MINUTE_MS, 10 * PL_MINUTE_MS + 2000);
+    assert_int_equal(receiver_sessions(w->receiver, &session, 1), 1);
+    assert_in_range(session.clock_skew_ms, 10 * PL_MINUTE_MS - 2000, 10 * PL_MINUTE_MS);
+    world_free(w);
+}
+
 static void ten_thousand_blocks_get_one_verdict_each(void **state)
 {
     (void)state;
@@ -395,6 +423,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_ends_meet),
+        cmocka_unit_test(both_ends_know_how_their_clocks_differ),
         cmocka_unit_test(ten_thousand_blocks_get_one_verdict_each),
         cmocka_unit_test(an_idle_link_sends_at_once),
         cmocka_unit_test(the_origin_restarts_under_load),
