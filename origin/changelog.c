@@ -8,10 +8,13 @@
 
 static const struct pl_span EPOCH_KEY = PL_SPAN_INIT("changelog-epoch");
 
-/* Where an account's newest item stands. The tree is tsearch's. */
+/* Where the newest item of a subject stands: of an account, or of one opt-out of it. The tree is
+ * tsearch's. */
 struct place {
     uint64_t account;
+    struct pl_id128 consent_id; /* zeros: the account itself */
     uint64_t position;
+    struct place *next_gone;
 };
 
 struct changelog {
@@ -28,12 +31,18 @@ struct changelog {
 static int compare_places(const void *a, const void *b)
 {
     const struct place *x = a, *y = b;
-    return (x->account > y->account) - (x->account < y->account);
+    if (x->account != y->account) {
+        return x->account > y->account ? 1 : -1;
+    }
+    return memcmp(x->consent_id.bytes, y->consent_id.bytes, sizeof(x->consent_id.bytes));
 }
 
-static struct place *place_of(struct changelog *changelog, uint64_t account)
+static struct place *place_of(struct changelog *changelog, const struct catalog_item *item)
 {
-    struct place probe = {.account = account};
+    struct place probe = {.account = item->account};
+    if (item->kind == CATALOG_SUPPRESSION) {
+        probe.consent_id = item->consent_id;
+    }
     struct place **found = tfind(&probe, &changelog->places, compare_places);
     if (found != NULL) {
         return *found;
@@ -42,7 +51,7 @@ static struct place *place_of(struct changelog *changelog, uint64_t account)
     if (place == NULL) {
         return NULL;
     }
-    place->account = account;
+    *place = probe;
     if (tsearch(place, &changelog->places, compare_places) == NULL) {
         free(place);
         return NULL;
@@ -89,7 +98,7 @@ static enum pl_err load_places(struct changelog *changelog, struct pl_why *why)
         if (key.len != 8) {
             err = pl_fail(why, PL_ECORRUPT, "a changelog key is %zu bytes long, not 8", key.len);
         } else if ((err = catalog_decode(value, item, why)) == PL_OK) {
-            struct place *place = place_of(changelog, item->account);
+            struct place *place = place_of(changelog, item);
             err = place == NULL ? PL_ENOMEM : PL_OK;
             if (place != NULL) {
                 place->position = pl_load_u64(key.data);
@@ -161,13 +170,53 @@ static enum pl_err catch_up(struct changelog *changelog, struct pl_why *why)
     return PL_OK;
 }
 
+struct gone {
+    uint64_t account;
+    struct place *places;
+};
+
+static void note_gone(const void *node, VISIT visit, void *ctx)
+{
+    struct gone *gone = ctx;
+    struct place *place = *(struct place *const *)node;
+    if ((visit == preorder || visit == leaf) && place->account == gone->account &&
+        !pl_id128_eq(&place->consent_id, &(struct pl_id128){{0}})) {
+        place->next_gone = gone->places;
+        gone->places = place;
+    }
+}
+
+/* What was said of the account's visitors goes with the account. */
+static struct place *drop_suppressions(struct changelog *changelog, struct store_batch *batch,
+                                       uint64_t account)
+{
+    struct gone gone = {.account = account};
+    twalk_r(changelog->places, note_gone, &gone);
+    for (struct place *place = gone.places; place != NULL; place = place->next_gone) {
+        uint8_t key[8];
+        pl_store_u64(key, place->position);
+        store_batch_delete(batch, changelog->store, FAMILY_CHANGES, pl_span(key, sizeof(key)));
+    }
+    return gone.places;
+}
+
+static void forget_places(struct changelog *changelog, struct place *gone)
+{
+    while (gone != NULL) {
+        struct place *next = gone->next_gone;
+        tdelete(gone, &changelog->places, compare_places);
+        free(gone);
+        gone = next;
+    }
+}
+
 static enum pl_err write_item(struct changelog *changelog, struct store_batch *batch,
                               const struct catalog_item *item, struct pl_buf *bytes,
                               struct pl_why *why)
 {
     uint8_t key[8], old[8];
     uint64_t position = changelog->position + 1;
-    struct place *place = place_of(changelog, item->account);
+    struct place *place = place_of(changelog, item);
     if (place == NULL) {
         return pl_fail(why, PL_ENOMEM, "no memory for a change");
     }
@@ -182,8 +231,11 @@ static enum pl_err write_item(struct changelog *changelog, struct store_batch *b
     pl_store_u64(key, position);
     store_batch_put(batch, changelog->store, FAMILY_CHANGES, pl_span(key, sizeof(key)),
                     pl_buf_span(bytes));
+    struct place *gone =
+        item->kind == CATALOG_TOMBSTONE ? drop_suppressions(changelog, batch, item->account) : NULL;
     err = store_write(changelog->store, batch, true, why);
     if (err == PL_OK) {
+        forget_places(changelog, gone);
         place->position = position;
         changelog->position = position;
     } else {

@@ -2,7 +2,8 @@
  * changelog: what edges have to learn, in the order in which it became true.
  *
  * Promise: an item is durable together with the change that it tells of, or neither is. Only the
- * newest item of each account is kept, so following from nothing costs what is, not what was. The
+ * newest item of each account, and of each opt-out from one, is kept, so following from nothing
+ * costs what is, not what was; a tombstone takes its account's opt-outs along. The
  * epoch is a random id of this changelog; after a restore it is another, and edges start over.
  *
  * Any thread may call; writing blocks on the disk.

@@ -69,7 +69,8 @@ enum pl_err deletion_begin(struct store *store, struct keyring *keyring, uint64_
 
 enum pl_err deletion_purge(struct store *store, uint64_t account, struct pl_why *why)
 {
-    static const unsigned families[] = {FAMILY_VAULT, FAMILY_DEDUPE, FAMILY_CONFIGS};
+    static const unsigned families[] = {FAMILY_VAULT, FAMILY_DEDUPE, FAMILY_CONFIGS,
+                                        FAMILY_SUPPRESSIONS};
     struct range range;
     enum pl_err err = range_of(account, &range);
     if (err != PL_OK) {

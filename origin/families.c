@@ -15,4 +15,5 @@ const struct store_family origin_families[FAMILY_COUNT] = {
     [FAMILY_EDGES] = {.name = "edges"},
     [FAMILY_TOKENS] = {.name = "tokens"},
     [FAMILY_RECORDS] = {.name = "records"},
+    [FAMILY_SUPPRESSIONS] = {.name = "suppressions"},
 };

@@ -23,6 +23,7 @@ enum origin_family {
     FAMILY_EDGES,      /* edge(16) → keys, region, revocation */
     FAMILY_TOKENS,     /* token id → hash, role, account */
     FAMILY_RECORDS,    /* account(8) sequence(8) → what lifecycle did to the account, and when */
+    FAMILY_SUPPRESSIONS, /* account(8) consent-id(16) → one opt-out: proto/wire/suppression.h */
     FAMILY_COUNT
 };
 

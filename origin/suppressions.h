@@ -1,0 +1,46 @@
+/*
+ * suppressions: whose events an account must not have, because they said no.
+ *
+ * Promise: an opt-out or its taking back is durable, and on its way to every edge in the same
+ * write, before the block that brought it is acknowledged. Intake asks here for every event of an
+ * account that anybody said no to. What is kept is the keyed hash of an id (proto/wire/id_hash.h),
+ * which goes with the account.
+ */
+#ifndef POLDER_ORIGIN_SUPPRESSIONS_H
+#define POLDER_ORIGIN_SUPPRESSIONS_H
+
+#include "origin/changelog.h"
+#include "proto/base/log.h"
+#include "proto/wire/event.h"
+#include "proto/wire/suppression.h"
+
+struct suppressions;
+struct suppressions_config {
+    struct store *store;
+    struct changelog *changelog;
+    /* An account's key for hashes of ids. Any thread; memory only. */
+    enum pl_err (*id_key)(void *ctx, uint64_t account, uint8_t key[CATALOG_ID_KEY_BYTES]);
+    void *id_key_ctx;
+    const struct pl_log *log;
+};
+/* Reads what is on disk; blocks. PL_ECORRUPT: a row is damaged. */
+enum pl_err suppressions_open(struct suppressions **out, const struct suppressions_config *config,
+                              struct pl_why *why);
+void suppressions_close(struct suppressions *suppressions); /* NULL is fine */
+
+/* What an opt_out or opt_in event says. PL_ENOTFOUND: the event is of another type; PL_EINVAL: it
+ * lacks what it must have. */
+enum pl_err suppressions_parse(const struct event *event, struct suppression *out);
+/* Records it, durably, and tells the edges; what is known already costs a look-up. One thread at a
+ * time; blocks. */
+enum pl_err suppressions_record(struct suppressions *suppressions, const struct suppression *said,
+                                struct pl_why *why);
+
+/* Whether the event is of somebody who had said no when it was accepted. Any thread, memory only.
+ */
+bool suppressions_concern(struct suppressions *suppressions, const struct event *event);
+
+/* Forgets an account; its rows are the deletion's. Any thread. */
+void suppressions_forget(struct suppressions *suppressions, uint64_t account);
+
+#endif
