@@ -141,6 +141,20 @@ static enum ctl_exit run_lint(struct ctl *ctl, const struct ctl_args *args, stru
     return err != PL_OK || check.count > 0 ? CTL_FAILED : CTL_OK;
 }
 
+static enum ctl_exit run_schema(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    (void)ctl, (void)args;
+    struct pl_buf out;
+    pl_buf_init(&out, 64 * 1024);
+    enum pl_err err = config_schema(&out);
+    if (err == PL_OK)
+        printf("%.*s\n", (int)out.len, (const char *)out.data);
+    else
+        pl_fail(why, err, "cannot print the schema: %s", pl_err_word(err));
+    pl_buf_release(&out);
+    return ctl_result(err);
+}
+
 /* ---- publishing and reading back */
 
 static enum pl_err publish(struct ctl *ctl, const char *account, struct pl_span text,
@@ -211,6 +225,10 @@ const struct ctl_command config_commands[] = {
      "Problems are told as FILE:LINE:COLUMN: PATH: TEXT, one a line, on standard output.\n\n"
      "Example:\n  polderctl config lint campaigns.json",
      NULL, run_lint},
+    {"schema", "", "Prints the JSON Schema of configs",
+     "For editors and other programs (draft 2020-12). What a schema cannot say, lint checks.\n\n"
+     "Example:\n  polderctl config schema >campaign-config.schema.json",
+     NULL, run_schema},
     {"publish", "ACCOUNT FILE", "Publishes a config",
      "Checks it first, as lint does. Every version is kept.\n\n"
      "Example:\n  polderctl config publish my-shop campaigns.json",

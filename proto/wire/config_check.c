@@ -113,23 +113,36 @@ static void check_text(struct check *c, const struct config_row *row, struct jso
         check_one_of(c, row, value, text);
         return;
     }
-    const char *wrong = row->text_is_wrong == NULL ? NULL : row->text_is_wrong(text);
-    if (text.len < row->min_bytes)
+    const struct config_ban *ban = config_text_ban(row->bans, text);
+    if (text.len == 0 && row->min_bytes > 0)
         problem(c, value, false, "must not be empty");
-    else if (text.len > row->max_bytes)
+    else if (row->max_bytes > 0 && text.len > row->max_bytes)
         problem(c, value, false, "is %zu bytes long; at most %zu are taken", text.len,
                 row->max_bytes);
-    else if (wrong != NULL)
-        problem(c, value, false, "is '%s'; %s", config_quote(text).text, wrong);
+    else if (text.len < row->min_bytes || !config_text_fits(row, text))
+        problem(c, value, false, "is '%s'; %s", config_quote(text).text, row->words);
+    else if (ban != NULL)
+        problem(c, value, false, "%s", ban->why);
+}
+
+static void check_time(struct check *c, struct json value)
+{
+    struct pl_span text;
+    int64_t wall_ms;
+    if (!json_string(value, &text))
+        problem(c, value, false, "must be text, not %s", type_name(value));
+    else if (!config_time_parse(text, &wall_ms))
+        problem(c, value, false, "is '%s'; must be a time as in \"2026-12-01T00:00:00+01:00\"",
+                config_quote(text).text);
 }
 
 static void check_number(struct check *c, const struct config_row *row, struct json value)
 {
     double number;
-    int64_t whole;
     bool integer = row->kind == CONFIG_INTEGER;
-    if (json_f64(value, &number) && (!integer || json_i64(value, &whole)) && number <= row->max &&
-        (row->above_min ? number > row->min : number >= row->min))
+    if (json_f64(value, &number) && number <= row->max &&
+        (row->above_min ? number > row->min : number >= row->min) &&
+        (!integer || (double)(int64_t)number == number))
         return;
     problem(c, value, false, "must be a %snumber %s %.10g %s %.10g", integer ? "whole " : "",
             row->above_min ? "above" : "from", row->min, row->above_min ? "and up to" : "to",
@@ -169,7 +182,9 @@ static void check_list(struct check *c, const struct config_row *row, struct jso
         problem(c, list, false, "must be a list, not %s", type_name(list));
         return;
     }
-    if (count < row->min_count || count > row->max_count)
+    if (row->words != NULL && row->max_count == 0 && count > 0)
+        problem(c, list, false, "%s", row->words);
+    else if (count < row->min_count || count > row->max_count)
         problem(c, list, false, "has %zu elements; must have %zu to %zu", count, row->min_count,
                 row->max_count);
     for (struct json_iter i = json_elements(list); json_next_element(&i, &element); at++) {
@@ -191,6 +206,9 @@ static void check_value(struct check *c, const struct config_row *row, struct js
     switch (row->kind) {
     case CONFIG_TEXT:
         check_text(c, row, value);
+        break;
+    case CONFIG_TIME:
+        check_time(c, value);
         break;
     case CONFIG_BOOL:
         if (json_type(value) != JSON_BOOL)
@@ -248,6 +266,75 @@ static void check_members(struct check *c, const struct config_shape *shape, str
     }
 }
 
+/* ---- what depends on more than one key: looked at where each is fine by itself */
+
+static bool has_value(struct json object, const char *key, const char *const *is,
+                      const char **which)
+{
+    struct json value;
+    struct pl_span text;
+    bool truth;
+    if (!json_get(object, key, &value))
+        return false;
+    if (json_bool(value, &truth))
+        text = pl_span_str(truth ? "true" : "false");
+    else if (!json_string(value, &text))
+        return false;
+    for (; *is != NULL; is++) {
+        *which = *is;
+        if (pl_span_eq_str(text, *is))
+            return true;
+    }
+    return false;
+}
+
+static void check_when(struct check *c, const struct config_when *when, struct json object)
+{
+    const char *is;
+    struct json value;
+    if (!has_value(object, when->key, when->is, &is))
+        return;
+    for (const struct config_row *row = when->rows; row->key != NULL; row++) {
+        size_t before = enter_key(c, row->key);
+        if (json_get(object, row->key, &value))
+            check_value(c, row, value);
+        else if (row->required)
+            problem(c, object, false, "is required where %s is %s", when->key, is);
+        leave(c, before);
+    }
+}
+
+static void check_exactly_one(struct check *c, const char *const *keys, struct json object)
+{
+    struct json value, second = object;
+    size_t found = 0, used = 0;
+    char list[128] = "";
+    for (size_t i = 0; keys[i] != NULL; i++) {
+        int len = snprintf(list + used, sizeof(list) - used, "%s%s", i == 0 ? "" : ", ", keys[i]);
+        used += len < 0 ? 0 : (size_t)len;
+        if (json_get(object, keys[i], &value) && ++found == 2)
+            second = value;
+    }
+    if (found != 1)
+        problem(c, second, false, "must have exactly one of %s, not %s", list,
+                found == 0 ? "none" : "several");
+}
+
+static void check_order(struct check *c, const char *const *keys, struct json object)
+{
+    struct json early, late;
+    struct pl_span early_text, late_text;
+    int64_t early_ms, late_ms;
+    if (!json_get(object, keys[0], &early) || !json_get(object, keys[1], &late) ||
+        !json_string(early, &early_text) || !json_string(late, &late_text) ||
+        !config_time_parse(early_text, &early_ms) || !config_time_parse(late_text, &late_ms) ||
+        early_ms < late_ms)
+        return;
+    size_t before = enter_key(c, keys[1]);
+    problem(c, late, false, "must be later than %s", keys[0]);
+    leave(c, before);
+}
+
 static void check_object(struct check *c, const struct config_shape *shape, struct json object)
 {
     if (json_type(object) != JSON_OBJECT) {
@@ -265,17 +352,13 @@ static void check_object(struct check *c, const struct config_shape *shape, stru
         problem(c, object, false, "is missing");
         leave(c, before);
     }
-    if (!c->failed && shape->is_wrong != NULL) {
-        struct json culprit = object;
-        const char *key;
-        const char *wrong = shape->is_wrong(object, &key);
-        if (wrong != NULL) {
-            size_t before = enter_key(c, key);
-            json_get(object, key, &culprit);
-            problem(c, culprit, false, "%s", wrong);
-            leave(c, before);
-        }
-    }
+    const struct config_when *when = c->failed ? NULL : shape->whens;
+    for (; when != NULL && when->key != NULL && !c->failed; when++)
+        check_when(c, when, object);
+    if (!c->failed && shape->exactly_one != NULL)
+        check_exactly_one(c, shape->exactly_one, object);
+    if (!c->failed && shape->earlier_later != NULL)
+        check_order(c, shape->earlier_later, object);
     c->failed = c->failed || failed_before;
 }
 

@@ -1,5 +1,6 @@
 #include "proto/wire/config.h"
 
+#include "proto/base/clock.h"
 #include "proto/wire/config_shape.h"
 #include "proto/wire/limits.h"
 
@@ -24,7 +25,17 @@ static void write_objects(struct json_writer *w, const struct config_shape *shap
 static void write_value(struct json_writer *w, const struct config_row *row, struct json value)
 {
     double number = 0;
+    struct pl_span text = {0};
+    int64_t wall_ms = 0;
+    char time[PL_TIME_TEXT];
     switch (row->kind) {
+    case CONFIG_TIME:
+        /* One form, which every browser reads alike. */
+        json_string(value, &text);
+        config_time_parse(text, &wall_ms);
+        pl_time_format(wall_ms, time);
+        json_write_text(w, time);
+        break;
     case CONFIG_NUMBER:
     case CONFIG_INTEGER:
         /* 1, 1.0 and 1e0 are one number and must be the same bytes. */

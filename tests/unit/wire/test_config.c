@@ -1,5 +1,6 @@
 #include "proto/wire/config.h"
 
+#include "proto/base/file.h"
 #include "proto/wire/json.h"
 #include "proto/wire/limits.h"
 
@@ -11,6 +12,9 @@
 #include <cmocka.h>
 
 #define MAX 16
+
+#define OTHER_SETTINGS   "\"page_views\":true,\"clicks\":[],\"fallback\":[],\"antiflicker_ms\":500"
+#define DEFAULT_SETTINGS "{\"session_timeout_minutes\":30,\"honour_dnt\":true," OTHER_SETTINGS "}"
 
 static const char full[] =
     "{ \"settings\": {\"honour_dnt\": false, \"session_timeout_minutes\": 240},\n"
@@ -40,7 +44,7 @@ static const char full_public[] =
     "{\"type\":\"event\",\"name\":\"seen\"}]}]},"
     "{\"id\":\"plain\",\"traffic\":1,\"url\":[],\"variants\":["
     "{\"id\":\"a\",\"weight\":1,\"control\":false,\"modifications\":[]}]}],"
-    "\"settings\":{\"session_timeout_minutes\":240,\"honour_dnt\":false}}";
+    "\"settings\":{\"session_timeout_minutes\":240,\"honour_dnt\":false," OTHER_SETTINGS "}}";
 
 static size_t check(const char *text, struct config_problem *problems)
 {
@@ -71,7 +75,7 @@ static void test_good(void **state)
     expect_public(full, 9, full_public);
     expect_public("{\"campaigns\":[]}", UINT64_MAX,
                   "{\"version\":18446744073709551615,\"campaigns\":[],"
-                  "\"settings\":{\"session_timeout_minutes\":30,\"honour_dnt\":true}}");
+                  "\"settings\":" DEFAULT_SETTINGS "}");
 }
 
 /* The cases are ASCII: a column is a byte. */
@@ -82,98 +86,75 @@ static const char *place(const char *text, const struct config_problem *p)
     return p->column == 0 ? "" : text + p->column - 1;
 }
 
-/* Each case is one wrong thing: where it stands, what it is called, what is said. */
-static void test_one_problem_each(void **state)
+static const char *text_of(struct json object, const char *key, char *out, size_t size)
 {
-#define CAMPAIGN(members)   "{\"campaigns\":[{\"id\":\"x\"," members "}]}"
-#define VARIANT(members)    CAMPAIGN("\"variants\":[{\"id\":\"v\"," members "}]")
-#define MODIFICATION(inner) VARIANT("\"modifications\":[{" inner "}]")
-#define MOD_PATH            "campaigns[0].variants[0].modifications[0]"
-    static const struct {
-        const char *text;
-        unsigned line;  /* 0: unknown */
-        const char *at; /* what the place it points at begins with */
-        const char *path, *words;
-    } cases[] = {
-        {"[]", 1, "[]", "", "an object, not a list"},
-        {"{}", 1, "{}", "campaigns", "is missing"},
-        {"{\"campaigns\":{}}", 1, "{}}", "campaigns", "a list, not an object"},
-        {"{\"campaigns\":[7]}", 1, "7]}", "campaigns[0]", "an object, not a number"},
-        {"{\"campaigns\":[],\n \"setings\":{}}", 2, "\"setings\":", "setings",
-         "did you mean 'settings'?"},
-        {"{\"campaigns\":[],\"zebra\":1}", 1, "\"zebra\":1}", "zebra", "unknown key 'zebra'"},
-        {"{\"campaigns\":[],\"campaigns\":[]}", 1, "\"campaigns", "campaigns", "stands here twice"},
-        {"{\"campaigns\":[],\"settings\":{\"session_timeout_minutes\":241}}", 1, "241}}",
-         "settings.session_timeout_minutes", "whole number from 1 to 240"},
-        {"{\"campaigns\":[],\"settings\":{\"session_timeout_minutes\":1.5}}", 1, "1.5}}",
-         "settings.session_timeout_minutes", "whole number"},
-        {"{\"campaigns\":[],\"settings\":{\"honour_dnt\":\"yes\"}}", 1, "\"yes\"}}",
-         "settings.honour_dnt", "true or false, not text"},
-        /* numbers, nesting and escapes in front must not move the place */
-        {"{\"settings\":{\"session_timeout_minutes\":30},\"c\\u0061mpaigns\":[{\"traffic\":0.5,"
-         "\"enabled\":true,\"url\":[],\"id\":null,\"variants\":[{\"id\":\"v\"}]}]}",
-         1, "null,", "campaigns[0].id", "text, not null"},
-        {"{\"campaigns\":[{\"varaints\":[],\n\"id\":\"x\",\"variants\":[{\"id\":\"v\"}]}]}", 1,
-         "\"varaints\"", "campaigns[0].varaints", "did you mean 'variants'?"},
-        {"{\"campaigns\":[{\"id\":\"x\"}]}", 1, "{\"id\":\"x\"}", "campaigns[0].variants",
-         "is missing"},
-        {"{\"campaigns\":[{\"id\":\"Sale!\",\"variants\":[{\"id\":\"v\"}]}]}", 1, "\"Sale!\",\"v",
-         "campaigns[0].id", "is 'Sale!'; must be made of"},
-        {"{\"campaigns\":[{\"id\":\"\",\"variants\":[{\"id\":\"v\"}]}]}", 1, "\"\",\"varian",
-         "campaigns[0].id", "must not be empty"},
-        {"{\"campaigns\":[{\"id\":\"x\",\"variants\":[{\"id\":\"v\"}]},\n"
-         "{\"id\":\"x\",\"variants\":[{\"id\":\"v\"}]}]}",
-         2, "\"x\",\"varia", "campaigns[1].id", "'x' is taken by campaigns[0]"},
-        {CAMPAIGN("\"variants\":[]"), 1, "[]}]}", "campaigns[0].variants", "0 elements"},
-        {CAMPAIGN("\"variants\":[{\"id\":\"v\"},{\"id\":\"v\"}]"), 1, "\"v\"}]}]}",
-         "campaigns[0].variants[1].id", "taken by variants[0]"},
-        {CAMPAIGN("\"variants\":[{\"id\":\"v\"}],\"traffic\":1.01"), 1, "1.01}]}",
-         "campaigns[0].traffic", "a number from 0 to 1"},
-        {CAMPAIGN("\"variants\":[{\"id\":\"v\"}],\"traffic\":-0.1"), 1, "-0.1}]}",
-         "campaigns[0].traffic", "a number from 0 to 1"},
-        {CAMPAIGN("\"variants\":[{\"id\":\"v\"}],\"url\":[\"/a\",\"ftp://b\"]"), 1, "\"ftp://b\"]",
-         "campaigns[0].url[1]", "must begin with"},
-        {CAMPAIGN("\"variants\":[{\"id\":\"v\"}],\"url\":[7]"), 1, "7]}]}", "campaigns[0].url[0]",
-         "text, not a number"},
-        {VARIANT("\"weight\":0"), 1, "0}]}]}", "campaigns[0].variants[0].weight", "above 0"},
-        {VARIANT("\"weight\":\"1\""), 1, "\"1\"}]}]}", "campaigns[0].variants[0].weight",
-         "a number"},
-        {VARIANT("\"control\":true,\"modifications\":[{\"type\":\"event\",\"name\":\"n\"}]"), 1,
-         "[{\"type\":\"", "campaigns[0].variants[0].modifications", "must be empty"},
-        {MODIFICATION("\"type\":\"txt\",\"selector\":\"a\""), 1, "\"txt\",\"sel", MOD_PATH ".type",
-         "did you mean 'text'?"},
-        {MODIFICATION("\"type\":\"explode\",\"selector\":\"a\""), 1, "\"explode\",",
-         MOD_PATH ".type", "must be one of text, html, attribute, class, style, redirect, event"},
-        {MODIFICATION("\"selector\":\"a\""), 1, "{\"selector", MOD_PATH ".type", "is missing"},
-        {MODIFICATION("\"type\":\"text\",\"value\":\"v\""), 1, "{\"type\":\"t",
-         MOD_PATH ".selector", "required for this type"},
-        {MODIFICATION("\"type\":\"style\",\"selector\":\"a\""), 1, "{\"type\":\"s",
-         MOD_PATH ".name", "required"},
-        {MODIFICATION("\"type\":\"event\""), 1, "{\"type\":\"e", MOD_PATH ".name", "required"},
-        {MODIFICATION("\"type\":\"redirect\",\"value\":\"javascript:x()\""), 1, "\"javascrip",
-         MOD_PATH ".value", "must begin with"},
-        {MODIFICATION("\"type\":\"html\",\"selector\":\"a\",\"value\":\"<b><SCRIPT src=x>\""), 1,
-         "\"<b>", MOD_PATH ".value", "<script"},
-        {MODIFICATION("\"type\":\"attribute\",\"selector\":\"a\",\"name\":\"onClick\""), 1,
-         "\"onClick\"}", MOD_PATH ".name", "event handler"},
-        {MODIFICATION("\"type\":\"attribute\",\"selector\":\"a\",\"name\":\"href\","
-                      "\"value\":\"JavaScript:x()\""),
-         1, "\"JavaScrip", MOD_PATH ".value", "javascript:"},
-        {"{\"campaigns\":[\n{\"id\":\"x\",,}]}", 2, ",}]}", "", "not valid JSON: "},
-        {"", 0, "", "", "empty"},
-        {"{\"campaigns\":[1e999]}", 0, "", "", "range of a double"},
-        {"[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]", 0, "", "", "nested"},
-    };
-    (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct config_problem p[MAX];
-        size_t count = check(cases[i].text, p);
-        if (count != 1 || strcmp(p[0].path, cases[i].path) != 0 ||
-            strstr(p[0].text, cases[i].words) == NULL || p[0].line != cases[i].line ||
-            strncmp(place(cases[i].text, &p[0]), cases[i].at, strlen(cases[i].at)) != 0)
-            fail_msg("%s\n%zu problems, the first at %u:%u: %s %s", cases[i].text, count, p[0].line,
-                     p[0].column, p[0].path, p[0].text);
+    struct json value;
+    struct pl_span text;
+    if (!json_get(object, key, &value) || !json_string(value, &text))
+        return NULL;
+    assert_true(text.len < size);
+    memcpy(out, text.data, text.len);
+    out[text.len] = '\0';
+    return out;
+}
+
+/* One wrong thing: where it stands, what it is called, what is said. `at` is what the place it
+ * points at begins with; without `words` the config is right. */
+static void try_case(struct json object)
+{
+    struct config_problem p[MAX];
+    struct json line;
+    int64_t number = 0;
+    char config[8192], at[128], path[128], words[128];
+    assert_non_null(text_of(object, "config", config, sizeof(config)));
+    size_t count = check(config, p);
+    if (text_of(object, "words", words, sizeof(words)) == NULL) {
+        if (count != 0)
+            fail_msg("%s\nis refused: %s %s", config, p[0].path, p[0].text);
+        return;
     }
+    assert_non_null(text_of(object, "at", at, sizeof(at)));
+    assert_non_null(text_of(object, "path", path, sizeof(path)));
+    assert_true(json_get(object, "line", &line) && json_i64(line, &number));
+    if (count != 1 || strcmp(p[0].path, path) != 0 || strstr(p[0].text, words) == NULL ||
+        p[0].line != (unsigned)number || strncmp(place(config, &p[0]), at, strlen(at)) != 0)
+        fail_msg("%s\n%zu problems, the first at %u:%u: %s %s", config, count, p[0].line,
+                 p[0].column, p[0].path, p[0].text);
+}
+
+/* config_cases.json, which the schema is held against, too (tests/system). */
+static void test_cases(void **state)
+{
+    (void)state;
+    struct pl_buf text;
+    struct pl_why why = {0};
+    struct json_parser *parser;
+    struct json root, object;
+    pl_buf_init(&text, 1 << 20);
+    if (pl_file_read(TEST_DATA "/unit/wire/config_cases.json", "cases", false, &text, &why) !=
+        PL_OK)
+        fail_msg("%s", why.text);
+    assert_int_equal(json_parser_new(&parser, 1 << 20, LIMIT_JSON_DEPTH), PL_OK);
+    assert_int_equal(json_parse(parser, pl_buf_span(&text), &root, NULL), PL_OK);
+    assert_true(json_count(root) >= 80);
+    for (struct json_iter i = json_elements(root); json_next_element(&i, &object);)
+        try_case(object);
+    json_parser_free(parser);
+    pl_buf_release(&text);
+}
+
+static void test_times_and_targets_in_public(void **state)
+{
+    (void)state;
+    expect_public("{\"campaigns\":[{\"id\":\"a\",\"until\":\"2026-11-22T12:00:00.5+01:00\","
+                  "\"variants\":[{\"id\":\"v\"}],\"locale\":[\"nl\"],\"query\":[{\"equals\":\"1\","
+                  "\"name\":\"q\"}],\"audience\":\"new\",\"device\":[\"mobile\"]}]}",
+                  1,
+                  "{\"version\":1,\"campaigns\":[{\"id\":\"a\",\"traffic\":1,\"url\":[],"
+                  "\"query\":[{\"name\":\"q\",\"equals\":\"1\"}],\"device\":[\"mobile\"],"
+                  "\"locale\":[\"nl\"],\"audience\":\"new\",\"until\":\"2026-11-22T11:00:00.500Z\","
+                  "\"variants\":[{\"id\":\"v\",\"weight\":1,\"control\":false,"
+                  "\"modifications\":[]}]}],\"settings\":" DEFAULT_SETTINGS "}");
 }
 
 static void test_many_problems(void **state)
@@ -292,22 +273,26 @@ static void test_equal_configs_give_equal_bytes(void **state)
         "{\"version\":1,\"campaigns\":[{\"id\":\"a\",\"traffic\":1,\"url\":[],"
         "\"variants\":[{\"id\":\"v\",\"weight\":1,\"control\":false,"
         "\"modifications\":[]}]}],"
-        "\"settings\":{\"session_timeout_minutes\":30,\"honour_dnt\":true}}");
+        "\"settings\":" DEFAULT_SETTINGS "}");
     expect_public("{\"settings\":{},\"campaigns\":[{\"variants\":[{\"weight\":1e0,\"id\":\"v\","
                   "\"modifications\":[ ]}],\"url\":[],\"traffic\":1.0,\"id\":\"a\"}]}",
                   1,
                   "{\"version\":1,\"campaigns\":[{\"id\":\"a\",\"traffic\":1,\"url\":[],"
                   "\"variants\":[{\"id\":\"v\",\"weight\":1,\"control\":false,"
                   "\"modifications\":[]}]}],"
-                  "\"settings\":{\"session_timeout_minutes\":30,\"honour_dnt\":true}}");
+                  "\"settings\":" DEFAULT_SETTINGS "}");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),          cmocka_unit_test(test_one_problem_each),
-        cmocka_unit_test(test_many_problems), cmocka_unit_test(test_quoting),
-        cmocka_unit_test(test_limits),        cmocka_unit_test(test_equal_configs_give_equal_bytes),
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_times_and_targets_in_public),
+        cmocka_unit_test(test_many_problems),
+        cmocka_unit_test(test_quoting),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_equal_configs_give_equal_bytes),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
 }
