@@ -1,0 +1,34 @@
+/*
+ * cookie: reading the Cookie header (RFC 6265 section 4.2) and writing the cookies an edge sets.
+ *
+ * Promise: an edge sets two kinds of cookies and no others: the visitor's id, under the account's
+ * policy, for 180 days; and the visitor's no.
+ */
+#ifndef POLDER_EDGE_COOKIE_H
+#define POLDER_EDGE_COOKIE_H
+
+#include "proto/base/span.h"
+#include "proto/wire/catalog.h"
+
+/* Takes the next pair off *rest; views. False at the end. Pairs without "=" have an empty value. */
+bool cookie_next(struct pl_span *rest, struct pl_span *name, struct pl_span *value);
+
+/* A visitor's id: a random UUID (RFC 9562, version 4) in lower case, with a NUL. */
+#define COOKIE_VISITOR_TEXT 37
+
+/* The id that came under the policy's name; false: none, or nothing that an edge has set. */
+bool cookie_find_visitor(struct pl_span cookies, const struct cookie_policy *policy,
+                         struct pl_span *id);
+enum pl_err cookie_new_visitor(const struct pl_random *random, char id[COOKIE_VISITOR_TEXT]);
+
+/* Where a cookie is set from. */
+struct cookie_site {
+    struct pl_span authority; /* as the request has it */
+    bool tls;                 /* without it there is no Secure, and hence no SameSite=None */
+};
+#define COOKIE_LINE_BYTES 512
+/* The value of a Set-Cookie line. id NULL: deletes the cookie. */
+void cookie_write_visitor(const struct cookie_policy *policy, const struct cookie_site *site,
+                          const char *id, char line[COOKIE_LINE_BYTES]);
+
+#endif
