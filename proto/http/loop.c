@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -277,9 +278,24 @@ static void free_thread_caches(struct http_loop *loop)
         free_recycled(&loop->h2_write_buffers->allocator);
 }
 
+/* libh2o does not close a loop's epoll instance. It stands behind the part of the loop that has a
+ * public type; that what is found there is it, only it can say: the wake socket is registered. */
+static int epoll_of(const struct http_loop *loop)
+{
+    struct {
+        h2o_evloop_t loop;
+        int epoll_fd;
+    } const *at = (const void *)loop->h2o.loop;
+    struct epoll_event none = {0};
+    int wake_fd = h2o_socket_get_fd(loop->wake_sock);
+    bool known = epoll_ctl(at->epoll_fd, EPOLL_CTL_ADD, wake_fd, &none) != 0 && errno == EEXIST;
+    return known ? at->epoll_fd : -1;
+}
+
 static void tear_down(struct http_loop *loop)
 {
     h2o_evloop_t *evloop = loop->h2o.loop;
+    int epoll_fd = epoll_of(loop);
 
     h2o_timeout_unlink(&loop->tick);
     h2o_timeout_dispose(evloop, &loop->tick_timeout);
@@ -295,6 +311,8 @@ static void tear_down(struct http_loop *loop)
     h2o_context_dispose(&loop->h2o);
     free(queue); /* taken apart by libh2o, but not freed */
     h2o_evloop_destroy(evloop);
+    if (epoll_fd >= 0)
+        close(epoll_fd);
     free_thread_caches(loop);
 }
 

@@ -1,6 +1,8 @@
 /* The server as a whole: configuration, listening, limits, draining. */
 #include "harness.h"
 
+#include <dirent.h>
+
 static atomic_int entered;
 static struct http_suspended *held;
 static struct http_loop *held_on;
@@ -133,6 +135,34 @@ static void new_without_start_can_be_freed(void **state)
     http_server_drain(f.server, 100);
     http_server_free(f.server);
     http_server_free(NULL);
+}
+
+static int open_descriptors(void)
+{
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    while (readdir(dir) != NULL)
+        ++count;
+    closedir(dir);
+    return count;
+}
+
+static void gives_every_descriptor_back(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const int before = open_descriptors();
+    fixture_init(&f, ROUTES, ROUTE_COUNT);
+    f.config.loops = 3;
+    fixture_start(&f);
+    for (int i = 0; i < 30; ++i) { /* so that each loop has been at work */
+        int fd = dial(f.port);
+        assert_int_equal(ask(fd, GET("/"))->status, 200);
+        close(fd);
+    }
+    fixture_stop(&f);
+    assert_int_equal(open_descriptors(), before);
 }
 
 static void serves_on_many_loops_and_listeners(void **state)
@@ -423,6 +453,7 @@ int main(void)
         cmocka_unit_test(explains_what_is_wrong),
         cmocka_unit_test(a_taken_port_is_told),
         cmocka_unit_test(new_without_start_can_be_freed),
+        cmocka_unit_test(gives_every_descriptor_back),
         cmocka_unit_test(serves_on_many_loops_and_listeners),
         cmocka_unit_test(takes_time_from_the_clock_it_is_given),
         cmocka_unit_test(refusals_can_be_worded),
