@@ -173,6 +173,35 @@ static ssize_t expect_next(struct http_conn *conn, h2o_http2_conn_t *h2, const u
     return taken;
 }
 
+#define RST_STREAM_BYTES ((size_t)H2O_HTTP2_FRAME_HEADER_SIZE + 4)
+
+/* libh2o has refused a body over max_drain_bytes by resetting its stream, which tells a client to
+ * try again. So an answer goes before the reset, and the reset says no more than that the rest is
+ * not wanted (RFC 9113 section 8.1). from: where in the output the reset stands. */
+static void answer_too_large(h2o_http2_conn_t *h2, size_t from)
+{
+    /* ":status: 413" and "content-length: 0" (RFC 7541 section 6.2.2: the peer's table stays) */
+    static const uint8_t fields[] = {0x08, 3, '4', '1', '3', 0x0f, 0x0d, 1, '0'};
+    const size_t len = H2O_HTTP2_FRAME_HEADER_SIZE + sizeof(fields);
+    h2o_buffer_t *out = h2->_write.buf;
+
+    if (out->size < from + RST_STREAM_BYTES ||
+        out->bytes[from + 3] != H2O_HTTP2_FRAME_TYPE_RST_STREAM)
+        return;
+    if (h2o_buffer_reserve(&h2->_write.buf, len).base == NULL)
+        return;
+    out = h2->_write.buf;
+    uint8_t *at = (uint8_t *)out->bytes + from;
+    const int32_t stream_id = (int32_t)pl_load_u32(at + 5);
+    memmove(at + len, at, out->size - from);
+    out->size += len;
+    at = h2o_http2_encode_frame_header(
+        at, sizeof(fields), H2O_HTTP2_FRAME_TYPE_HEADERS,
+        H2O_HTTP2_FRAME_FLAG_END_HEADERS | H2O_HTTP2_FRAME_FLAG_END_STREAM, stream_id);
+    memcpy(at, fields, sizeof(fields));
+    memset(at + sizeof(fields) + H2O_HTTP2_FRAME_HEADER_SIZE, 0, 4); /* NO_ERROR */
+}
+
 /* Stands in for libh2o's frame reader: called with the input from the start of a frame on. */
 static ssize_t expect_frame(h2o_http2_conn_t *h2, const uint8_t *src, size_t len,
                             const char **err_desc)
@@ -206,9 +235,13 @@ static ssize_t expect_frame(h2o_http2_conn_t *h2, const uint8_t *src, size_t len
         const uint64_t *refused =
             &h2->super.ctx->http2.events.protocol_level_errors[-H2O_HTTP2_ERROR_REFUSED_STREAM];
         uint64_t refused_before = *refused;
+        size_t written_before = h2->_write.buf->size;
         taken = expect_next(conn, h2, src, len, err_desc);
-        if (src[3] == H2O_HTTP2_FRAME_TYPE_DATA && *refused != refused_before)
-            http_count(&conn->loop->counters.too_large); /* over max_drain_bytes */
+        if (src[3] == H2O_HTTP2_FRAME_TYPE_DATA && *refused != refused_before) {
+            answer_too_large(h2, written_before);
+            http_count(&conn->loop->counters.too_large);
+            http_count(&conn->loop->counters.by_class[4]);
+        }
         if (taken > 0 && !spend(conn, (errors_answered(h2) - errors) * COST_CONTROL))
             taken = flood(conn, err_desc);
     }

@@ -79,7 +79,7 @@ struct http_server_config {
     const char *tls_sni_dir;
 
     size_t max_body_bytes;     /* larger bodies up to max_drain_bytes are read, dropped, 413 */
-    size_t max_drain_bytes;    /* beyond: 413 where it can still be said, and a close */
+    size_t max_drain_bytes;    /* beyond: 413 and a close; on HTTP/2 an end of the stream */
     int64_t header_timeout_ms; /* whole request head and body */
     int64_t idle_timeout_ms;   /* keep-alive */
     int64_t write_timeout_ms;  /* no progress on a reply */

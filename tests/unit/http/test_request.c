@@ -398,8 +398,13 @@ static void serves_http2(void **state)
     h2_ask(fd, 11, "POST", "/echo", false);
     for (int i = 0; i < 65; ++i)
         say_frame(fd, H2_DATA, 0, 11, part, sizeof(part));
+    assert_true(h2_await(fd, H2_HEADERS, &frame));
+    assert_int_equal(frame.stream, 11);
+    assert_int_equal(h2_status(&frame), 413);
+    assert_int_equal(frame.flags, H2_END_STREAM | H2_END_HEADERS);
     assert_true(h2_await(fd, H2_RST, &frame));
     assert_int_equal(frame.stream, 11);
+    assert_int_equal(pl_load_u32(frame.payload), 0); /* not "try again" */
     assert_int_equal(fixture_stats(&f).refused_too_large, before + 1);
     h2_ask(fd, 13, "PUT", "/hello", true);
     assert_true(h2_await(fd, H2_HEADERS, &frame));
