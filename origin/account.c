@@ -24,6 +24,7 @@ static void write_members(const struct account *account, enum account_state stat
     json_write_pair_words(w, "regions", account->regions);
     json_write_pair_words(w, "origins", account->origins);
     json_write_pair_bool(w, "honour_dnt", account->honour_dnt);
+    account_rules_write(&account->rules, w);
 }
 
 void account_write_json(const struct account *account, int64_t now_ms, struct json_writer *w)
@@ -65,15 +66,17 @@ static enum pl_err read_members(struct json object, struct account *account, str
         (err = request_words(object, "regions", account->regions, sizeof(account->regions), why)) !=
             PL_OK ||
         (err = request_words(object, "origins", account->origins, sizeof(account->origins), why)) !=
-            PL_OK) {
+            PL_OK ||
+        (err = request_bool(object, "honour_dnt", &account->honour_dnt, why)) != PL_OK) {
         return err;
     }
-    return request_bool(object, "honour_dnt", &account->honour_dnt, why);
+    return account_rules_read(object, &account->rules, why);
 }
 
 enum pl_err account_read_record(struct json record, struct account *account, struct pl_why *why)
 {
     enum pl_err err;
+    account_rules_init(&account->rules);
     if ((err = read_members(record, account, why)) != PL_OK ||
         (err = read_state(record, &account->state, why)) != PL_OK ||
         (err = request_id128(record, "write_key", &account->write_key, why)) != PL_OK ||
@@ -155,5 +158,8 @@ enum pl_err account_read_rules(struct json request, struct account *account, str
     if (err == PL_OK && account->name[0] == '\0') {
         err = pl_fail_field(why, PL_EINVAL, "name", "name is missing");
     }
-    return err == PL_OK ? check_origins(account->origins, why) : err;
+    if (err == PL_OK) {
+        err = check_origins(account->origins, why);
+    }
+    return err == PL_OK ? account_rules_check(&account->rules, why) : err;
 }

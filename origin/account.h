@@ -7,9 +7,8 @@
 #ifndef POLDER_ORIGIN_ACCOUNT_H
 #define POLDER_ORIGIN_ACCOUNT_H
 
+#include "origin/account_rules.h"
 #include "proto/base/id.h"
-#include "proto/wire/catalog.h"
-#include "proto/wire/json.h"
 
 #define ACCOUNT_NAME_BYTES    128  /* with the NUL */
 #define ACCOUNT_REGIONS_BYTES 160  /* space-separated */
@@ -29,6 +28,7 @@ struct account {
     char regions[ACCOUNT_REGIONS_BYTES];
     char origins[ACCOUNT_ORIGINS_BYTES];
     bool honour_dnt;
+    struct account_rules rules;
 };
 
 /* The state as of now: an active account whose date has passed is expired, whoever noticed. */
@@ -38,11 +38,13 @@ void account_write_json(const struct account *account, int64_t now_ms, struct js
 
 /* As it is kept. */
 void account_write_record(const struct account *account, struct json_writer *w);
-/* Fills all but the id. PL_EINVAL, PL_ELIMIT, PL_ECORRUPT name the member. */
+/* Fills all but the id; rules that an older record does not know are left at their defaults.
+ * PL_EINVAL, PL_ELIMIT, PL_ECORRUPT name the member. */
 enum pl_err account_read_record(struct json record, struct account *account, struct pl_why *why);
-/* What a request may set: name, expires_at, regions, origins, honour_dnt; a member that is absent
- * stays. An origin is as browsers write it: https://HOST or https://HOST:PORT, HOST in lower case
- * or *.HOST. PL_EINVAL, PL_ELIMIT name the member; account is then half changed. */
+/* What a request may set: name, expires_at, regions, origins, honour_dnt and ACCOUNT_RULE_MEMBERS;
+ * a member that is absent stays. An origin is as browsers write it: https://HOST or
+ * https://HOST:PORT, HOST in lower case or *.HOST. PL_EINVAL, PL_ELIMIT name the member; account is
+ * then half changed. */
 enum pl_err account_read_rules(struct json request, struct account *account, struct pl_why *why);
 
 #endif

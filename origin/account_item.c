@@ -1,5 +1,6 @@
 #include "origin/account_item.h"
 #include "origin/families.h"
+#include "proto/base/secret.h"
 #include "proto/wire/config.h"
 #include "proto/wire/limits.h"
 
@@ -85,6 +86,20 @@ static enum pl_err public_config(struct store *store, const struct account *acco
     return err;
 }
 
+enum pl_err account_id_key(struct keyring *keyring, uint64_t account,
+                           uint8_t id_key[CATALOG_ID_KEY_BYTES])
+{
+    static const char label[] = "polder id v1";
+    uint8_t data_key[KEYRING_DATA_KEY_BYTES];
+    enum pl_err err = keyring_key(keyring, account, data_key);
+    if (err == PL_OK) {
+        err = pl_hkdf_expand(pl_span(data_key, sizeof(data_key)), pl_span(label, sizeof(label)),
+                             id_key, CATALOG_ID_KEY_BYTES);
+    }
+    pl_wipe(data_key, sizeof(data_key));
+    return err;
+}
+
 enum pl_err account_item(struct store *store, const struct account *account,
                          struct pl_span document, struct catalog_item *item, struct pl_buf *config,
                          struct pl_why *why)
@@ -101,7 +116,7 @@ enum pl_err account_item(struct store *store, const struct account *account,
     item->write_key = account->write_key;
     item->expires_at_ms = account->expires_at_ms;
     item->honour_dnt = account->honour_dnt;
-    catalog_rule_defaults(item);
+    account_rules_tell(&account->rules, item);
     if ((err = split_words(account->regions, item, true, why)) != PL_OK ||
         (err = split_words(account->origins, item, false, why)) != PL_OK ||
         (err = public_config(store, account, document, config, why)) != PL_OK) {

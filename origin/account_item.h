@@ -9,13 +9,19 @@
 #define POLDER_ORIGIN_ACCOUNT_ITEM_H
 
 #include "origin/account.h"
+#include "origin/keyring.h"
 #include "proto/store/store.h"
 
 void account_config_key(uint64_t account, uint64_t version, uint8_t key[16]);
 
-/* Fills item; its views are of account and *config, to which the public config is appended.
- * document is the config being published; empty: the stored one. PL_EINVAL, PL_ELIMIT say what is
- * wrong with it. Blocks on the disk. */
+/* What the hashes of an account's visitor ids and e-mail addresses are keyed with, here and at
+ * edges. As keyring_key; the caller wipes. Memory only. */
+enum pl_err account_id_key(struct keyring *keyring, uint64_t account,
+                           uint8_t id_key[CATALOG_ID_KEY_BYTES]);
+
+/* Fills item but for the id key; its views are of account and *config, to which the public config
+ * is appended. document is the config being published; empty: the stored one. PL_EINVAL, PL_ELIMIT
+ * say what is wrong with it. Blocks on the disk. */
 enum pl_err account_item(struct store *store, const struct account *account,
                          struct pl_span document, struct catalog_item *item, struct pl_buf *config,
                          struct pl_why *why);

@@ -2,13 +2,14 @@
 #include "origin/account_item.h"
 #include "origin/families.h"
 #include "origin/request.h"
+#include "proto/base/secret.h"
 
 #include <assert.h>
 #include <pthread.h>
 #include <search.h>
 #include <stdlib.h>
 
-#define RECORD_BYTES_MAX (16 * 1024)
+#define RECORD_BYTES_MAX (32 * 1024)
 
 struct accounts {
     struct accounts_config config;
@@ -17,6 +18,7 @@ struct accounts {
     pthread_rwlock_t lock;    /* the tree; changed only under `changing` */
     void *tree;               /* tsearch's, of struct account, by id */
     size_t count;
+    size_t older; /* records that an earlier version wrote */
 };
 
 /* An account begins with its id, so an id alone will do as the key. */
@@ -52,29 +54,13 @@ static enum pl_err insert(struct accounts *accounts, const struct account *accou
 static enum pl_err load(void *ctx, struct pl_span key, struct json record, struct pl_why *why)
 {
     struct account account = {.id = key.len == 8 ? pl_load_u64(key.data) : 0};
+    struct accounts *accounts = ctx;
+    struct json rules;
     enum pl_err err = account_read_record(record, &account, why);
+    accounts->older += !json_get(record, "cookie", &rules);
     return err == PL_OK ? insert(ctx, &account)
                         : pl_fail_in(why, err, "the record of account %016llx",
                                      (unsigned long long)account.id);
-}
-
-enum pl_err accounts_open(struct accounts **out, const struct accounts_config *config,
-                          struct pl_why *why)
-{
-    struct accounts *accounts = calloc(1, sizeof(*accounts));
-    if (accounts == NULL) {
-        return pl_fail(why, PL_ENOMEM, "no memory for the accounts");
-    }
-    accounts->config = *config;
-    pthread_mutex_init(&accounts->changing, NULL);
-    pthread_rwlock_init(&accounts->lock, NULL);
-    enum pl_err err = request_each_record(config->store, FAMILY_ACCOUNTS, load, accounts, why);
-    if (err != PL_OK) {
-        accounts_close(accounts);
-        return err;
-    }
-    *out = accounts;
-    return PL_OK;
 }
 
 /* Under `changing`. */
@@ -138,6 +124,13 @@ static enum pl_err commit(struct accounts *accounts, struct account *account,
     if (err == PL_OK) {
         err = account_item(accounts->config.store, account, document, item, &config, why);
     }
+    if (err == PL_OK && item->kind == CATALOG_ACCOUNT &&
+        account_id_key(accounts->config.keyring, account->id, item->id_key) != PL_OK) {
+        /* An account must be able to end even when its key is lost. */
+        pl_log(accounts->config.log, PL_LOG_ERROR, "accounts",
+               "edges get no id key of account %016llx: its data key is not at hand",
+               (unsigned long long)account->id);
+    }
     if (err == PL_OK) {
         json_writer_begin(w, &record);
         account_write_record(account, w);
@@ -167,6 +160,9 @@ static enum pl_err commit(struct accounts *accounts, struct account *account,
     json_writer_free(w);
     pl_buf_release(&config);
     pl_buf_release(&record);
+    if (item != NULL) {
+        pl_wipe(item, sizeof(*item));
+    }
     free(item);
     return err;
 }
@@ -185,15 +181,93 @@ static enum pl_err commit_alone(struct accounts *accounts, struct account *accou
     return err;
 }
 
+/* ---- opening */
+
+/* Records of an earlier version are written anew, and edges told what it could not tell them. Where
+ * that fails the records stand as they were, and it is done at the next start. */
+static enum pl_err tell_again(struct accounts *accounts)
+{
+    struct account *all;
+    struct pl_why why = {0};
+    size_t count;
+    enum pl_err err = accounts_list(accounts, &all, &count);
+    if (err != PL_OK) {
+        return err;
+    }
+    for (size_t i = 0; i < count && err == PL_OK; i++) {
+        if (all[i].state < ACCOUNT_DELETING) {
+            err = commit_alone(accounts, &all[i], &why);
+        }
+    }
+    if (err != PL_OK) {
+        pl_log(accounts->config.log, PL_LOG_WARN, "accounts",
+               "edges do not know all rules of all accounts yet; the next start tells them: %s",
+               why.text);
+    }
+    free(all);
+    return PL_OK;
+}
+
+enum pl_err accounts_open(struct accounts **out, const struct accounts_config *config,
+                          struct pl_why *why)
+{
+    struct accounts *accounts = calloc(1, sizeof(*accounts));
+    if (accounts == NULL) {
+        return pl_fail(why, PL_ENOMEM, "no memory for the accounts");
+    }
+    accounts->config = *config;
+    pthread_mutex_init(&accounts->changing, NULL);
+    pthread_rwlock_init(&accounts->lock, NULL);
+    enum pl_err err = request_each_record(config->store, FAMILY_ACCOUNTS, load, accounts, why);
+    if (err == PL_OK && accounts->older > 0) {
+        err = tell_again(accounts);
+    }
+    if (err != PL_OK) {
+        accounts_close(accounts);
+        return err;
+    }
+    *out = accounts;
+    return PL_OK;
+}
+
 /* ---- changes */
+
+struct comparison {
+    const struct account *mine;
+    struct pl_why *why;
+    enum pl_err err;
+};
+
+static void compare_node(const void *node, VISIT visit, void *ctx)
+{
+    struct comparison *c = ctx;
+    if ((visit != postorder && visit != leaf) || c->err != PL_OK) {
+        return;
+    }
+    const struct account *other = *(struct account *const *)node;
+    if (other->id != c->mine->id && other->state < ACCOUNT_DELETING) {
+        c->err = account_rules_clash(&c->mine->rules, &other->rules, &other->write_key, other->name,
+                                     c->why);
+    }
+}
+
+/* No two accounts may be known by the same name. Under `changing`. */
+static enum pl_err check_unique(struct accounts *accounts, const struct account *account,
+                                struct pl_why *why)
+{
+    struct comparison comparison = {account, why, PL_OK};
+    twalk_r(accounts->tree, compare_node, &comparison);
+    return comparison.err;
+}
 
 enum pl_err accounts_create(struct accounts *accounts, struct json request, struct account *out,
                             struct pl_why *why)
 {
-    static const char *const members[] = {"name",    "expires_at", "regions",
-                                          "origins", "honour_dnt", NULL};
+    static const char *const members[] = {"name",       "expires_at",         "regions", "origins",
+                                          "honour_dnt", ACCOUNT_RULE_MEMBERS, NULL};
     struct account account = {.state = ACCOUNT_ACTIVE};
     enum pl_err err;
+    account_rules_init(&account.rules);
     if ((err = request_only(request, members, why)) != PL_OK ||
         (err = account_read_rules(request, &account, why)) != PL_OK) {
         return err;
@@ -204,6 +278,7 @@ enum pl_err accounts_create(struct accounts *accounts, struct json request, stru
     }
     pthread_mutex_lock(&accounts->changing);
     if ((err = catch_up(accounts, why)) == PL_OK &&
+        (err = check_unique(accounts, &account, why)) == PL_OK &&
         (err = pl_id128_random(accounts->config.random, &account.write_key)) == PL_OK &&
         (err = pl_account_random(accounts->config.random, &account.id)) == PL_OK &&
         (err = keyring_new_key(accounts->config.keyring, account.id, why)) == PL_OK) {
@@ -276,7 +351,8 @@ static enum pl_err begin(struct accounts *accounts, uint64_t id, struct account 
 enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json request,
                             struct account *out, struct pl_why *why)
 {
-    static const char *const members[] = {"name", "regions", "origins", "honour_dnt", NULL};
+    static const char *const members[] = {
+        "name", "regions", "origins", "honour_dnt", ACCOUNT_RULE_MEMBERS, NULL};
     struct account account;
     enum pl_err err = request_only(request, members, why);
     if (err != PL_OK) {
@@ -290,6 +366,9 @@ enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json 
     }
     if (err == PL_OK) {
         err = account_read_rules(request, &account, why);
+    }
+    if (err == PL_OK) {
+        err = check_unique(accounts, &account, why);
     }
     if (err == PL_OK) {
         err = commit_alone(accounts, &account, why);

@@ -29,8 +29,9 @@ enum pl_err accounts_open(struct accounts **out, const struct accounts_config *c
                           struct pl_why *why);
 void accounts_close(struct accounts *accounts); /* NULL is fine */
 
-/* From a request's JSON: name, expires_at, regions, origins, honour_dnt. PL_EINVAL, PL_ELIMIT
- * name the field. Blocks. */
+/* From a request's JSON: name, expires_at, regions, origins, honour_dnt, ACCOUNT_RULE_MEMBERS.
+ * PL_EINVAL, PL_ELIMIT name the field, so does PL_EEXISTS: another account has that name. Blocks.
+ */
 enum pl_err accounts_create(struct accounts *accounts, struct json request, struct account *out,
                             struct pl_why *why);
 /* PL_ENOTFOUND. */
@@ -38,8 +39,8 @@ enum pl_err accounts_get(struct accounts *accounts, uint64_t id, struct account 
 /* A copy of all, by id; the caller frees *out. */
 enum pl_err accounts_list(struct accounts *accounts, struct account **out, size_t *count);
 
-/* Changes name, regions, origins and honour_dnt, as far as the request has them. PL_EEXPIRED: its
- * deletion has started. Blocks. */
+/* Changes name, regions, origins, honour_dnt and ACCOUNT_RULE_MEMBERS, as far as the request has
+ * them. PL_EEXPIRED: its deletion has started; others as accounts_create. Blocks. */
 enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json request,
                             struct account *out, struct pl_why *why);
 /* Expires at at_ms (0: now); a date in the future only sets it. PL_EEXPIRED: already expired.

@@ -92,6 +92,8 @@ void catalog_rule_defaults(struct catalog_item *item);
  * in lower case, two at least, the last no number (an address is no name). */
 bool catalog_is_host(struct pl_span text);
 bool catalog_is_cookie_name(struct pl_span text);
+/* Whether edges answer at this path themselves, so that no account may have it. */
+bool catalog_path_is_taken(struct pl_span path);
 
 /* Appends. PL_EINVAL: what catalog_decode would refuse. */
 enum pl_err catalog_encode(const struct catalog_item *item, struct pl_buf *out);

@@ -71,3 +71,35 @@ bool catalog_is_cookie_name(struct pl_span text)
     }
     return text.len > 0 && text.len <= CATALOG_COOKIE_BYTES;
 }
+
+bool catalog_path_is_taken(struct pl_span path)
+{
+    /* One that ends in '*' stands for all that begins so. */
+    static const char *const taken[] = {
+        "/v1/*",
+        "/s/*",
+        "/s.js",
+        "/sdk.js",
+        "/health",
+        "/ready",
+        "/replication",
+        "/metrics",
+        "/i",
+        "/ice.png",
+        "/com.snowplowanalytics.*",
+        "/socket.gif",
+        "/promotions",
+        "/events",
+        "/pixel.gif",
+        "/pixel.html",
+        "/postback",
+    };
+    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+        struct pl_span one = pl_span_str(taken[i]);
+        const bool prefix = one.data[one.len - 1] == '*';
+        one.len -= prefix;
+        if (prefix ? pl_span_starts(path, one) : pl_span_eq(path, one))
+            return true;
+    }
+    return false;
+}
