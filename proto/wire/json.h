@@ -106,7 +106,7 @@ void json_write_pair_bool(struct json_writer *w, const char *name, bool v);
 
 /* ---- msgpack */
 
-/* Appends the value as msgpack. PL_ELIMIT when out is full, which it may be MSGPACK_SLACK early. */
+/* Appends the value as msgpack. PL_ELIMIT when out is full: less than 48 bytes may be left. */
 enum pl_err json_to_msgpack(struct json value, struct pl_buf *out);
 /* The same of a member that json_next_member gave: its name, then its value. */
 enum pl_err json_member_to_msgpack(struct json value, struct pl_buf *out);
