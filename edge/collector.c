@@ -121,6 +121,8 @@ static void tick(struct collector *c)
     block_sealer_tick(c->sealer);
     enum pl_err err = spool_recover(c->config.spool, &why);
     if (err == PL_OK)
+        spool_tidy(c->config.spool);
+    if (err == PL_OK)
         err = check_key(c, &why);
     if (err == PL_OK)
         err = spool_room(c->config.spool, COLLECTOR_BLOCK_BYTES, &why);

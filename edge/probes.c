@@ -19,6 +19,7 @@ struct look {
     struct pl_why collecting; /* err PL_OK: events are being taken */
     int64_t config_age_s;     /* -1: never heard */
     int64_t oldest_pending_s;
+    int64_t quarantined_s; /* the oldest of them */
 };
 
 enum health { HEALTHY, DEGRADED, DOWN };
@@ -47,6 +48,9 @@ static void look_around(const struct edge_loop *loop, struct look *out)
     out->collecting.err = collector_health(edge->collector, &out->collecting);
     out->config_age_s =
         out->catalog.confirmed_ms == 0 ? -1 : seconds_since(loop, out->catalog.confirmed_ms);
+    out->quarantined_s = out->spool.quarantined_oldest_ms == 0
+                             ? 0
+                             : seconds_since(loop, out->spool.quarantined_oldest_ms);
     out->oldest_pending_s =
         out->spool.oldest_pending_ms == 0 ? 0 : seconds_since(loop, out->spool.oldest_pending_ms);
 }
@@ -104,8 +108,12 @@ static void judge_spool(const struct look *l, struct verdict *v)
             "the books of %" PRIu64 " chains do not balance: see \"chains\" and the log",
             l->spool.mismatches);
     if (l->spool.quarantined_blocks > 0)
-        say(v, DEGRADED, true, "%" PRIu64 " blocks that the origin refused are kept in quarantine",
-            l->spool.quarantined_blocks);
+        say(v, DEGRADED, true,
+            "%" PRIu64 " blocks (%" PRIu64
+            " bytes) that the origin refused are kept in quarantine, "
+            "the oldest for %" PRId64 " days of 45",
+            l->spool.quarantined_blocks, l->spool.quarantined_bytes,
+            l->quarantined_s / (PL_DAY_MS / PL_SECOND_MS));
     if (l->spool.unread_chains > 0)
         say(v, DEGRADED, true,
             "the disk does not give back a block of %" PRIu64 " chains, sending waits for it: look "
@@ -237,6 +245,8 @@ static void write_spool(struct json_writer *w, const struct look *l)
     json_write_pair_u64(w, "lost_blocks", l->spool.lost_blocks);
     json_write_pair_u64(w, "lost_events", l->spool.lost_events);
     json_write_pair_u64(w, "quarantined_blocks", l->spool.quarantined_blocks);
+    json_write_pair_u64(w, "quarantined_bytes", l->spool.quarantined_bytes);
+    json_write_pair_i64(w, "quarantined_oldest_seconds", l->quarantined_s);
 }
 
 static void write_link(struct json_writer *w, const struct look *l)

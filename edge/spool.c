@@ -52,21 +52,6 @@ static enum pl_err open_chain(struct spool *spool, struct spool_chains *chains, 
     return PL_OK;
 }
 
-static enum pl_err count_quarantine(struct spool *spool)
-{
-    struct store_scan *scan;
-    struct pl_span key, value, all = pl_span(NULL, 0);
-    enum pl_err err = store_scan_new(&scan, spool->config.store, EDGE_QUARANTINE, all, all);
-    if (err != PL_OK)
-        return err;
-    while ((err = store_scan_next(scan, &key, &value)) == PL_OK) {
-        spool->counts.quarantined_blocks++;
-        spool->counts.quarantined_bytes += value.len;
-    }
-    store_scan_free(scan);
-    return spool_not_there(err) ? PL_OK : err;
-}
-
 static void destroy(struct spool *spool)
 {
     spool_chains_release(&spool->chains);
@@ -94,12 +79,12 @@ enum pl_err spool_new(struct spool **out, const struct spool_config *config, str
     }
     /* First what chains of long ago had accepted: loading drops empty chains, and notes it anew. */
     err = spool_load_settled(spool);
-    if (err == PL_OK)
-        err = count_quarantine(spool);
     if (err != PL_OK)
         pl_fail(why, err, "cannot read the spool in %s: %s", config->data_dir, pl_err_word(err));
     if (err == PL_OK)
         err = spool_load(spool, &spool->chains, why);
+    if (err == PL_OK && (err = spool_quarantine_tidy(spool)) != PL_OK)
+        pl_fail(why, err, "cannot read what is kept aside: %s", pl_err_word(err));
     if (err == PL_OK)
         log_chains(spool, &spool->chains);
     if (err == PL_OK)

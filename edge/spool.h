@@ -56,6 +56,9 @@ void spool_abandon(struct spool *spool);
  * until it works. */
 enum pl_err spool_recover(struct spool *spool, struct pl_why *why);
 
+/* Drops what the origin refused 45 days ago, at most once an hour; to be called now and then. */
+void spool_tidy(struct spool *spool);
+
 /* ---- the sender */
 struct uplink_source spool_source(struct spool *spool);
 
@@ -84,6 +87,7 @@ struct spool_status {
     uint64_t accepted_events;  /* counted into durable blocks since this edge began */
     uint64_t chains;
     uint64_t quarantined_blocks, quarantined_bytes;
+    int64_t quarantined_oldest_ms;     /* wall clock when the oldest of them was sealed; 0: none */
     uint64_t lost_blocks, lost_events; /* declared since this process began */
     uint64_t unread_chains;            /* wait for the disk to give back a block */
     uint64_t trimmed_blocks;           /* since this process began */

@@ -91,22 +91,6 @@ static void remove_chain(struct spool *spool, struct spool_chain *chain)
     spool_chain_free(chain);
 }
 
-/* Under the numbers of blocks in quarantine the origin may have counted others, or none. */
-static bool has_quarantined(struct spool *spool, const struct spool_chain *chain)
-{
-    struct store_scan *scan;
-    struct pl_span key, value;
-    uint8_t from[SPOOL_KEY_BYTES], to[SPOOL_KEY_BYTES];
-    spool_key(&chain->incarnation, 0, from);
-    spool_key(&chain->incarnation, UINT64_MAX, to);
-    if (store_scan_new(&scan, spool->config.store, EDGE_QUARANTINE, pl_span(from, sizeof(from)),
-                       pl_span(to, sizeof(to))) != PL_OK)
-        return false;
-    bool has = store_scan_next(scan, &key, &value) == PL_OK;
-    store_scan_free(scan);
-    return has;
-}
-
 /* A closed chain that the origin holds whole has nothing more to tell; nor has one whose every
  * block has its verdict, where those in quarantine are why the counts differ: they are kept, and
  * named as long as they are. */
@@ -118,7 +102,7 @@ static bool is_settled(struct spool *spool, const struct spool_chain *chain,
         return false;
     if (copy.books == SPOOL_BOOKS_BALANCED)
         return record->contiguous == copy.next;
-    return copy.books == SPOOL_BOOKS_MISMATCH && has_quarantined(spool, chain);
+    return copy.books == SPOOL_BOOKS_MISMATCH && spool_has_quarantined(spool, &chain->incarnation);
 }
 
 static void hear(struct spool *spool, struct spool_chain *chain, const struct chain_record *record)

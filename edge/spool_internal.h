@@ -77,6 +77,7 @@ struct spool {
     uint8_t last_hash[BLOCK_HASH_BYTES];
     struct store_batch *marks;
     int64_t staged_ms; /* when the first of them was sealed; 0: nothing is staged */
+    int64_t tidy_ms;   /* when to look at the quarantine's age again */
     bool broken;
 
     /* Under `settle`. */
@@ -119,6 +120,15 @@ struct spool_view spool_view_of(const struct spool_chain *chain);
 struct spool_chain spool_chain_copy(struct spool *spool, const struct spool_chain *chain);
 /* Takes the acked prefix off; `settle` held. */
 void spool_trim(struct spool *spool, struct spool_chain *chain);
+
+/* ---- spool_quarantine.c; `settle` held */
+/* Out of the way of trimming, for somebody to look at. */
+enum pl_err spool_quarantine(struct spool *spool, const struct pl_id128 *incarnation,
+                             uint64_t number, enum block_verdict verdict);
+/* Whether the chain has had blocks in quarantine. */
+bool spool_has_quarantined(struct spool *spool, const struct pl_id128 *incarnation);
+/* Drops what is old and counts the rest. */
+enum pl_err spool_quarantine_tidy(struct spool *spool);
 
 /* ---- spool_books.c */
 void spool_books_heard(void *ctx, const struct chain_record *records, size_t count);

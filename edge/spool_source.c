@@ -251,31 +251,6 @@ static enum pl_err source_read(void *ctx, const struct pl_id128 *incarnation, ui
 
 /* ---- verdicts */
 
-/* Out of the way of trimming, for somebody to look at. */
-static enum pl_err quarantine(struct spool *spool, const struct pl_id128 *incarnation,
-                              uint64_t number, enum block_verdict verdict)
-{
-    uint8_t key[SPOOL_KEY_BYTES];
-    struct pl_buf value;
-    struct pl_why why = {0};
-    spool_key(incarnation, number, key);
-    pl_buf_init(&value, LIMIT_BLOCK_BYTES + 1);
-    enum pl_err err = pl_buf_put_u8(&value, (uint8_t)verdict);
-    if (err == PL_OK)
-        err = store_get(spool->config.store, EDGE_BLOCKS, pl_span(key, sizeof(key)), &value);
-    if (err == PL_OK)
-        err = store_put(spool->config.store, EDGE_QUARANTINE, pl_span(key, sizeof(key)),
-                        pl_buf_span(&value), true, &why);
-    if (err == PL_OK) {
-        pthread_mutex_lock(&spool->lock);
-        spool->counts.quarantined_blocks++;
-        spool->counts.quarantined_bytes += value.len;
-        pthread_mutex_unlock(&spool->lock);
-    }
-    pl_buf_release(&value);
-    return spool_not_there(err) ? PL_OK : err;
-}
-
 static void log_verdict(struct spool *spool, const struct pl_id128 *incarnation, uint64_t number,
                         enum block_verdict verdict)
 {
@@ -318,7 +293,7 @@ static enum pl_err source_verdict(void *ctx, const struct pl_id128 *incarnation,
     pthread_mutex_lock(&spool->settle);
     if (may_settle(spool, incarnation, number)) {
         if (verdict == BLOCK_FORK || verdict == BLOCK_REFUSED) {
-            err = quarantine(spool, incarnation, number, verdict);
+            err = spool_quarantine(spool, incarnation, number, verdict);
             if (err == PL_OK)
                 log_verdict(spool, incarnation, number, verdict);
         }

@@ -40,6 +40,23 @@ ssize_t pread(int fd, void *out, size_t size, off_t offset)
 
 /* ---- helpers */
 
+/* The clock of spools that are opened from now on. */
+static int64_t days_later;
+
+static int64_t later_wall_ms(void *ctx)
+{
+    (void)ctx;
+    return pl_wall_ms(pl_clock_system()) + days_later * PL_DAY_MS;
+}
+
+static int64_t later_mono_ms(void *ctx)
+{
+    (void)ctx;
+    return pl_mono_ms(pl_clock_system()) + days_later * PL_DAY_MS;
+}
+
+static const struct pl_clock later_clock = {.wall_ms = later_wall_ms, .mono_ms = later_mono_ms};
+
 static struct spool *open_spool(struct fixture *f, uint64_t max_bytes)
 {
     struct spool *spool;
@@ -49,7 +66,7 @@ static struct spool *open_spool(struct fixture *f, uint64_t max_bytes)
         .data_dir = f->dir,
         .max_bytes = max_bytes,
         .random = pl_random_system(),
-        .clock = pl_clock_system(),
+        .clock = &later_clock,
         .log = &fixture_silent,
     };
     if (spool_new(&spool, &config, &why) != PL_OK)
@@ -338,6 +355,57 @@ static void test_refused_blocks_are_kept_aside(void **state)
     spool = reopen(f);
     spool_status(spool, &status);
     assert_int_equal(status.quarantined_blocks, 2);
+    shut(f, spool);
+}
+
+/* Once an hour, without a restart; and what the chain's counts owe to it stays known. */
+static void test_what_is_kept_aside_is_dropped_in_time(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct chain_claim claims[2];
+    struct spool_status status;
+    for (int i = 0; i < 2; i++)
+        commit_one(f, spool, 10, 500);
+    claims_of(spool, claims, 1);
+    const struct pl_id128 incarnation = claims[0].incarnation;
+    verdict(spool, &incarnation, 0, BLOCK_FORK);
+    verdict(spool, &incarnation, 1, BLOCK_STORED);
+    claims_of(spool, claims, 1);
+    days_later = 44;
+    spool_tidy(spool);
+    spool_status(spool, &status);
+    assert_int_equal(status.quarantined_blocks, 1);
+    assert_in_range(status.quarantined_oldest_ms, pl_wall_ms(pl_clock_system()) - 60000,
+                    pl_wall_ms(pl_clock_system()));
+    days_later = 46;
+    spool_tidy(spool);
+    spool_status(spool, &status);
+    assert_int_equal(status.quarantined_blocks, 0);
+    assert_int_equal(status.quarantined_bytes, 0);
+    assert_int_equal(status.quarantined_oldest_ms, 0);
+    uint8_t key[24];
+    struct pl_buf value;
+    pl_buf_init(&value, LIMIT_BLOCK_BYTES + 1);
+    memcpy(key, incarnation.bytes, 16);
+    pl_store_u64(key + 16, 0);
+    assert_int_equal(store_get(f->store, EDGE_QUARANTINE, pl_span(key, sizeof(key)), &value),
+                     PL_OK);
+    assert_int_equal(value.len, 1); /* its verdict, nothing of its content */
+    pl_buf_release(&value);
+
+    shut(f, spool);
+    spool = reopen(f);
+    struct uplink_source source = spool_source(spool);
+    struct chain_record forked = {
+        .incarnation = incarnation, .contiguous = 2, .events = 25, .stored = 25};
+    claims_of(spool, claims, 2);
+    source.books(source.ctx, &forked, 1);
+    source.books(source.ctx, &forked, 1);
+    assert_int_equal(claims_of(spool, claims, 2), 1);
+    spool_status(spool, &status);
+    assert_int_equal(status.mismatches, 0);
+    days_later = 0;
     shut(f, spool);
 }
 
@@ -980,6 +1048,7 @@ int main(int argc, char **argv)
         TEST(test_blocks_are_chained),
         TEST(test_acks_out_of_order),
         TEST(test_refused_blocks_are_kept_aside),
+        TEST(test_what_is_kept_aside_is_dropped_in_time),
         TEST(test_full_spool_says_so),
         TEST(test_a_chain_with_quarantined_blocks_settles),
         TEST(test_earlier_chains_drain_and_settle),
