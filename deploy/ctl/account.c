@@ -1,4 +1,5 @@
 /* polderctl account: who may collect, until when. */
+#include "deploy/ctl/account_rules.h"
 #include "deploy/ctl/api.h"
 #include "deploy/ctl/names.h"
 #include "deploy/ctl/table.h"
@@ -6,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define REQUEST_BYTES_MAX 8192
+#define REQUEST_BYTES_MAX (16 * 1024)
 
 static const struct pl_span nothing = {NULL, 0};
 
@@ -28,8 +29,6 @@ static enum pl_err show(struct json account, struct pl_why *why)
         {"deletion began", "deletion_started_at", "", true},
         {"deleted", "deleted_at", "", true},
         {"config version", "config_version", "-", false},
-        {"regions", "regions", "all", false},
-        {"origins", "origins", "any", false},
         {"honours DNT", "honour_dnt", "no", false},
     };
     struct table table;
@@ -45,6 +44,7 @@ static enum pl_err show(struct json account, struct pl_why *why)
         else
             table_member(&table, account, rows[i].member, rows[i].absent);
     }
+    account_rules_show(&table, account);
     enum pl_err err = table_print(&table, why);
     table_release(&table);
     return err;
@@ -107,31 +107,19 @@ static enum ctl_exit run_show(struct ctl *ctl, const struct ctl_args *args, stru
 
 /* ---- making */
 
-enum { EXPIRES_AT, REGIONS, ORIGINS, HONOUR_DNT };
+enum { EXPIRES_AT, HONOUR_DNT };
 
 static const struct ctl_option create_options[] = {
     [EXPIRES_AT] = {"expires-at", "TIME", "When it ends: a date or an RFC 3339 time (never)"},
-    [REGIONS] = {"regions", "LIST", "Regions that may serve it, e.g. eu,us (all)"},
-    [ORIGINS] = {"origins", "LIST",
-                 "Web origins it collects from, e.g. https://shop.example (any)"},
     [HONOUR_DNT] = {"honour-dnt", NULL, "Take nothing from browsers that send DNT: 1"},
+    ACCOUNT_RULE_OPTIONS,
     {0},
 };
 
-static void write_list(struct json_writer *w, const char *name, const char *list)
-{
-    json_write_key(w, name);
-    json_write_array(w);
-    while (*list != '\0') {
-        size_t len = strcspn(list, ",");
-        if (len > 0)
-            json_write_string(w, pl_span(list, len));
-        list += len + (list[len] == ',' ? 1 : 0);
-    }
-    json_write_array_end(w);
-}
-
-static enum pl_err write_create(const struct ctl_args *args, struct pl_buf *out, struct pl_why *why)
+/* The name, the rules, and expires_at where that is not NULL; honour_dnt: "yes", "no" or NULL. */
+static enum pl_err write_request(const struct ctl_args *args, const char *name,
+                                 const char *expires_at, const char *honour_dnt, struct pl_buf *out,
+                                 struct pl_why *why)
 {
     struct json_writer *w = NULL;
     enum pl_err err = json_writer_new(&w, false);
@@ -139,22 +127,20 @@ static enum pl_err write_create(const struct ctl_args *args, struct pl_buf *out,
         return pl_fail(why, err, "no memory for a request");
     json_writer_begin(w, out);
     json_write_object(w);
-    json_write_pair_text(w, "name", args->words[0]);
-    if (args->options[EXPIRES_AT] != NULL)
-        json_write_pair_text(w, "expires_at", args->options[EXPIRES_AT]);
-    if (args->options[REGIONS] != NULL)
-        write_list(w, "regions", args->options[REGIONS]);
-    if (args->options[ORIGINS] != NULL)
-        write_list(w, "origins", args->options[ORIGINS]);
-    if (args->options[HONOUR_DNT] != NULL)
-        json_write_pair_bool(w, "honour_dnt", true);
+    if (name != NULL)
+        json_write_pair_text(w, "name", name);
+    if (expires_at != NULL)
+        json_write_pair_text(w, "expires_at", expires_at);
+    account_rules_request(args, w);
+    if (honour_dnt != NULL)
+        json_write_pair_bool(w, "honour_dnt", strcmp(honour_dnt, "yes") == 0);
     json_write_object_end(w);
     err = json_writer_end(w);
     json_writer_free(w);
     return err == PL_OK ? PL_OK
                         : pl_fail(why, err,
                                   "the account's name and rules must be UTF-8 text of "
-                                  "less than 8 KiB");
+                                  "less than 16 KiB");
 }
 
 /* PL_EINVAL where text is neither a date nor a time. */
@@ -174,10 +160,14 @@ static enum ctl_exit run_create(struct ctl *ctl, const struct ctl_args *args, st
     struct api_answer answer = {.status = 0};
     struct pl_buf request;
     enum ctl_exit usage = check_time("expires-at", args->options[EXPIRES_AT], why);
+    if (usage == CTL_OK)
+        usage = account_rules_usage(args, why);
     if (usage != CTL_OK)
         return usage;
     pl_buf_init(&request, REQUEST_BYTES_MAX);
-    enum pl_err err = write_create(args, &request, why);
+    enum pl_err err =
+        write_request(args, args->words[0], args->options[EXPIRES_AT],
+                      args->options[HONOUR_DNT] != NULL ? "yes" : NULL, &request, why);
     if (err == PL_OK)
         err = api_call(ctl, "POST", "/accounts", pl_buf_span(&request), &answer, why);
     if (err == PL_OK && ctl->json) {
@@ -194,42 +184,16 @@ static enum ctl_exit run_create(struct ctl *ctl, const struct ctl_args *args, st
 
 /* ---- changing */
 
-enum { UPDATE_NAME, UPDATE_REGIONS, UPDATE_ORIGINS, UPDATE_HONOUR_DNT };
+enum { UPDATE_NAME, UPDATE_HONOUR_DNT };
 
 static const struct ctl_option update_options[] = {
     [UPDATE_NAME] = {"name", "NAME", "Another name"},
-    [UPDATE_REGIONS] = {"regions", "LIST", "Regions that may serve it; \"\": all"},
-    [UPDATE_ORIGINS] = {"origins", "LIST", "Web origins it collects from; \"\": any"},
     [UPDATE_HONOUR_DNT] = {"honour-dnt", "YES",
                            "yes: takes nothing from browsers that send DNT: 1; "
                            "no: does"},
+    ACCOUNT_RULE_OPTIONS,
     {0},
 };
-
-static enum pl_err write_update(const struct ctl_args *args, struct pl_buf *out, struct pl_why *why)
-{
-    struct json_writer *w = NULL;
-    enum pl_err err = json_writer_new(&w, false);
-    if (err != PL_OK)
-        return pl_fail(why, err, "no memory for a request");
-    json_writer_begin(w, out);
-    json_write_object(w);
-    if (args->options[UPDATE_NAME] != NULL)
-        json_write_pair_text(w, "name", args->options[UPDATE_NAME]);
-    if (args->options[UPDATE_REGIONS] != NULL)
-        write_list(w, "regions", args->options[UPDATE_REGIONS]);
-    if (args->options[UPDATE_ORIGINS] != NULL)
-        write_list(w, "origins", args->options[UPDATE_ORIGINS]);
-    if (args->options[UPDATE_HONOUR_DNT] != NULL)
-        json_write_pair_bool(w, "honour_dnt", strcmp(args->options[UPDATE_HONOUR_DNT], "yes") == 0);
-    json_write_object_end(w);
-    err = json_writer_end(w);
-    json_writer_free(w);
-    return err == PL_OK ? PL_OK
-                        : pl_fail(why, err,
-                                  "the account's name and rules must be UTF-8 text of "
-                                  "less than 8 KiB");
-}
 
 static enum ctl_exit run_update(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
@@ -239,8 +203,11 @@ static enum ctl_exit run_update(struct ctl *ctl, const struct ctl_args *args, st
     const char *honour = args->options[UPDATE_HONOUR_DNT];
     if (honour != NULL && strcmp(honour, "yes") != 0 && strcmp(honour, "no") != 0)
         return ctl_usage(why, "--honour-dnt must be yes or no, not '%.100s'", honour);
+    enum ctl_exit usage = account_rules_usage(args, why);
+    if (usage != CTL_OK)
+        return usage;
     pl_buf_init(&request, REQUEST_BYTES_MAX);
-    enum pl_err err = write_update(args, &request, why);
+    enum pl_err err = write_request(args, args->options[UPDATE_NAME], NULL, honour, &request, why);
     if (err == PL_OK)
         err = names_find(ctl, NAMES_ACCOUNT, args->words[0], id, why);
     if (err == PL_OK) {
@@ -336,7 +303,9 @@ const struct ctl_command account_commands[] = {
      "Examples:\n"
      "  polderctl account create my-shop\n"
      "  polderctl account create my-shop --expires-at 2027-12-31 --regions eu \\\n"
-     "      --origins https://shop.example,https://www.shop.example --honour-dnt",
+     "      --origins https://shop.example,https://www.shop.example --honour-dnt\n"
+     "  polderctl account create my-shop --hosts metrics.shop.example \\\n"
+     "      --cookie-domain shop.example --cookie-same-site Lax --aliases shop-web",
      create_options, run_create},
     {"list", "", "Lists all accounts", "Example:\n  polderctl account list", NULL, run_list},
     {"show", "ACCOUNT", "Shows one account",
@@ -349,7 +318,8 @@ const struct ctl_command account_commands[] = {
      "What is not given stays. Edges follow within a second.\n\n"
      "Examples:\n"
      "  polderctl account update my-shop --origins https://shop.example,https://*.shop.example\n"
-     "  polderctl account update my-shop --honour-dnt no --regions \"\"",
+     "  polderctl account update my-shop --honour-dnt no --regions \"\"\n"
+     "  polderctl account update my-shop --cookie no --pii email,card",
      update_options, run_update},
     {"expire", "ACCOUNT", "Ends an account",
      "Edges stop serving it and collecting for it within a second. Its data is deleted between "

@@ -492,6 +492,9 @@ test('account update sends what was given and nothing else', async (t) => {
     const { method, body } = origin.requests.at(-1);
     assert.equal(method, 'PATCH');
     assert.deepEqual(JSON.parse(body), { regions: [], origins: ['https://b.example'], honour_dnt: false });
+    await ok(['account', 'update', '00000000000000a1', '--cookie', 'no', '--pii', '', ...args]);
+    assert.deepEqual(JSON.parse(origin.requests.at(-1).body), { cookie: { enabled: false }, pii: { mask: [] } });
+    await fails(2, /--cookie must be yes or no, not 'maybe'/, ['account', 'update', '00000000000000a1', '--cookie', 'maybe', ...args]);
     await fails(2, /--honour-dnt must be yes or no, not 'maybe'/, ['account', 'update', '00000000000000a1', '--honour-dnt', 'maybe', ...args]);
 });
 
@@ -504,9 +507,20 @@ test('account create sends what was given and nothing else', async (t) => {
     assert.deepEqual(JSON.parse(origin.requests[1].body), { name: 'b', expires_at: '2027-12-31', regions: ['eu', 'us'], origins: ['https://a.example', 'https://b.example'], honour_dnt: true });
     assert.match(said, /^regions +eu us$/m);
     assert.match(said, /polderctl config publish 00000000000000a1 FILE/);
+    const ruled = await ok(['account', 'create', 'c', '--aliases', 'com.shop,GTM-1', '--hosts', 'm.shop.example', '--snowplow-path', '/com.shop/t',
+        '--cookie-name', 'sid', '--cookie-domain', 'shop.example', '--cookie-same-site', 'Lax', '--cookie', 'yes', '--pii', 'email,card', ...args]);
+    assert.deepEqual(JSON.parse(origin.requests[2].body), {
+        name: 'c', aliases: ['com.shop', 'GTM-1'], hosts: ['m.shop.example'], snowplow_path: '/com.shop/t',
+        cookie: { enabled: true, name: 'sid', domain: 'shop.example', same_site: 'Lax' }, pii: { mask: ['email', 'card'] },
+    });
+    assert.match(ruled, /^aliases +com\.shop GTM-1$/m);
+    assert.match(ruled, /^hosts of its own +m\.shop\.example$/m);
+    assert.match(ruled, /^Snowplow path +\/com\.shop\/t$/m);
+    assert.match(ruled, /^visitor cookie +sid, SameSite=Lax, Domain=shop\.example$/m);
+    assert.match(ruled, /^masked +email card$/m);
     await fails(2, /--expires-at must be a date .* or a time .*, not 'soon'/, ['account', 'create', 'b', '--expires-at', 'soon', ...args]);
     await fails(2, /--at must be a date/, ['account', 'expire', 'b', '--at', '2026-02-30', ...args]);
-    assert.equal(origin.requests.length, 2);
+    assert.equal(origin.requests.length, 3);
 });
 
 // ---- config
