@@ -3,15 +3,6 @@
 #include "proto/base/buf.h"
 #include "proto/base/text.h"
 
-/* As pl_hex_decode, but only what pl_hex_encode writes. */
-static bool lower_hex_decode(struct pl_span text, uint8_t *out, size_t out_len)
-{
-    for (size_t i = 0; i < text.len; i++)
-        if (text.data[i] >= 'A' && text.data[i] <= 'F')
-            return false;
-    return pl_hex_decode(text, out, out_len);
-}
-
 enum pl_err pl_id128_random(const struct pl_random *random, struct pl_id128 *out)
 {
     struct pl_id128 id;
@@ -28,7 +19,7 @@ void pl_id128_format(const struct pl_id128 *id, char out[PL_ID128_TEXT])
 
 bool pl_id128_parse(struct pl_span text, struct pl_id128 *out)
 {
-    return lower_hex_decode(text, out->bytes, sizeof(out->bytes));
+    return pl_hex_decode_lower(text, out->bytes, sizeof(out->bytes));
 }
 
 enum pl_err pl_account_random(const struct pl_random *random, uint64_t *out)
@@ -55,7 +46,7 @@ void pl_account_format(uint64_t account, char out[PL_ACCOUNT_TEXT])
 bool pl_account_parse(struct pl_span text, uint64_t *out)
 {
     uint8_t bytes[8];
-    if (!lower_hex_decode(text, bytes, sizeof(bytes)) || pl_load_u64(bytes) == 0)
+    if (!pl_hex_decode_lower(text, bytes, sizeof(bytes)) || pl_load_u64(bytes) == 0)
         return false;
     *out = pl_load_u64(bytes);
     return true;

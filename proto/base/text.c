@@ -10,25 +10,41 @@ void pl_hex_encode(struct pl_span in, char *out)
     *out = '\0';
 }
 
-/* 0 to 15, or -1. */
-static int hex_digit(uint8_t c)
+/* The value in the low four bits; above, whether it is a digit and whether a lowercase one. */
+#define DIGIT 0x10
+#define LOWER (DIGIT | 0x20)
+static const uint8_t HEX[256] = {
+    ['0'] = LOWER | 0,  ['1'] = LOWER | 1,  ['2'] = LOWER | 2,  ['3'] = LOWER | 3,
+    ['4'] = LOWER | 4,  ['5'] = LOWER | 5,  ['6'] = LOWER | 6,  ['7'] = LOWER | 7,
+    ['8'] = LOWER | 8,  ['9'] = LOWER | 9,  ['a'] = LOWER | 10, ['b'] = LOWER | 11,
+    ['c'] = LOWER | 12, ['d'] = LOWER | 13, ['e'] = LOWER | 14, ['f'] = LOWER | 15,
+    ['A'] = DIGIT | 10, ['B'] = DIGIT | 11, ['C'] = DIGIT | 12, ['D'] = DIGIT | 13,
+    ['E'] = DIGIT | 14, ['F'] = DIGIT | 15,
+};
+
+/* Every edge request names a write key: no branch a digit. */
+static bool decode_digits(struct pl_span text, uint8_t *out, size_t out_len, uint8_t wanted)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    uint8_t common = wanted;
+    if (text.len % 2 != 0 || text.len / 2 != out_len)
+        return false;
+    for (size_t i = 0; i < text.len; i++)
+        common &= HEX[text.data[i]];
+    if (common != wanted)
+        return false;
+    for (size_t i = 0; i < out_len; i++)
+        out[i] = (uint8_t)(HEX[text.data[2 * i]] << 4 | (HEX[text.data[2 * i + 1]] & 15));
+    return true;
 }
 
 bool pl_hex_decode(struct pl_span text, uint8_t *out, size_t out_len)
 {
-    if (text.len % 2 != 0 || text.len / 2 != out_len)
-        return false;
-    for (size_t i = 0; i < text.len; i++)
-        if (hex_digit(text.data[i]) < 0)
-            return false;
-    for (size_t i = 0; i < out_len; i++)
-        out[i] = (uint8_t)(hex_digit(text.data[2 * i]) << 4 | hex_digit(text.data[2 * i + 1]));
-    return true;
+    return decode_digits(text, out, out_len, DIGIT);
+}
+
+bool pl_hex_decode_lower(struct pl_span text, uint8_t *out, size_t out_len)
+{
+    return decode_digits(text, out, out_len, LOWER);
 }
 
 enum pl_err pl_base64_encode(struct pl_span in, struct pl_buf *out)

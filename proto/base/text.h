@@ -12,6 +12,8 @@
 void pl_hex_encode(struct pl_span in, char *out);
 /* Exactly 2 * out_len digits, either case. */
 bool pl_hex_decode(struct pl_span text, uint8_t *out, size_t out_len);
+/* Only what pl_hex_encode writes. */
+bool pl_hex_decode_lower(struct pl_span text, uint8_t *out, size_t out_len);
 
 enum pl_err pl_base64_encode(struct pl_span in, struct pl_buf *out);
 /* Standard or URL alphabet (not both at once), with or without padding. PL_EINVAL otherwise. */

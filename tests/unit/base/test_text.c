@@ -16,6 +16,9 @@ static void hex_both_ways(void **state)
     assert_string_equal(text, "");
     assert_true(pl_hex_decode(PL_SPAN_LIT("007F80fF"), bytes, 4));
     assert_memory_equal(bytes, "\x00\x7f\x80\xff", 4);
+    assert_true(pl_hex_decode_lower(PL_SPAN_LIT("007f80ff"), bytes, 4));
+    assert_false(pl_hex_decode_lower(PL_SPAN_LIT("112233Ab"), bytes, 4));
+    assert_memory_equal(bytes, "\x00\x7f\x80\xff", 4); /* as it was */
     assert_false(pl_hex_decode(PL_SPAN_LIT("11223344"), bytes, 3));
     assert_false(pl_hex_decode(PL_SPAN_LIT("1122334"), bytes, 4));
     assert_false(pl_hex_decode(PL_SPAN_LIT("1122334g"), bytes, 4));
