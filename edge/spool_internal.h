@@ -80,6 +80,9 @@ struct spool {
     int64_t tidy_ms;   /* when to look at the quarantine's age again */
     bool broken;
 
+    /* The sender's. */
+    int64_t losing_until_ms; /* the disk has lost a block a short while ago */
+
     /* Under `settle`. */
     struct store_batch *trims;
 };

@@ -8,6 +8,9 @@
 /* A read may fail once and not again. A block that fails so often in a row, a second apart, is
  * lost: waiting for it longer would hold up all that stand behind it. */
 #define READ_ATTEMPTS 3
+/* Where one is lost, others are: for so long after it the attempts follow each other at once, or
+ * a spool with many such blocks would drain one every few seconds. */
+#define LOSING_MS (60 * PL_SECOND_MS)
 
 /* ---- trimming */
 
@@ -218,6 +221,55 @@ static enum pl_err declare_loss(struct spool *spool, const struct spool_view *vi
     return PL_ECORRUPT;
 }
 
+static enum pl_err read_block(struct spool *spool, const struct spool_view *view, uint64_t number,
+                              struct pl_buf *out)
+{
+    uint8_t key[SPOOL_KEY_BYTES];
+    const size_t start = out->len;
+    spool_key(&view->incarnation, number, key);
+    enum pl_err err = store_get(spool->config.store, EDGE_BLOCKS, pl_span(key, sizeof(key)), out);
+    if (err == PL_OK)
+        err = check_block(spool, view, number, pl_span_from(pl_buf_span(out), start));
+    if (err != PL_OK)
+        out->len = start;
+    return err;
+}
+
+/* A disk that does not answer at all has lost nothing: only while it takes writes is a block that
+ * it does not give back a lost one. */
+static enum pl_err disk_answers(struct spool *spool, const struct pl_id128 *incarnation)
+{
+    enum pl_err err = PL_OK;
+    pthread_mutex_lock(&spool->settle);
+    const struct spool_chain *chain = spool_chains_find(&spool->chains, incarnation);
+    if (chain != NULL) {
+        const struct spool_chain row = spool_chain_copy(spool, chain);
+        err = spool_chain_write(spool, &row, true, NULL);
+    }
+    pthread_mutex_unlock(&spool->settle);
+    return err == PL_OK ? PL_OK : PL_EIO;
+}
+
+/* After an attempt that failed: PL_OK, PL_ECORRUPT: it is lost, or PL_EIO: later. */
+static enum pl_err read_again(struct spool *spool, const struct spool_view *view, uint64_t number,
+                              struct pl_buf *out)
+{
+    const int64_t now_ms = pl_mono_ms(spool->config.clock);
+    const bool losing = now_ms < spool->losing_until_ms;
+    enum pl_err err = PL_EIO;
+    for (int i = 1; i < READ_ATTEMPTS && losing && err == PL_EIO; i++)
+        err = read_block(spool, view, number, out);
+    if (err != PL_EIO)
+        return err;
+    if (!give_up(spool, &view->incarnation, number) && !losing)
+        return PL_EIO;
+    err = disk_answers(spool, &view->incarnation);
+    if (err != PL_OK)
+        return err;
+    spool->losing_until_ms = now_ms + LOSING_MS;
+    return PL_ECORRUPT;
+}
+
 static enum pl_err source_read(void *ctx, const struct pl_id128 *incarnation, uint64_t *number,
                                struct pl_buf *out, struct block_loss *loss)
 {
@@ -226,21 +278,15 @@ static enum pl_err source_read(void *ctx, const struct pl_id128 *incarnation, ui
     uint64_t n = *number;
     if (!find_unacked(spool, incarnation, &n, &view))
         return PL_ENOTFOUND;
-    uint8_t key[SPOOL_KEY_BYTES];
-    spool_key(incarnation, n, key);
-    const size_t start = out->len;
-    enum pl_err err = store_get(spool->config.store, EDGE_BLOCKS, pl_span(key, sizeof(key)), out);
-    if (err == PL_OK)
-        err = check_block(spool, &view, n, pl_span_from(pl_buf_span(out), start));
+    enum pl_err err = read_block(spool, &view, n, out);
+    if (err == PL_EIO)
+        err = read_again(spool, &view, n, out);
     if (err == PL_OK) {
         forget_failures(spool, incarnation);
         *number = n;
         return PL_OK;
     }
-    out->len = start;
-    if (err != PL_ENOTFOUND && err != PL_ECORRUPT && err != PL_EIO)
-        return err;
-    if (err == PL_EIO && !give_up(spool, incarnation, n))
+    if (err != PL_ENOTFOUND && err != PL_ECORRUPT)
         return err;
     forget_failures(spool, incarnation);
     err = declare_loss(spool, &view, n, loss);

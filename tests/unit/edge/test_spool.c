@@ -14,9 +14,10 @@
 
 /* ---- a disk with a bad sector */
 
-/* Reads of this file that touch this offset fail; -1: none does. */
+/* Reads of this file that touch this offset, or one of so many behind it, fail; -1: none does. */
 static char bad_file[512];
 static _Atomic off_t bad_offset = -1;
+static _Atomic off_t bad_bytes = 1;
 
 static bool is_bad_file(int fd)
 {
@@ -31,7 +32,7 @@ static bool is_bad_file(int fd)
 ssize_t pread(int fd, void *out, size_t size, off_t offset)
 {
     const off_t bad = bad_offset;
-    if (bad >= 0 && bad >= offset && bad < offset + (off_t)size && is_bad_file(fd)) {
+    if (bad >= 0 && bad + bad_bytes > offset && bad < offset + (off_t)size && is_bad_file(fd)) {
         errno = EIO;
         return -1;
     }
@@ -969,6 +970,57 @@ static void test_a_block_that_cannot_be_read_is_given_up(void **state)
     shut(f, spool);
 }
 
+/* The first one takes its time; those found behind it are told as fast as they are found. */
+static void test_many_blocks_that_cannot_be_read_do_not_wait_each(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct uplink_source source = spool_source(spool);
+    struct pl_id128 incarnation;
+    struct block_loss loss;
+    struct pl_buf block;
+    pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+    bad_offset = fill_tables(f, spool, 1, &incarnation);
+    bad_bytes = 3 * 100 * 1024; /* blocks 1 to 3, and the beginning of 4 */
+    verdict(spool, &incarnation, 0, BLOCK_STORED);
+    uint64_t number = 1;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(source.read(source.ctx, &incarnation, &number, &block, &loss), PL_EIO);
+    struct drained d = drain_chain(spool, &incarnation);
+    bad_offset = -1;
+    bad_bytes = 1;
+    assert_true(d.lost_blocks >= 3);
+    assert_int_equal(d.blocks + d.lost_blocks, 5);
+    assert_int_equal(d.events + d.lost_events, 20);
+    pl_buf_release(&block);
+    shut(f, spool);
+}
+
+/* Nothing is read and nothing written: that is no rot. */
+static void test_a_disk_that_does_not_answer_has_lost_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *spool = reopen(f);
+    struct uplink_source source = spool_source(spool);
+    struct pl_id128 incarnation;
+    struct block_loss loss;
+    struct pl_buf block;
+    struct pl_why why;
+    uint64_t number = 2;
+    signal(SIGXFSZ, SIG_IGN);
+    pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+    bad_offset = fill_tables(f, spool, number, &incarnation);
+    with_file_limit(1);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(source.read(source.ctx, &incarnation, &number, &block, &loss), PL_EIO);
+    with_file_limit(RLIM_INFINITY);
+    bad_offset = -1;
+    assert_int_equal(spool_recover(spool, &why), PL_OK);
+    assert_int_equal(drain_chain(spool, &incarnation).events, 21);
+    pl_buf_release(&block);
+    shut(f, spool);
+}
+
 static void test_a_read_that_fails_once_loses_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -1062,6 +1114,8 @@ int main(int argc, char **argv)
         TEST(test_failed_write_closes_the_chain),
         TEST(test_verdicts_survive_recovery),
         TEST(test_a_block_that_cannot_be_read_is_given_up),
+        TEST(test_many_blocks_that_cannot_be_read_do_not_wait_each),
+        TEST(test_a_disk_that_does_not_answer_has_lost_nothing),
         TEST(test_a_read_that_fails_once_loses_nothing),
         TEST(test_a_loss_is_counted_once_whatever_fails),
         TEST(test_a_bad_sector_does_not_keep_the_spool_from_opening),
