@@ -78,8 +78,7 @@ enum pl_err export_cursor_parse(struct pl_span text, struct export_cursor *curso
 
 /* ---- exporting */
 
-enum pl_err exporter_new(struct exporter **out, struct store *store, struct keyring *keyring,
-                         const struct pl_random *random)
+enum pl_err exporter_new(struct exporter **out, struct store *store, struct keyring *keyring)
 {
     struct exporter *x = calloc(1, sizeof(*x));
     if (x == NULL)
@@ -92,7 +91,7 @@ enum pl_err exporter_new(struct exporter **out, struct store *store, struct keyr
     if (err == PL_OK)
         err = json_writer_new(&x->json, false);
     if (err == PL_OK)
-        err = vault_sealer_new(&x->sealer, keyring, random, 16);
+        err = vault_sealer_new(&x->sealer, keyring, 16);
     if (err != PL_OK) {
         exporter_free(x);
         return err;

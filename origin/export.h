@@ -39,8 +39,7 @@ enum pl_err export_cursor_parse(struct pl_span text, struct export_cursor *curso
                                 struct pl_why *why);
 
 struct exporter;
-enum pl_err exporter_new(struct exporter **out, struct store *store, struct keyring *keyring,
-                         const struct pl_random *random);
+enum pl_err exporter_new(struct exporter **out, struct store *store, struct keyring *keyring);
 void exporter_free(struct exporter *exporter);
 /* Forgets what was derived from keys that were destroyed since. Call it when idle, too. */
 void exporter_tidy(struct exporter *exporter);

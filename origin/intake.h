@@ -47,7 +47,6 @@ struct intake_config {
     size_t queue_bytes; /* blocks on their way; 0: 192 MiB */
     size_t group_bytes; /* sealed events in one synced write; 0: 8 MiB */
     const struct pl_clock *clock;
-    const struct pl_random *random;
     const struct pl_log *log;
 };
 

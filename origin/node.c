@@ -193,7 +193,6 @@ static enum pl_err open_intake(struct node *node, struct pl_why *why)
         .account_ctx = node->parts.accounts,
         .openers = (unsigned)node->config.options->openers,
         .clock = node->config.clock,
-        .random = node->config.random,
         .log = node->config.log,
     };
     return intake_new(&node->parts.intake, &config, why);
@@ -367,7 +366,6 @@ enum pl_err node_new(struct node **out, const struct node_config *config, struct
     node->config = *config;
     node->parts.options = config->options;
     node->parts.clock = config->clock;
-    node->parts.random = config->random;
     node->parts.log = config->log;
     node->parts.started_mono_ms = pl_mono_ms(config->clock);
     while (err == PL_OK && node->opened < STEP_COUNT) {

@@ -33,7 +33,7 @@ enum pl_err intake_opener_init(struct intake_opener *o, struct intake *intake)
     o->event = calloc(1, sizeof(*o->event));
     enum pl_err err = o->event == NULL ? PL_ENOMEM : event_reader_new(&o->reader);
     if (err == PL_OK)
-        err = vault_sealer_new(&o->sealer, intake->config.keyring, intake->config.random, 0);
+        err = vault_sealer_new(&o->sealer, intake->config.keyring, 0);
     return err == PL_OK ? block_opener_new(&o->blocks, &keys) : err;
 }
 

@@ -20,7 +20,6 @@
 struct origin_parts {
     const struct origin_options *options;
     const struct pl_clock *clock;
-    const struct pl_random *random;
     const struct pl_log *log;
     struct store *store;
     struct keyring *keyring;

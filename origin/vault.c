@@ -8,12 +8,12 @@
 
 #define VALUE_VERSION  1 /* of the layout; it compresses with dictionary 1 */
 #define VERSION_BYTES  1
-#define HEAD_BYTES     (VERSION_BYTES + PL_AEAD_NONCE_BYTES)
+#define HEAD_BYTES     (VERSION_BYTES + PL_SIV_BYTES)
 #define CACHE_WAYS     4
 #define CACHE_DEFAULT  256
 #define ID_INPUT_BYTES (2 + LIMIT_ID_BYTES)
 
-_Static_assert(HEAD_BYTES + PL_AEAD_TAG_BYTES == VAULT_VALUE_EXTRA, "what the header says");
+_Static_assert(HEAD_BYTES == VAULT_VALUE_EXTRA, "what the header says");
 
 /* What is derived from one account's data key for one day. The two hash keys do not depend on the
  * day; having them here keeps a seal to one look-up. */
@@ -21,7 +21,7 @@ struct derived {
     uint64_t account;
     uint32_t day;
     uint32_t last_used;
-    struct pl_aead *aead;    /* NULL: a free place */
+    struct pl_siv *siv;      /* NULL: a free place */
     struct pl_cmac *visitor; /* hashes of visitor and user ids */
     struct pl_cmac *message; /* hashes of message ids and places */
 };
@@ -35,7 +35,6 @@ struct vault_sealer {
     uint32_t tick;
     struct pl_zstd *zstd;
     struct pl_zstd_dict *dictionary;
-    struct pl_random_pool random;
     struct pl_buf plain, slimmed; /* one event, on its way in or out */
 };
 
@@ -81,7 +80,7 @@ void vault_key_first(uint64_t account, int64_t day, struct vault_key *key)
 
 static void forget(struct derived *d)
 {
-    pl_aead_free(d->aead);
+    pl_siv_free(d->siv);
     pl_cmac_free(d->visitor);
     pl_cmac_free(d->message);
     memset(d, 0, sizeof(*d));
@@ -99,7 +98,7 @@ void vault_sealer_tidy(struct vault_sealer *s)
 }
 
 enum pl_err vault_sealer_new(struct vault_sealer **out, struct keyring *keyring,
-                             const struct pl_random *random, size_t cache_entries)
+                             size_t cache_entries)
 {
     struct vault_sealer *s = calloc(1, sizeof(*s));
     if (s == NULL)
@@ -108,7 +107,6 @@ enum pl_err vault_sealer_new(struct vault_sealer **out, struct keyring *keyring,
     s->generation = keyring_generation(keyring);
     s->set_count =
         ((cache_entries == 0 ? CACHE_DEFAULT : cache_entries) + CACHE_WAYS - 1) / CACHE_WAYS;
-    pl_random_pool_init(&s->random, random);
     pl_buf_init(&s->plain, 2 * LIMIT_EVENT_WIRE_BYTES);
     pl_buf_init(&s->slimmed, 2 * LIMIT_EVENT_WIRE_BYTES);
     enum pl_err err = PL_ENOMEM;
@@ -134,7 +132,6 @@ void vault_sealer_free(struct vault_sealer *s)
     free(s->cache);
     pl_zstd_free(s->zstd);
     pl_zstd_dict_free(s->dictionary);
-    pl_random_pool_wipe(&s->random);
     pl_buf_wipe(&s->plain);
     pl_buf_wipe(&s->slimmed);
     free(s);
@@ -145,19 +142,19 @@ static enum pl_err derive(const uint8_t data_key[32], struct derived *d)
 {
     static const char day_label[] = "polder vault day v1", visitor_label[] = "polder visitor v1",
                       message_label[] = "polder message v1";
-    uint8_t info[sizeof(day_label) + 2], key[32];
+    uint8_t info[sizeof(day_label) + 2], key[PL_SIV_KEY_BYTES];
     memcpy(info, day_label, sizeof(day_label));
     pl_store_u16(info + sizeof(day_label), (uint16_t)d->day);
     struct pl_span prk = pl_span(data_key, 32);
     enum pl_err err = pl_hkdf_expand(prk, pl_span(info, sizeof(info)), key, sizeof(key));
     if (err == PL_OK)
-        err = pl_aead_new(&d->aead, key, sizeof(key));
+        err = pl_siv_new(&d->siv, key, sizeof(key));
     if (err == PL_OK)
-        err = pl_hkdf_expand(prk, pl_span(visitor_label, sizeof(visitor_label)), key, sizeof(key));
+        err = pl_hkdf_expand(prk, pl_span(visitor_label, sizeof(visitor_label)), key, 32);
     if (err == PL_OK)
         err = pl_cmac_new(&d->visitor, key);
     if (err == PL_OK)
-        err = pl_hkdf_expand(prk, pl_span(message_label, sizeof(message_label)), key, sizeof(key));
+        err = pl_hkdf_expand(prk, pl_span(message_label, sizeof(message_label)), key, 32);
     if (err == PL_OK)
         err = pl_cmac_new(&d->message, key);
     pl_wipe(key, sizeof(key));
@@ -170,10 +167,10 @@ static struct derived *place_for(struct vault_sealer *s, uint64_t account, uint3
     struct derived *set = &s->cache[(mixed >> 32) % s->set_count * CACHE_WAYS];
     struct derived *oldest = set;
     for (size_t i = 0; i < CACHE_WAYS; i++) {
-        if (set[i].aead != NULL && set[i].account == account && set[i].day == day)
+        if (set[i].siv != NULL && set[i].account == account && set[i].day == day)
             return &set[i];
-        if (set[i].aead == NULL ||
-            (oldest->aead != NULL && s->tick - set[i].last_used > s->tick - oldest->last_used))
+        if (set[i].siv == NULL ||
+            (oldest->siv != NULL && s->tick - set[i].last_used > s->tick - oldest->last_used))
             oldest = &set[i];
     }
     forget(oldest);
@@ -189,7 +186,7 @@ static enum pl_err derived_for(struct vault_sealer *s, uint64_t account, uint32_
         return PL_OK;
     }
     struct derived *d = place_for(s, account, day);
-    if (d->aead == NULL) {
+    if (d->siv == NULL) {
         uint8_t data_key[KEYRING_DATA_KEY_BYTES];
         enum pl_err err = keyring_key(s->keyring, account, data_key);
         s->recent = NULL;
@@ -282,8 +279,7 @@ enum pl_err vault_visitor_prefix(struct vault_sealer *s, uint64_t account, int64
     return hash_id(d->visitor, user ? 'u' : 'v', id, prefix + 10);
 }
 
-/* ---- from event to value and back: version | nonce | sealed(parts | UUIDs | zstd(slimmed)) | tag
- */
+/* ---- from event to value and back: version | sealed(parts | UUIDs | zstd(slimmed)) */
 
 /* Seals in place what stands in value from value_at + HEAD_BYTES on, and fills in the head. */
 static enum pl_err seal_in_place(struct vault_sealer *s, const struct vault_key *key,
@@ -291,21 +287,13 @@ static enum pl_err seal_in_place(struct vault_sealer *s, const struct vault_key 
 {
     struct derived *d;
     enum pl_err err = derived_for(s, vault_key_account(key), (uint32_t)vault_key_day(key), &d);
-    if (err == PL_OK)
-        err = pl_buf_reserve(value, PL_AEAD_TAG_BYTES);
     if (err != PL_OK)
         return err;
     uint8_t *head = value->data + value_at;
     head[0] = VALUE_VERSION;
-    err = pl_random_pool_fill(&s->random, head + VERSION_BYTES, PL_AEAD_NONCE_BYTES);
-    if (err != PL_OK)
-        return err;
-    uint8_t *text = head + HEAD_BYTES;
-    err = pl_aead_seal(d->aead, head + VERSION_BYTES, vault_key_span(key),
-                       pl_span(text, value->len - value_at - HEAD_BYTES), text);
-    if (err == PL_OK)
-        value->len += PL_AEAD_TAG_BYTES;
-    return err;
+    return pl_siv_seal(d->siv, vault_key_span(key),
+                       pl_span(head + HEAD_BYTES, value->len - value_at - HEAD_BYTES),
+                       head + VERSION_BYTES);
 }
 
 /* Every frame begins with these (RFC 8878 section 3.1.1); they are not stored. */
@@ -358,8 +346,8 @@ static enum pl_err open_plain(struct vault_sealer *s, const struct vault_key *ke
     if (err == PL_OK)
         err = pl_buf_reserve(out, value.len - VAULT_VALUE_EXTRA);
     if (err == PL_OK)
-        err = pl_aead_open(d->aead, value.data + VERSION_BYTES, vault_key_span(key),
-                           pl_span_from(value, HEAD_BYTES), out->data + out->len);
+        err = pl_siv_open(d->siv, vault_key_span(key), pl_span_from(value, VERSION_BYTES),
+                          out->data + out->len);
     if (err == PL_OK)
         out->len += value.len - VAULT_VALUE_EXTRA;
     return err;

@@ -2,10 +2,12 @@
  * vault: how one event becomes one sealed value under one storage key, and back. SPEC.md, "Vault
  * value", gives every byte.
  *
- * Promise: a value is AES-256-GCM (SP 800-38D) under a key derived (HKDF) from the account's data
- * key and the day, with the whole storage key as associated data: moved under another key it does
- * not open. Ids appear in storage keys only as hashes keyed per account and purpose. A sealer
- * notices at its next call that a key was destroyed and wipes what it derived from it.
+ * Promise: a value is AES-SIV (RFC 5297) under a key derived (HKDF) from the account's data key
+ * and the day, with the whole storage key as associated data: moved under another key it does not
+ * open. There is no nonce that could be used twice: a crash, a restored backup or two copies that
+ * meet may seal another event under a storage key that was used before. Ids appear in storage keys
+ * only as hashes keyed per account and purpose. A sealer notices at its next call that a key was
+ * destroyed and wipes what it derived from it.
  *
  * A sealer is single-owner: one per thread. Nothing here blocks, except vault_sealer_new.
  */
@@ -18,7 +20,7 @@
 
 #define VAULT_KEY_BYTES   32
 #define VAULT_DAY_MAX     65535 /* days since 1970 fit 16 bits until 2149 */
-#define VAULT_VALUE_EXTRA 29    /* version, nonce and tag around what is sealed */
+#define VAULT_VALUE_EXTRA 17    /* version and synthetic IV before what is sealed */
 
 /* account(8) | day(2) | visitor-hash(8) | time(6) | event-hash(8), big-endian. */
 struct vault_key {
@@ -40,7 +42,7 @@ void vault_key_first(uint64_t account, int64_t day, struct vault_key *key);
 struct vault_sealer;
 /* cache_entries: (account, day) pairs whose derived keys are kept at hand; 0: 256. */
 enum pl_err vault_sealer_new(struct vault_sealer **out, struct keyring *keyring,
-                             const struct pl_random *random, size_t cache_entries);
+                             size_t cache_entries);
 void vault_sealer_free(struct vault_sealer *sealer); /* wipes; NULL is fine */
 /* Wipes what was derived from keys that are destroyed by now. Every call below does it first; a
  * thread that may idle calls it about once a second. Cheap. */

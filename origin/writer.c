@@ -10,7 +10,7 @@ enum pl_err intake_writer_init(struct intake *intake)
     const struct intake_config *c = &intake->config;
     pl_mailbox_init(&w->inbox);
     w->pending_tail = &w->pending;
-    enum pl_err err = vault_sealer_new(&w->sealer, c->keyring, c->random, 64);
+    enum pl_err err = vault_sealer_new(&w->sealer, c->keyring, 64);
     if (err == PL_OK)
         err = dedupe_new(&w->dedupe, c->store, w->sealer);
     return err == PL_OK ? store_batch_new(&w->batch) : err;

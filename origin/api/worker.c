@@ -79,8 +79,7 @@ static enum pl_err start(struct api *api, struct api_worker *worker)
     pl_mailbox_init(&worker->box);
     if ((err = json_parser_new(&worker->parser, BODY_BYTES_MAX, LIMIT_JSON_DEPTH)) == PL_OK &&
         (err = json_writer_new(&worker->writer, false)) == PL_OK &&
-        (err = exporter_new(&worker->exporter, api->parts->store, api->parts->keyring,
-                            api->parts->random)) == PL_OK) {
+        (err = exporter_new(&worker->exporter, api->parts->store, api->parts->keyring)) == PL_OK) {
         int failed = pthread_create(&worker->thread, NULL, work_on, worker);
         err = failed == 0 ? PL_OK : pl_err_from_errno(failed);
     }

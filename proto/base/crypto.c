@@ -3,7 +3,6 @@
 #include "proto/base/mbed.h"
 #include "proto/base/secret.h"
 
-#include <mbedtls/aes.h>
 #include <mbedtls/hkdf.h>
 #include <mbedtls/md.h>
 #include <stdlib.h>
@@ -52,89 +51,4 @@ enum pl_err pl_hkdf_expand(struct pl_span prk, struct pl_span info, uint8_t *out
     return pl_mbed_err(
         mbedtls_hkdf_expand(sha256_info(), prk.data, prk.len, info.data, info.len, out, out_len),
         PL_EINVAL);
-}
-
-/* mbedtls_cipher_cmac derives the subkeys again for every message, a third of the work for inputs
- * as short as ids; here they are derived once. */
-#define AES_BLOCK 16
-
-struct pl_cmac {
-    mbedtls_aes_context aes;
-    uint8_t k1[AES_BLOCK], k2[AES_BLOCK];
-};
-
-/* Times x in GF(2^128), NIST SP 800-38B section 6.1, without a branch on the secret. */
-static void double_block(const uint8_t in[AES_BLOCK], uint8_t out[AES_BLOCK])
-{
-    uint64_t high = pl_load_u64(in), low = pl_load_u64(in + 8);
-    uint64_t carry = high >> 63;
-    pl_store_u64(out, high << 1 | low >> 63);
-    pl_store_u64(out + 8, low << 1 ^ (0x87 & (0 - carry)));
-}
-
-static void xor_block(uint8_t state[AES_BLOCK], const uint8_t *with)
-{
-    uint64_t a[2], b[2];
-    memcpy(a, state, sizeof(a));
-    memcpy(b, with, sizeof(b));
-    a[0] ^= b[0];
-    a[1] ^= b[1];
-    memcpy(state, a, sizeof(a));
-}
-
-static int encrypt_block(struct pl_cmac *cmac, uint8_t state[AES_BLOCK])
-{
-    return mbedtls_aes_crypt_ecb(&cmac->aes, MBEDTLS_AES_ENCRYPT, state, state);
-}
-
-enum pl_err pl_cmac_new(struct pl_cmac **out, const uint8_t key[32])
-{
-    struct pl_cmac *cmac = malloc(sizeof(*cmac));
-    if (cmac == NULL)
-        return PL_ENOMEM;
-    mbedtls_aes_init(&cmac->aes);
-    uint8_t l[AES_BLOCK] = {0};
-    int rc = mbedtls_aes_setkey_enc(&cmac->aes, key, 256);
-    if (rc == 0)
-        rc = encrypt_block(cmac, l);
-    if (rc != 0) {
-        pl_cmac_free(cmac);
-        return pl_mbed_err(rc, PL_EINVAL);
-    }
-    double_block(l, cmac->k1);
-    double_block(cmac->k1, cmac->k2);
-    pl_wipe(l, sizeof(l));
-    *out = cmac;
-    return PL_OK;
-}
-
-void pl_cmac_free(struct pl_cmac *cmac)
-{
-    if (cmac == NULL)
-        return;
-    mbedtls_aes_free(&cmac->aes);
-    pl_wipe(cmac, sizeof(*cmac));
-    free(cmac);
-}
-
-enum pl_err pl_cmac(struct pl_cmac *cmac, struct pl_span in, uint8_t out[PL_CMAC_BYTES])
-{
-    uint8_t state[AES_BLOCK] = {0}, last[AES_BLOCK] = {0};
-    while (in.len > AES_BLOCK) {
-        xor_block(state, in.data);
-        int rc = encrypt_block(cmac, state);
-        if (rc != 0)
-            return pl_mbed_err(rc, PL_EINVAL);
-        in = pl_span_from(in, AES_BLOCK);
-    }
-    if (in.len > 0)
-        memcpy(last, in.data, in.len);
-    if (in.len < AES_BLOCK)
-        last[in.len] = 0x80;
-    xor_block(last, in.len == AES_BLOCK ? cmac->k1 : cmac->k2);
-    xor_block(state, last);
-    int rc = encrypt_block(cmac, state);
-    if (rc == 0)
-        memcpy(out, state, sizeof(state));
-    return pl_mbed_err(rc, PL_EINVAL);
 }

@@ -19,6 +19,8 @@
 #define PL_AEAD_TAG_BYTES   16
 #define PL_X25519_BYTES     32
 #define PL_CMAC_BYTES       16
+#define PL_SIV_KEY_BYTES    64
+#define PL_SIV_BYTES        16
 
 /* SHA-256 (FIPS 180-4) over parts in order. */
 void pl_sha256(const struct pl_span *parts, size_t count, uint8_t out[PL_SHA256_BYTES]);
@@ -51,6 +53,19 @@ struct pl_cmac;
 enum pl_err pl_cmac_new(struct pl_cmac **out, const uint8_t key[32]);
 void pl_cmac_free(struct pl_cmac *cmac);
 enum pl_err pl_cmac(struct pl_cmac *cmac, struct pl_span in, uint8_t out[PL_CMAC_BYTES]);
+
+/* AES-SIV (RFC 5297), one string of associated data: sealing without a nonce. Keys of 64 bytes, or
+ * of 32 for AES-128. Equal inputs give equal outputs, and that is all that sealing twice under the
+ * same associated data tells. */
+struct pl_siv;
+enum pl_err pl_siv_new(struct pl_siv **out, const uint8_t *key, size_t key_bytes);
+void pl_siv_free(struct pl_siv *siv);
+/* Writes 16 + plain.len bytes to out; out + 16 may equal plain.data. */
+enum pl_err pl_siv_seal(struct pl_siv *siv, struct pl_span aad, struct pl_span plain, uint8_t *out);
+/* Writes sealed.len - 16 bytes to out, which may equal sealed.data + 16; PL_EAUTH and a wiped out
+ * when they do not verify. */
+enum pl_err pl_siv_open(struct pl_siv *siv, struct pl_span aad, struct pl_span sealed,
+                        uint8_t *out);
 
 /* X25519 (RFC 7748). Secrets are clamped inside; an all-zero shared secret is PL_EAUTH
  * (RFC 9180 section 7.1.4). 0.6 ms each. */

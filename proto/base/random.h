@@ -25,15 +25,4 @@ static inline enum pl_err pl_random_fill(const struct pl_random *random, void *o
     return random->fill(random->ctx, out, len);
 }
 
-/* A small pool in front of a source, for callers that need many short draws (nonces): one system
- * call per 4 KiB, bytes wiped as they are handed out. Single owner. */
-struct pl_random_pool {
-    const struct pl_random *source;
-    size_t used;
-    uint8_t bytes[4096];
-};
-void pl_random_pool_init(struct pl_random_pool *pool, const struct pl_random *source);
-enum pl_err pl_random_pool_fill(struct pl_random_pool *pool, void *out, size_t len);
-void pl_random_pool_wipe(struct pl_random_pool *pool);
-
 #endif

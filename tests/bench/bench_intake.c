@@ -219,7 +219,6 @@ static void measure_intake(struct material *m, const char *dir, struct measure *
         .edge_ctx = m,
         .account = fate,
         .clock = material_clock(),
-        .random = pl_random_system(),
         .log = &complaints,
     };
     bench_must(intake_new(&intake, &config, &why), "intake", &why);

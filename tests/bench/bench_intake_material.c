@@ -72,7 +72,7 @@ static void open_keyring(struct material *m, const char *dir)
         .log = &complaints,
     };
     bench_must(keyring_open(&m->keyring, &config, &why), "keyring", &why);
-    bench_must(vault_sealer_new(&m->vault, m->keyring, pl_random_system(), 0), "vault", NULL);
+    bench_must(vault_sealer_new(&m->vault, m->keyring, 0), "vault", NULL);
     for (size_t i = 0; i < ACCOUNTS; ++i) {
         bench_must(pl_account_random(pl_random_system(), &m->accounts[i]), "account", NULL);
         bench_must(keyring_new_key(m->keyring, m->accounts[i], &why), "account", &why);

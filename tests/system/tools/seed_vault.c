@@ -60,7 +60,7 @@ static enum pl_err open_all(struct seed *seed, const char *config, struct pl_why
                                  .log = &seed->log};
     if ((err = store_open(&seed->store, &store, why)) == PL_OK &&
         (err = open_keyring(seed, why)) == PL_OK &&
-        (err = vault_sealer_new(&seed->sealer, seed->keyring, pl_random_system(), 0)) == PL_OK)
+        (err = vault_sealer_new(&seed->sealer, seed->keyring, 0)) == PL_OK)
         err = store_batch_new(&seed->batch);
     return err;
 }

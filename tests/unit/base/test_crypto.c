@@ -242,6 +242,104 @@ static void cmac_keeps_short_inputs_apart(void **state)
     pl_cmac_free(cmac);
 }
 
+static void siv_as_in_rfc_5297(void **state)
+{
+    (void)state;
+    struct bytes key = unhex("fffefdfcfbfaf9f8f7f6f5f4f3f2f1f0f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff");
+    struct bytes aad = unhex("101112131415161718191a1b1c1d1e1f2021222324252627");
+    struct bytes plain = unhex("112233445566778899aabbccddee");
+    uint8_t sealed[30], opened[14];
+    struct pl_siv *siv = NULL;
+    assert_int_equal(pl_siv_new(&siv, key.data, 32), PL_OK);
+    for (int reuse = 0; reuse < 2; reuse++) {
+        assert_int_equal(
+            pl_siv_seal(siv, pl_span(aad.data, aad.len), pl_span(plain.data, plain.len), sealed),
+            PL_OK);
+        assert_hex(sealed, sizeof(sealed),
+                   "85632d07c6e8f37f950acd320a2ecc9340c02b9690c4dc04daef7f6afe5c");
+        assert_int_equal(
+            pl_siv_open(siv, pl_span(aad.data, aad.len), pl_span(sealed, sizeof(sealed)), opened),
+            PL_OK);
+        assert_memory_equal(opened, plain.data, plain.len);
+    }
+    pl_siv_free(siv);
+    pl_siv_free(NULL);
+    assert_int_equal(pl_siv_new(&siv, key.data, 16), PL_EINVAL);
+}
+
+/* Beginnings and ends of what another implementation (pyca/cryptography) makes of texts of all
+ * alignments. */
+static void siv_with_long_keys(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t len;
+        const char *iv, *end;
+    } cases[] = {
+        {1, "414c302783a96055924c19a24971ec24", "71ec248d"},
+        {15, "a94ae0bb6ed95b19f6ccaa8751892340", "ce409723"},
+        {16, "8f8acdf35955a80473d680585675d656", "8a87897a"},
+        {17, "f14af539a94684ce9d2e9d4340b19c75", "257bdd84"},
+        {31, "25ef37654de8db5681570e6387a5978e", "f4ca9283"},
+        {32, "e232d7823a8c3ede96436efba26908c5", "dbfa37d4"},
+        {33, "0cb55d5eb03dfa9fffe1bf9e09138045", "ca3c93d2"},
+        {48, "ae88748bd88bf281f07cb8eb120c129a", "6369aeb1"},
+        {200, "fa7f3d4ae5b8069e06ee24886d8fdbd2", "7fb3ad19"},
+    };
+    uint8_t key[64], aad[32], plain[256], sealed[272];
+    struct pl_siv *siv = NULL;
+    for (size_t i = 0; i < sizeof(key); i++)
+        key[i] = (uint8_t)i;
+    for (size_t i = 0; i < sizeof(aad); i++)
+        aad[i] = (uint8_t)(0x80 + i);
+    struct pl_span extra = pl_span(aad, sizeof(aad));
+    assert_int_equal(pl_siv_new(&siv, key, sizeof(key)), PL_OK);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t len = cases[i].len, whole = len + PL_SIV_BYTES;
+        for (size_t j = 0; j < len; j++)
+            plain[j] = (uint8_t)(7 * j + len);
+        memcpy(sealed + PL_SIV_BYTES, plain, len); /* in place, both ways */
+        assert_int_equal(pl_siv_seal(siv, extra, pl_span(sealed + PL_SIV_BYTES, len), sealed),
+                         PL_OK);
+        assert_hex(sealed, PL_SIV_BYTES, cases[i].iv);
+        assert_hex(sealed + whole - 4, 4, cases[i].end);
+        assert_int_equal(pl_siv_open(siv, extra, pl_span(sealed, whole), sealed + PL_SIV_BYTES),
+                         PL_OK);
+        assert_memory_equal(sealed + PL_SIV_BYTES, plain, len);
+    }
+    pl_siv_free(siv);
+}
+
+static void siv_refuses_every_changed_bit(void **state)
+{
+    (void)state;
+    uint8_t key[64] = {1}, aad[5] = "where", plain[] = "what is to be kept from others";
+    uint8_t sealed[PL_SIV_BYTES + sizeof(plain)], opened[sizeof(plain)];
+    static const uint8_t nothing[sizeof(plain)];
+    struct pl_siv *siv = NULL;
+    assert_int_equal(pl_siv_new(&siv, key, sizeof(key)), PL_OK);
+    assert_int_equal(
+        pl_siv_seal(siv, pl_span(aad, sizeof(aad)), pl_span(plain, sizeof(plain)), sealed), PL_OK);
+    for (size_t bit = 0; bit < 8 * sizeof(sealed); bit++) {
+        sealed[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        memset(opened, 1, sizeof(opened));
+        assert_int_equal(
+            pl_siv_open(siv, pl_span(aad, sizeof(aad)), pl_span(sealed, sizeof(sealed)), opened),
+            PL_EAUTH);
+        assert_memory_equal(opened, nothing, sizeof(nothing));
+        sealed[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    aad[0] ^= 1;
+    assert_int_equal(
+        pl_siv_open(siv, pl_span(aad, sizeof(aad)), pl_span(sealed, sizeof(sealed)), opened),
+        PL_EAUTH);
+    aad[0] ^= 1;
+    for (size_t len = 0; len < sizeof(sealed); len++)
+        assert_int_equal(pl_siv_open(siv, pl_span(aad, sizeof(aad)), pl_span(sealed, len), opened),
+                         PL_EAUTH);
+    pl_siv_free(siv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +352,9 @@ int main(void)
         cmocka_unit_test(gcm_refuses_every_changed_bit),
         cmocka_unit_test(cmac_as_in_sp_800_38b),
         cmocka_unit_test(cmac_keeps_short_inputs_apart),
+        cmocka_unit_test(siv_as_in_rfc_5297),
+        cmocka_unit_test(siv_with_long_keys),
+        cmocka_unit_test(siv_refuses_every_changed_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -150,7 +150,6 @@ static inline void rig_init(struct rig *r)
                                        .account = rig_fate,
                                        .account_ctx = r,
                                        .clock = &r->clock,
-                                       .random = pl_random_system(),
                                        .log = &r->f.silent};
 }
 

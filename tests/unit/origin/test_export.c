@@ -20,8 +20,7 @@ static int setup(void **state)
     rig_init(&t->rig);
     t->rig.now_ms += 10 * PL_DAY_MS; /* the events are of the days before */
     rig_open(&t->rig);
-    assert_int_equal(exporter_new(&t->exporter, t->rig.store, t->rig.keyring, pl_random_system()),
-                     PL_OK);
+    assert_int_equal(exporter_new(&t->exporter, t->rig.store, t->rig.keyring), PL_OK);
     pl_buf_init(&t->plain, LIMIT_BLOCK_PLAIN_BYTES);
     pl_buf_init(&t->block, 2 * LIMIT_BLOCK_BYTES);
     pl_buf_init(&t->out, 16 << 20);
@@ -290,8 +289,7 @@ static void a_rotten_block_is_named_and_passed(void **state)
     rig_close(&t->rig);
     rot(t, 100000);
     rig_open(&t->rig);
-    assert_int_equal(exporter_new(&t->exporter, t->rig.store, t->rig.keyring, pl_random_system()),
-                     PL_OK);
+    assert_int_equal(exporter_new(&t->exporter, t->rig.store, t->rig.keyring), PL_OK);
     struct export_cursor c = begin(1, 0, 1);
     size_t lines = drain(t, &c, 1 << 20);
     size_t lost = EVENTS - (lines - c.damaged);

@@ -32,7 +32,6 @@ static void make_parts(struct stage *s)
     s->options = (struct origin_options){.http_loops = 1, .api_workers = 2, .exports_max = 4};
     s->parts = (struct origin_parts){.options = &s->options,
                                      .clock = pl_clock_system(),
-                                     .random = pl_random_system(),
                                      .log = &s->r.f.silent,
                                      .store = s->r.store,
                                      .keyring = s->r.keyring};
@@ -58,7 +57,7 @@ static void put_events(struct stage *s)
     struct store_batch *batch;
     struct pl_buf encoded, value;
     static struct event event;
-    must(vault_sealer_new(&sealer, s->r.keyring, pl_random_system(), 0), &s->r.why);
+    must(vault_sealer_new(&sealer, s->r.keyring, 0), &s->r.why);
     must(store_batch_new(&batch), &s->r.why);
     pl_buf_init(&encoded, 65536);
     pl_buf_init(&value, 65536);

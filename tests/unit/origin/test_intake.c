@@ -107,7 +107,7 @@ static void what_is_stored_can_be_read_by_key(void **state)
     pl_buf_append_span(&t->other, pl_buf_span(&t->plain));
     seal(t, 0, 1);
     assert_int_equal(send(t, 0), BLOCK_STORED);
-    assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, pl_random_system(), 0), PL_OK);
+    assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, 0), PL_OK);
     assert_int_equal(
         store_scan_new(&scan, t->rig.store, FAMILY_VAULT, pl_span(NULL, 0), pl_span(NULL, 0)),
         PL_OK);
@@ -283,7 +283,7 @@ static void assert_dates(struct test *t, const int64_t *wanted, size_t count)
     struct vault_sealer *sealer;
     struct event_reader *reader;
     struct event *event = calloc(1, sizeof(*event));
-    assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, pl_random_system(), 0), PL_OK);
+    assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, 0), PL_OK);
     assert_int_equal(event_reader_new(&reader), PL_OK);
     assert_int_equal(
         store_scan_new(&scan, t->rig.store, FAMILY_VAULT, pl_span(NULL, 0), pl_span(NULL, 0)),
@@ -652,7 +652,7 @@ static void a_hash_collision_swallows_nothing(void **state)
     struct dedupe_entry entries[3], *list[3];
     struct pl_buf values[3];
     struct vault_place place = {.index = 0};
-    assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, pl_random_system(), 0), PL_OK);
+    assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, 0), PL_OK);
     assert_int_equal(dedupe_new(&d, t->rig.store, sealer), PL_OK);
     assert_int_equal(event_reader_new(&reader), PL_OK);
     static const char *const ids[] = {"one", "two", "three"};
@@ -811,7 +811,7 @@ static void rot_does_not_stop_the_sweep(void **state)
     struct pl_buf value;
     size_t left = 0;
     pl_buf_init(&value, 1 << 20);
-    assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, pl_random_system(), 0), PL_OK);
+    assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, 0), PL_OK);
     for (uint32_t i = 0; i < EACH; i++) {
         char id[32];
         uint8_t key[DEDUPE_KEY_BYTES];
