@@ -28,7 +28,8 @@ const struct pl_option edge_option_table[] = {
     TEXT(tls_cert_file, "tls_cert_file", "", "certificate chain for https_listen, PEM"),
     TEXT(tls_key_file, "tls_key_file", "", "its private key, PEM, mode 0600"),
     TEXT(tls_sni_dir, "tls_sni_dir", "",
-         "directory with NAME.crt and NAME.key for each further host name"),
+         "directory with NAME.crt and NAME.key for each further host name (_.shop.example: every "
+         "name below it); SIGHUP reads it again"),
     INT(loops, "0", 0, 256, "HTTP threads; 0: one a core"),
     INT(max_connections, "16384", 16, 1000000, "connections over all loops; more wait"),
     INT(header_timeout_ms, "10000", 100, 3600000, "for a whole request, head and body"),

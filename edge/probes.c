@@ -390,6 +390,50 @@ static enum pl_err write_work(struct edge *edge, struct pl_buf *out)
     return write_rows(rows, sizeof(rows) / sizeof(rows[0]), out);
 }
 
+/* ---- certificates */
+
+#define CERTIFICATES_BYTES_MAX (128 * 1024)
+#define CERTIFICATE_END        "polder_tls_certificate_not_after_seconds"
+
+struct certificates {
+    struct pl_buf *out;
+    enum pl_err err;
+};
+
+/* The default certificate comes first, without a label. */
+static void write_certificate(void *ctx, const char *name, int64_t not_after_s)
+{
+    struct certificates *c = ctx;
+    if (c->err != PL_OK)
+        return;
+    if (name[0] == '\0')
+        c->err = metrics_write_value(c->out, CERTIFICATE_END, "gauge",
+                                     "When a certificate in force ends, as Unix time; without a "
+                                     "host: the default one",
+                                     (double)not_after_s);
+    else
+        c->err = pl_buf_appendf(c->out, CERTIFICATE_END "{host=\"%s\"} %" PRId64 "\n", name,
+                                not_after_s);
+}
+
+/* The last of all: thousands of hosts may not fit, which must not cost the rest. */
+static enum pl_err write_certificates(struct edge *edge, struct pl_buf *out)
+{
+    struct pl_buf hosts;
+    struct certificates c = {.out = &hosts};
+    pl_buf_init(&hosts, CERTIFICATES_BYTES_MAX);
+    const size_t refused = http_server_certificates(edge->server, write_certificate, &c);
+    enum pl_err err = PL_OK;
+    if (hosts.len > 0)
+        err = metrics_write_value(out, "polder_tls_certificates_refused", "gauge",
+                                  "Pairs in tls_sni_dir that could not be used when last read",
+                                  (double)refused);
+    if (err == PL_OK)
+        err = pl_buf_append_span(out, pl_buf_span(&hosts));
+    pl_buf_release(&hosts);
+    return err == PL_ELIMIT ? PL_OK : err;
+}
+
 void probe_metrics(struct http_request *request, void *arg)
 {
     (void)arg;
@@ -406,6 +450,8 @@ void probe_metrics(struct http_request *request, void *arg)
         err = write_replication(&l, &loop->reply);
     if (err == PL_OK)
         err = write_work(edge, &loop->reply);
+    if (err == PL_OK)
+        err = write_certificates(edge, &loop->reply);
     if (err == PL_OK)
         send_text(request, 200, PL_SPAN_LIT("text/plain; version=0.0.4; charset=utf-8"),
                   pl_buf_span(&loop->reply));

@@ -73,7 +73,9 @@ struct http_server_config {
     void *refuse_arg;
 
     /* TLS: default certificate chain and key (PEM files), and optionally a directory with one
-     * NAME.crt + NAME.key pair per host name, picked by SNI. Required when a listener has tls. */
+     * NAME.crt + NAME.key pair per host name, picked by SNI; "_.shop.example" (or with a star)
+     * stands for all names one label below. A pair that cannot be used is left out, and the log
+     * says why. Required when a listener has tls. */
     const char *tls_cert_file;
     const char *tls_key_file;
     const char *tls_sni_dir;
@@ -107,8 +109,15 @@ uint16_t http_server_port(const struct http_server *server, size_t listener);
 /* Starts the loop threads; they take no signals. Ignores SIGPIPE for the whole process, because
  * libh2o writes to sockets whose client may be gone. */
 enum pl_err http_server_start(struct http_server *server, struct pl_why *why);
-/* Reads the certificate files again; on error the old ones stay. Any thread; reads the disk. */
+/* Reads the certificate files again; on error the old ones stay. A bad pair of the directory is no
+ * error: the log names it, and the name's old one stays. Any thread; reads the disk. */
 enum pl_err http_server_reload_tls(struct http_server *server, struct pl_why *why);
+/* Calls visit for each certificate in force, the default one (named "") first, with the end of its
+ * validity as Unix time. Gives how many pairs of the directory could not be used at the last
+ * reading. Without tls: none. Any thread. */
+size_t http_server_certificates(struct http_server *server,
+                                void (*visit)(void *ctx, const char *name, int64_t not_after_s),
+                                void *ctx);
 /* Stops accepting, finishes what is under way (HTTP/2: GOAWAY; HTTP/1: Connection: close), joins
  * the loops; connections left after timeout_ms are cut. Blocks; not from a loop thread. */
 void http_server_drain(struct http_server *server, int64_t timeout_ms);

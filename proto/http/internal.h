@@ -66,11 +66,15 @@ const struct http_route *http_route_pick(const struct http_route_path *path,
  * a reload replaces it. */
 struct http_tls_set;
 
+/* old: the set in force, whose certificates stand in for those that cannot be read; may be NULL. */
 enum pl_err http_tls_load(struct http_tls_set **out, const struct http_server_config *config,
-                          struct pl_why *why);
+                          const struct http_tls_set *old, struct pl_why *why);
 struct http_tls_set *http_tls_ref(struct http_tls_set *set);
 void http_tls_unref(struct http_tls_set *set); /* NULL is fine */
 SSL_CTX *http_tls_context(struct http_tls_set *set);
+/* As http_server_certificates. */
+size_t http_tls_visit(const struct http_tls_set *set,
+                      void (*visit)(void *ctx, const char *name, int64_t not_after_s), void *ctx);
 
 /* ---- server.c -------------------------------------------------------------------------- */
 

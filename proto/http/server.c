@@ -120,7 +120,7 @@ enum pl_err http_server_new(struct http_server **out, const struct http_server_c
     server->config.listeners = server->listeners;
     err = http_route_table_init(&server->routes, config->routes, config->route_count, why);
     if (err == PL_OK && any_tls)
-        err = http_tls_load(&server->tls, config, why);
+        err = http_tls_load(&server->tls, config, NULL, why);
     for (unsigned i = 0; i < config->loops && err == PL_OK; ++i)
         err = http_loop_init(&server->loops[i], server, i, why);
 out:
@@ -174,7 +174,9 @@ enum pl_err http_server_reload_tls(struct http_server *server, struct pl_why *wh
     struct http_tls_set *fresh = NULL;
     if (server->tls == NULL)
         return PL_OK; /* set once, before the loops started: no listener has tls */
-    enum pl_err err = http_tls_load(&fresh, &server->config, why);
+    struct http_tls_set *current = http_server_tls(server);
+    enum pl_err err = http_tls_load(&fresh, &server->config, current, why);
+    http_tls_unref(current);
     if (err != PL_OK)
         return err;
     pthread_mutex_lock(&server->tls_lock);
@@ -183,6 +185,18 @@ enum pl_err http_server_reload_tls(struct http_server *server, struct pl_why *wh
     pthread_mutex_unlock(&server->tls_lock);
     http_tls_unref(old);
     return PL_OK;
+}
+
+size_t http_server_certificates(struct http_server *server,
+                                void (*visit)(void *ctx, const char *name, int64_t not_after_s),
+                                void *ctx)
+{
+    if (server->tls == NULL)
+        return 0;
+    struct http_tls_set *set = http_server_tls(server);
+    size_t refused = http_tls_visit(set, visit, ctx);
+    http_tls_unref(set);
+    return refused;
 }
 
 void http_server_drain(struct http_server *server, int64_t timeout_ms)

@@ -5,13 +5,14 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <sys/stat.h>
 
 #define MAX_NAMES    4096
 #define MAX_NAME_LEN 253 /* RFC 1035 section 2.3.4 */
 
 struct named {
-    char *name; /* lowercase */
+    char *name; /* lowercase; begins with a star where it stands for all names below */
     SSL_CTX *context;
 };
 
@@ -20,6 +21,7 @@ struct http_tls_set {
     SSL_CTX *context;
     struct named *names; /* sorted */
     size_t count;
+    size_t refused; /* pairs that could not be used */
 };
 
 static int compare_names(const void *a, const void *b)
@@ -156,40 +158,100 @@ static enum pl_err load_pair(SSL_CTX **out, const char *cert, const char *key, s
     return PL_OK;
 }
 
-static enum pl_err add_name(struct http_tls_set *set, const char *dir, const char *file,
-                            struct pl_why *why)
+/* One reading of a directory. */
+struct reading {
+    struct http_tls_set *set;
+    const struct http_tls_set *old; /* may be NULL */
+    const char *dir;
+    const struct pl_log *log;
+};
+
+static enum pl_err load_named(const struct reading *reading, const char *file, const char *name,
+                              SSL_CTX **out, struct pl_why *why)
 {
+    static const char in_names[] = "abcdefghijklmnopqrstuvwxyz0123456789-._";
     char cert[4096], key[4096];
-    size_t stem = strlen(file) - strlen(".crt");
+    const char *dir = reading->dir;
+    const char *host = strncmp(name, "*.", 2) == 0 ? name + 2 : name;
+    if (host[strspn(host, in_names)] != '\0')
+        return pl_fail(why, PL_EINVAL, "%s/%s is not named after a host", dir, file);
+    int cert_len = snprintf(cert, sizeof(cert), "%s/%s", dir, file);
+    int key_len =
+        snprintf(key, sizeof(key), "%s/%.*s.key", dir, (int)(strlen(file) - strlen(".crt")), file);
+    if (cert_len >= (int)sizeof(cert) || key_len >= (int)sizeof(key))
+        return pl_fail(why, PL_ELIMIT, "path %s/%s is too long", dir, file);
+    return load_pair(out, cert, key, why);
+}
+
+/* "_.Shop.example.crt" → "*.shop.example". The caller frees; NULL: no memory. */
+static char *name_of(const char *file)
+{
+    char *name = strndup(file, strlen(file) - strlen(".crt"));
+    if (name == NULL)
+        return NULL;
+    for (char *p = name; *p != '\0'; ++p)
+        *p = (char)tolower((unsigned char)*p);
+    if (name[0] == '_' && name[1] == '.')
+        name[0] = '*';
+    return name;
+}
+
+/* One host's bad files are no reason to leave the others without theirs: the pair is left out, or
+ * the one in force for that name stays. */
+static SSL_CTX *stand_in(const struct reading *reading, const char *name, const struct pl_why *why)
+{
+    SSL_CTX *context = reading->old == NULL ? NULL : find_name(reading->old, name);
+    reading->set->refused++;
+    pl_log(reading->log, PL_LOG_ERROR, "http", "%s for %s: %s",
+           context == NULL ? "no certificate" : "the old certificate stays", name, why->text);
+    if (context != NULL)
+        SSL_CTX_up_ref(context);
+    return context;
+}
+
+static bool is_for(SSL_CTX *context, const char *name)
+{
+    char host[MAX_NAME_LEN + 1];
+    snprintf(host, sizeof(host), "%s", name);
+    if (host[0] == '*')
+        host[0] = 'x';
+    return X509_check_host(SSL_CTX_get0_certificate(context), host, 0, 0, NULL) == 1;
+}
+
+static enum pl_err add_name(const struct reading *reading, const char *file, struct pl_why *why)
+{
+    struct http_tls_set *set = reading->set;
+    struct pl_why bad = {0};
     SSL_CTX *context;
 
     if (set->count == MAX_NAMES)
-        return pl_fail(why, PL_ELIMIT, "%s holds more than %d certificates", dir, MAX_NAMES);
-    int cert_len = snprintf(cert, sizeof(cert), "%s/%s", dir, file);
-    int key_len = snprintf(key, sizeof(key), "%s/%.*s.key", dir, (int)stem, file);
-    if (cert_len >= (int)sizeof(cert) || key_len >= (int)sizeof(key))
-        return pl_fail(why, PL_ELIMIT, "path %s/%s is too long", dir, file);
-
+        return pl_fail(why, PL_ELIMIT, "%s holds more than %d certificates", reading->dir,
+                       MAX_NAMES);
     struct named *names = realloc(set->names, (set->count + 1) * sizeof(*names));
-    if (names == NULL)
-        return pl_fail(why, PL_ENOMEM, "out of memory for the certificates in %s", dir);
-    set->names = names;
-    enum pl_err err = load_pair(&context, cert, key, why);
-    if (err != PL_OK)
-        return err;
-    char *name = strndup(file, stem);
-    if (name == NULL) {
-        SSL_CTX_free(context);
-        return pl_fail(why, PL_ENOMEM, "out of memory for the certificates in %s", dir);
+    char *name = name_of(file);
+    if (names != NULL)
+        set->names = names;
+    if (names == NULL || name == NULL) {
+        free(name);
+        return pl_fail(why, PL_ENOMEM, "out of memory for the certificates in %s", reading->dir);
     }
-    for (char *p = name; *p != '\0'; ++p)
-        *p = (char)tolower((unsigned char)*p);
-    set->names[set->count++] = (struct named){.name = name, .context = context};
+    if (load_named(reading, file, name, &context, &bad) != PL_OK)
+        context = stand_in(reading, name, &bad);
+    else if (!is_for(context, name))
+        pl_log(reading->log, PL_LOG_WARN, "http",
+               "%s/%s is not a certificate for %s; browsers will refuse it", reading->dir, file,
+               name);
+    if (context == NULL)
+        free(name);
+    else
+        set->names[set->count++] = (struct named){.name = name, .context = context};
     return PL_OK;
 }
 
-static enum pl_err load_names(struct http_tls_set *set, const char *dir, struct pl_why *why)
+static enum pl_err load_names(const struct reading *reading, struct pl_why *why)
 {
+    const char *dir = reading->dir;
+    struct http_tls_set *set = reading->set;
     enum pl_err err = PL_OK;
     struct dirent *entry;
     DIR *opened = opendir(dir);
@@ -199,7 +261,7 @@ static enum pl_err load_names(struct http_tls_set *set, const char *dir, struct 
     while (err == PL_OK && (entry = readdir(opened)) != NULL) {
         size_t len = strlen(entry->d_name);
         if (entry->d_name[0] != '.' && len > 4 && strcmp(entry->d_name + len - 4, ".crt") == 0)
-            err = add_name(set, dir, entry->d_name, why);
+            err = add_name(reading, entry->d_name, why);
     }
     closedir(opened);
     if (err == PL_OK && set->count > 1)
@@ -208,7 +270,7 @@ static enum pl_err load_names(struct http_tls_set *set, const char *dir, struct 
 }
 
 enum pl_err http_tls_load(struct http_tls_set **out, const struct http_server_config *config,
-                          struct pl_why *why)
+                          const struct http_tls_set *old, struct pl_why *why)
 {
     if (config->tls_cert_file == NULL || config->tls_key_file == NULL)
         return pl_fail(why, PL_EINVAL,
@@ -219,8 +281,10 @@ enum pl_err http_tls_load(struct http_tls_set **out, const struct http_server_co
     atomic_init(&set->refs, 1);
 
     enum pl_err err = load_pair(&set->context, config->tls_cert_file, config->tls_key_file, why);
-    if (err == PL_OK && config->tls_sni_dir != NULL)
-        err = load_names(set, config->tls_sni_dir, why);
+    if (err == PL_OK && config->tls_sni_dir != NULL) {
+        const struct reading reading = {set, old, config->tls_sni_dir, config->log};
+        err = load_names(&reading, why);
+    }
     if (err != PL_OK) {
         http_tls_unref(set);
         return err;
@@ -253,4 +317,22 @@ void http_tls_unref(struct http_tls_set *set)
 SSL_CTX *http_tls_context(struct http_tls_set *set)
 {
     return set->context;
+}
+
+/* Unix time; 0: it cannot be told. */
+static int64_t not_after_s(const SSL_CTX *context)
+{
+    struct tm tm;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(SSL_CTX_get0_certificate(context)), &tm) != 1)
+        return 0;
+    return timegm(&tm);
+}
+
+size_t http_tls_visit(const struct http_tls_set *set,
+                      void (*visit)(void *ctx, const char *name, int64_t not_after_s), void *ctx)
+{
+    visit(ctx, "", not_after_s(set->context));
+    for (size_t i = 0; i < set->count; ++i)
+        visit(ctx, set->names[i].name, not_after_s(set->names[i].context));
+    return set->refused;
 }

@@ -60,6 +60,16 @@ static void make_named(const char *name)
     make_pair(cert, key, name);
 }
 
+static void write_file(const char *name, const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", sni_dir, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -71,6 +81,7 @@ static int start(void **state)
     make_pair(cert_path, key_path, "default");
     make_named("shop.example");
     make_named("*.wild.example");
+    write_file("broken.example.crt", "nonsense"); /* no reason not to start */
     fixture_init(&f, ROUTES, 1);
     f.listener.tls = true;
     f.config.tls_cert_file = cert_path;
@@ -326,6 +337,77 @@ static void a_bad_reload_changes_nothing(void **state)
     client_close(&c);
 }
 
+static void assert_shown(const char *asked, const char *expected)
+{
+    struct client c;
+    assert_true(client_dial(&c, asked, NULL, TLS1_3_VERSION));
+    assert_named(&c, expected);
+    client_close(&c);
+}
+
+struct listed {
+    char names[512];
+    int64_t last_s;
+};
+
+static void list_certificate(void *ctx, const char *name, int64_t not_after_s)
+{
+    struct listed *listed = ctx;
+    const size_t used = strlen(listed->names);
+    snprintf(listed->names + used, sizeof(listed->names) - used, "[%s]", name);
+    listed->last_s = not_after_s;
+}
+
+static size_t list_certificates(struct listed *out)
+{
+    *out = (struct listed){.names = ""};
+    return http_server_certificates(f.server, list_certificate, out);
+}
+
+static void a_bad_pair_is_left_out(void **state)
+{
+    (void)state;
+    struct pl_why why = {0};
+    struct listed listed;
+    char path[256];
+    make_pair(cert_path, key_path, "default");
+    assert_int_equal(http_server_reload_tls(f.server, &why), PL_OK);
+    assert_shown("broken.example", "default");
+    assert_int_equal(list_certificates(&listed), 1);
+    assert_string_equal(listed.names, "[][*.wild.example][shop.example]");
+    assert_in_range(listed.last_s * 1000, pl_wall_ms(pl_clock_system()) + PL_DAY_MS - 120000,
+                    pl_wall_ms(pl_clock_system()) + PL_DAY_MS);
+
+    /* Repaired, with another beside it whose name stands for all below. */
+    make_named("broken.example");
+    make_named("_.under.example");
+    assert_int_equal(http_server_reload_tls(f.server, &why), PL_OK);
+    assert_shown("broken.example", "broken.example");
+    assert_shown("a.under.example", "_.under.example");
+    assert_shown("under.example", "default");
+    assert_int_equal(list_certificates(&listed), 0);
+
+    /* What goes bad leaves the old one in force, and keeps no other from being renewed. */
+    write_file("broken.example.crt", "nonsense");
+    snprintf(path, sizeof(path), "%s/shop.example.key", sni_dir);
+    assert_int_equal(unlink(path), 0);
+    make_named("fresh.example");
+    write_file("Bad name.crt", "nonsense");
+    assert_int_equal(http_server_reload_tls(f.server, &why), PL_OK);
+    assert_shown("broken.example", "broken.example");
+    assert_shown("shop.example", "shop.example");
+    assert_shown("fresh.example", "fresh.example");
+    assert_int_equal(list_certificates(&listed), 3);
+    assert_int_equal(http_server_reload_tls(f.server, &why), PL_OK);
+    assert_shown("broken.example", "broken.example"); /* however often it is read */
+
+    /* What is taken away is gone. */
+    snprintf(path, sizeof(path), "%s/broken.example.crt", sni_dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(http_server_reload_tls(f.server, &why), PL_OK);
+    assert_shown("broken.example", "default");
+}
+
 static void clear_text_on_a_tls_port_is_closed(void **state)
 {
     (void)state;
@@ -351,6 +433,7 @@ int main(void)
         cmocka_unit_test(picks_the_certificate_by_name),
         cmocka_unit_test(reloads_under_load),
         cmocka_unit_test(a_bad_reload_changes_nothing),
+        cmocka_unit_test(a_bad_pair_is_left_out),
         cmocka_unit_test(clear_text_on_a_tls_port_is_closed),
     };
     return cmocka_run_group_tests(tests, start, stop);
