@@ -4,6 +4,7 @@
  */
 #include "edge/catalog.h"
 #include "edge/catalog_parts.h"
+#include "edge/suppressions.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -98,6 +99,8 @@ static void drop_from_disk(struct catalog *catalog, struct store_batch *batch, u
     account_key(key, 'Z', account);
     store_batch_delete(batch, catalog->config.store, catalog->config.family,
                        pl_span(key, sizeof(key)));
+    if (catalog->config.suppressions != NULL)
+        suppressions_forget(catalog->config.suppressions, batch, account);
 }
 
 /* ---- what is served */
@@ -354,6 +357,8 @@ static enum pl_err apply_item(struct catalog *catalog, struct store_batch *batch
         }
         return PL_OK;
     }
+    if (item.kind == CATALOG_SUPPRESSION && catalog->config.suppressions != NULL)
+        return suppressions_apply(catalog->config.suppressions, batch, &item);
     if (item.kind == CATALOG_SEAL_KEY) {
         store_batch_put(batch, catalog->config.store, catalog->config.family, PL_SPAN_LIT("K"),
                         bytes);

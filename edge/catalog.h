@@ -82,6 +82,7 @@ const struct catalog_entry *catalog_find_path(const struct catalog_snapshot *sna
                                               struct pl_span path);
 size_t catalog_count(const struct catalog_snapshot *snapshot);
 
+struct suppressions;
 struct catalog_config {
     struct store *store;
     unsigned family;         /* of its own; catalog.c says what stands in it */
@@ -92,6 +93,7 @@ struct catalog_config {
     /* The origin's sealing key from now on. Called by the follower thread and by catalog_open. */
     void (*seal_key)(void *ctx, const uint8_t seal_public[32]);
     void *ctx;
+    struct suppressions *suppressions; /* NULL: opt-outs in the feed are passed over */
     const struct pl_clock *clock;
     const struct pl_log *log;
 };

@@ -12,6 +12,7 @@
 #define POLDER_EDGE_COLLECTOR_H
 
 #include "edge/spool.h"
+#include "edge/suppressions.h"
 #include "proto/http/http.h"
 
 struct collector;
@@ -35,6 +36,7 @@ struct collector_config {
      * block. */
     void (*durable)(void *ctx);
     void *durable_ctx;
+    struct suppressions *suppressions; /* may be NULL: nobody says no */
     const struct pl_clock *clock;
     const struct pl_log *log;
 };
@@ -56,6 +58,9 @@ struct collector_events {
     struct pl_span bytes;
     const uint32_t *ends;
     unsigned count; /* > 0 */
+    /* Opt-outs that the events tell of: on this edge's disk with them or not at all. */
+    const struct suppression *said;
+    unsigned said_count;
 };
 /* On the loop's thread; copies. PL_OK: the ticket is out. PL_EAGAIN: the lane is full. PL_EIO,
  * PL_ENOSPC …: not collecting, see collector_health. */

@@ -53,7 +53,9 @@ static size_t events_that_fit(const struct lane_fill *fill, size_t first, size_t
     return low - first;
 }
 
-static enum pl_err add_fill(struct builder *b, const struct lane_fill *fill)
+/* A run that fills a block, or ends the round, is sealed where it lies; what is left of a lane is
+ * copied, to share a block with the next one's. */
+static enum pl_err add_fill(struct builder *b, const struct lane_fill *fill, bool last)
 {
     struct pl_buf *plain = &b->c->plain;
     for (size_t at = 0; at < fill->count;) {
@@ -61,41 +63,34 @@ static enum pl_err add_fill(struct builder *b, const struct lane_fill *fill)
         if (fit > LIMIT_BLOCK_EVENTS - b->events)
             fit = LIMIT_BLOCK_EVENTS - b->events;
         const size_t start = at == 0 ? 0 : fill->ends[at - 1];
-        enum pl_err err = PL_OK;
-        if (fit > 0)
-            err = pl_buf_append(plain, fill->bytes.data + start, fill->ends[at + fit - 1] - start);
-        b->events += (unsigned)fit;
         at += fit;
-        if (err == PL_OK && at < fill->count)
-            err = flush_plain(b);
+        const size_t end = at == 0 ? 0 : fill->ends[at - 1];
+        const struct pl_span run = pl_span(fill->bytes.data + start, end - start);
+        const bool full = at < fill->count;
+        enum pl_err err;
+        if (b->events == 0 && (full || last)) {
+            err = seal_and_append(b, run, (unsigned)fit);
+        } else {
+            err = pl_buf_append_span(plain, run);
+            b->events += (unsigned)fit;
+            if (err == PL_OK && full)
+                err = flush_plain(b);
+        }
         if (err != PL_OK)
             return err;
     }
     return PL_OK;
 }
 
-static const struct lane_fill *only_fill(const struct collector *c)
-{
-    const struct lane_fill *only = NULL;
-    for (unsigned i = 0; i < c->config.lanes; i++) {
-        if (!c->took[i])
-            continue;
-        if (only != NULL)
-            return NULL;
-        only = &c->fills[i];
-    }
-    return only;
-}
-
 static enum pl_err build(struct builder *b)
 {
-    struct collector *c = b->c;
-    const struct lane_fill *only = only_fill(c);
-    if (only != NULL && only->bytes.len <= COLLECTOR_BLOCK_BYTES &&
-        only->count <= LIMIT_BLOCK_EVENTS)
-        return seal_and_append(b, pl_buf_span(&only->bytes), (unsigned)only->count);
+    const struct collector *c = b->c;
+    unsigned last = 0;
+    for (unsigned i = 0; i < c->config.lanes; i++)
+        if (c->took[i])
+            last = i;
     for (unsigned i = 0; i < c->config.lanes; i++) {
-        enum pl_err err = c->took[i] ? add_fill(b, &c->fills[i]) : PL_OK;
+        enum pl_err err = c->took[i] ? add_fill(b, &c->fills[i], i == last) : PL_OK;
         if (err != PL_OK)
             return err;
     }
@@ -110,6 +105,18 @@ static uint64_t bytes_taken(const struct collector *c)
     return sum;
 }
 
+static void add_said(const struct collector *c)
+{
+    for (unsigned i = 0; i < c->config.lanes; i++) {
+        const struct pl_buf *said = &c->fills[i].said;
+        for (size_t at = 0; c->took[i] && at < said->len; at += sizeof(struct suppression)) {
+            struct suppression one;
+            memcpy(&one, said->data + at, sizeof(one));
+            suppressions_put(c->config.suppressions, spool_batch(c->config.spool), &one);
+        }
+    }
+}
+
 enum pl_err collector_commit(struct collector *c, struct pl_why *why)
 {
     struct builder b = {.c = c};
@@ -119,6 +126,8 @@ enum pl_err collector_commit(struct collector *c, struct pl_why *why)
     if (err != PL_OK)
         return err;
     err = build(&b);
+    if (err == PL_OK)
+        add_said(c);
     if (err == PL_OK)
         err = spool_commit(c->config.spool, &b.why);
     if (err != PL_OK) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define KEEP_BYTES (1024 * 1024) /* what a fill may keep of a burst's memory */
+#define SAID_MAX   4096          /* opt-outs that one commit takes from one loop */
 
 /* ---- tickets */
 
@@ -39,12 +40,14 @@ void lane_fill_init(struct lane_fill *fill, size_t max_bytes)
 {
     *fill = (struct lane_fill){0};
     pl_buf_init(&fill->bytes, max_bytes);
+    pl_buf_init(&fill->said, SAID_MAX * sizeof(struct suppression));
     ticket_list_init(&fill->tickets);
 }
 
 void lane_fill_release(struct lane_fill *fill)
 {
     pl_buf_release(&fill->bytes);
+    pl_buf_release(&fill->said);
     free(fill->ends);
     fill->ends = NULL;
     fill->count = fill->cap = 0;
@@ -59,6 +62,7 @@ void lane_fill_reset(struct lane_fill *fill)
         return;
     }
     pl_buf_reset(&fill->bytes);
+    pl_buf_reset(&fill->said);
     fill->count = 0;
     ticket_list_init(&fill->tickets);
 }
@@ -85,6 +89,12 @@ enum pl_err lane_fill_add(struct lane_fill *fill, const struct collector_events 
     if (fill->bytes.max_bytes - base < events->bytes.len || !room_for_ends(fill, events->count) ||
         pl_buf_append_span(&fill->bytes, events->bytes) != PL_OK)
         return PL_EAGAIN;
+    if (events->said_count > 0 &&
+        pl_buf_append(&fill->said, events->said, events->said_count * sizeof(*events->said)) !=
+            PL_OK) {
+        fill->bytes.len = base;
+        return PL_EAGAIN;
+    }
     for (unsigned i = 0; i < events->count; i++)
         fill->ends[fill->count + i] = base + events->ends[i];
     fill->count += events->count;

@@ -23,6 +23,7 @@ struct lane_fill {
     struct pl_buf bytes;
     uint32_t *ends;
     size_t count, cap;
+    struct pl_buf said; /* of struct suppression */
     struct ticket_list tickets;
 };
 

@@ -60,6 +60,7 @@ static inline bool dialect_header(const struct dialect_input *input, const char 
 struct dialect_claim {
     struct pl_span key; /* the write key or an alias; empty: none was sent, so the host says it */
     bool opted_out;     /* the dialect's own sign of "do not track me" was there */
+    bool anonymous;     /* the tracker wants no cookie: none is read or set */
 };
 
 /* The way into the edge. A decoder that gets an error from it returns that error, with *why as
@@ -69,8 +70,10 @@ struct dialect_sink {
     /* Once, before the first emit. PL_ENOTFOUND: key missing or unknown; PL_EEXPIRED; PL_EDENIED:
      * region, web origin or consent; PL_EAGAIN: too many; PL_ECLOSED: not collecting now. */
     enum pl_err (*claim)(void *ctx, const struct dialect_claim *claim, struct pl_why *why);
-    /* Adds account, dialect, acceptance time and region, and encodes at once: nothing the event
-     * points at is needed afterwards. PL_ELIMIT: event too large, or too many of them. */
+    /* Adds account, dialect, acceptance time and region, the visitor cookie's id where the client
+     * gave none of its own, and encodes at once: nothing the event points at is needed afterwards.
+     * An event of somebody who said no is passed over. PL_ELIMIT: event too large, or too many of
+     * them. */
     enum pl_err (*emit)(void *ctx, struct event *event, struct pl_why *why);
 };
 

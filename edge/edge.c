@@ -71,6 +71,7 @@ static enum pl_err make_collector(struct edge *edge, struct pl_why *why)
             .done = tracker_done,
             .durable = on_durable,
             .durable_ctx = edge,
+            .suppressions = edge->suppressions,
             .clock = edge->clock,
             .log = &edge->log,
         };
@@ -84,6 +85,9 @@ static enum pl_err make_spool(struct edge *edge, struct pl_why *why)
 {
     const struct edge_options *o = edge->options;
     enum pl_err err = edge_store_open(&edge->store, o->data_dir, &edge->log, why);
+    if (err != PL_OK)
+        return err;
+    err = suppressions_open(&edge->suppressions, edge->store, EDGE_SUPPRESSIONS, &edge->log, why);
     if (err != PL_OK)
         return err;
     const struct spool_config config = {
@@ -107,6 +111,7 @@ static enum pl_err make_catalog(struct edge *edge, struct pl_why *why)
         .publish = on_publish,
         .seal_key = on_seal_key,
         .ctx = edge,
+        .suppressions = edge->suppressions,
         .clock = edge->clock,
         .log = &edge->log,
     };
@@ -272,6 +277,7 @@ void edge_free(struct edge *edge)
     catalog_close(edge->catalog);
     collector_free(edge->collector);
     spool_free(edge->spool);
+    suppressions_close(edge->suppressions);
     catalog_snapshot_unref(edge->snapshot);
     store_close(edge->store);
     edge_loops_free(edge);

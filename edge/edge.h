@@ -31,6 +31,7 @@ struct edge {
     struct edge_loop *loops;
     struct store *store;
     struct spool *spool;
+    struct suppressions *suppressions;
     struct collector *collector;
     struct catalog *catalog;
     struct uplink *uplink;

@@ -12,6 +12,7 @@ static const struct store_family families[EDGE_FAMILY_COUNT] = {
     [EDGE_CHAINS] = {.name = "chains"},
     [EDGE_QUARANTINE] = {.name = "quarantine"},
     [EDGE_CATALOG] = {.name = "catalog", .compress = true},
+    [EDGE_SUPPRESSIONS] = {.name = "suppressions"},
 };
 
 enum pl_err edge_store_open(struct store **out, const char *data_dir, const struct pl_log *log,

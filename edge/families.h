@@ -16,6 +16,7 @@ enum edge_family {
     EDGE_QUARANTINE, /* incarnation | number -> verdict and block that the origin won't
                       * take; the verdict alone when the block was dropped for its age */
     EDGE_CATALOG,    /* accounts, their compressed documents, the feed's position */
+    EDGE_SUPPRESSIONS, /* account | consent id -> one opt-out: proto/wire/suppression.h */
     EDGE_FAMILY_COUNT
 };
 

@@ -15,14 +15,20 @@
 
 #include <stdatomic.h>
 
+struct edge_loop;
+
 /* A request that waits for its events to be on disk. */
 struct loop_ticket {
     struct collector_ticket base;
     struct loop_ticket *next_free;
     struct http_suspended *suspended;
+    /* Answers; base.err says what became of the events. request NULL: the client has gone. */
+    void (*finish)(struct edge_loop *loop, struct loop_ticket *ticket,
+                   struct http_request *request);
     const struct dialect_reply *reply;
     const char *outcome;
-    uint8_t *body; /* of the reply where the dialect made one; owned */
+    char *set_cookie; /* of the reply, NULL: none; owned */
+    uint8_t *body;    /* of the reply where the dialect made one; owned */
     size_t body_len;
     unsigned events;
 };

@@ -31,6 +31,8 @@ static const struct {
     [METRIC_REFUSED_RATE] = {"polder_refused_requests_total", "reason=\"rate\"", NULL},
     [METRIC_REFUSED_UNAVAILABLE] = {"polder_refused_requests_total", "reason=\"unavailable\"",
                                     NULL},
+    [METRIC_EVENTS_SUPPRESSED] = {"polder_suppressed_events_total", "",
+                                  "Events passed over: their visitor has opted out"},
     [METRIC_OPTED_OUT] = {"polder_consent_changes_total", "to=\"opted_out\"",
                           "Visitors who said no, or yes again"},
     [METRIC_OPTED_IN] = {"polder_consent_changes_total", "to=\"opted_in\"", NULL},

@@ -25,6 +25,7 @@ static const struct http_route public_routes[] = {
     {HTTP_GET, "/s.js", serve_own_script, NULL},
     {HTTP_GET | HTTP_POST, "/v1/optout", consent_optout, NULL},
     {HTTP_POST, "/v1/optin", consent_optin, NULL},
+    {HTTP_GET, "/v1/consent", consent_show, NULL},
 };
 
 static const struct http_route operator_routes[] = {

@@ -190,6 +190,11 @@ enum pl_err spool_append(struct spool *spool, const struct block_header *header,
     return PL_OK;
 }
 
+struct store_batch *spool_batch(struct spool *spool)
+{
+    return spool->marks;
+}
+
 enum pl_err spool_commit(struct spool *spool, struct pl_why *why)
 {
     if (spool->broken)

@@ -47,6 +47,8 @@ void spool_next(struct spool *spool, struct block_header *header);
 enum pl_err spool_append(struct spool *spool, const struct block_header *header,
                          struct pl_span block, const uint8_t hash[BLOCK_HASH_BYTES],
                          struct pl_why *why);
+/* What else is to be durable with the next commit, or not at all. */
+struct store_batch *spool_batch(struct spool *spool);
 /* Makes everything appended durable. Blocks for one fsync. */
 enum pl_err spool_commit(struct spool *spool, struct pl_why *why);
 /* What was appended since the last commit will not be committed: the chain ends here, as after a

@@ -1,6 +1,8 @@
 #include "edge/tracker.h"
 #include "edge/admit.h"
+#include "edge/cookie.h"
 #include "edge/reply.h"
+#include "edge/suppressions.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,9 +16,12 @@ struct passage {
     struct edge_loop *loop;
     const struct http_request *request;
     const struct tracker_route *tracker;
+    struct pl_span cookies;
     struct admission admission;
-    bool claimed;
-    unsigned events;
+    bool claimed, anonymous;
+    unsigned events, suppressed;
+    struct pl_span visitor;                /* the cookie's id, once it was asked for */
+    char new_visitor[COOKIE_VISITOR_TEXT]; /* given to this visitor now; "": not */
 };
 
 /* ---- the dialect's sink */
@@ -26,7 +31,30 @@ static enum pl_err sink_claim(void *ctx, const struct dialect_claim *claim, stru
     struct passage *p = ctx;
     enum pl_err err = admit(p->loop, p->request, claim, &p->admission, why);
     p->claimed = err == PL_OK;
+    p->anonymous = claim->anonymous;
     return err;
+}
+
+/* Who is known by an id of the client's own gets none of ours. */
+static void add_visitor(struct passage *p, struct event *event)
+{
+    const struct cookie_policy *policy = &p->admission.entry->cookie;
+    if (!policy->enabled || p->anonymous || event_has(event, EVENT_VISITOR_ID) ||
+        event_has(event, EVENT_USER_ID))
+        return;
+    if (p->visitor.len == 0 && !cookie_find_visitor(p->cookies, policy, &p->visitor) &&
+        cookie_new_visitor(pl_random_system(), p->new_visitor) == PL_OK)
+        p->visitor = pl_span_str(p->new_visitor);
+    if (p->visitor.len > 0)
+        event_set_str(event, EVENT_VISITOR_ID, p->visitor);
+}
+
+static bool is_suppressed(const struct passage *p, const struct event *event)
+{
+    const struct suppressions *s = p->loop->edge->suppressions;
+    const struct catalog_entry *entry = p->admission.entry;
+    return suppressions_hold(s, entry, event_str(event, EVENT_VISITOR_ID)) ||
+           suppressions_hold(s, entry, event_str(event, EVENT_USER_ID));
 }
 
 static enum pl_err sink_emit(void *ctx, struct event *event, struct pl_why *why)
@@ -37,6 +65,11 @@ static enum pl_err sink_emit(void *ctx, struct event *event, struct pl_why *why)
         return pl_fail_field(why, PL_ENOTFOUND, "writeKey", "the request names no write key");
     if (p->events == LIMIT_BATCH_EVENTS)
         return pl_fail(why, PL_ELIMIT, "more than %d events in one request", LIMIT_BATCH_EVENTS);
+    add_visitor(p, event);
+    if (is_suppressed(p, event)) {
+        p->suppressed++;
+        return PL_OK;
+    }
     event_set_u64(event, EVENT_ACCOUNT, p->admission.entry->account);
     event_set_u64(event, EVENT_DIALECT, p->tracker->dialect->id);
     event_set_i64(event, EVENT_ACCEPTED_MS, http_loop_wall_ms(loop->http));
@@ -120,12 +153,13 @@ struct answer {
     const char *content_type;
     struct pl_span body;
     int64_t retry_after_s;
+    const char *set_cookie; /* NULL: none */
 };
 
 static void send_answer(struct http_request *request, const struct dialect_reply *reply,
                         const struct answer *answer)
 {
-    struct http_header headers[REPLY_CORS_HEADERS + 4];
+    struct http_header headers[REPLY_CORS_HEADERS + 5];
     char seconds[24];
     size_t count = reply_cors(request, headers);
     headers[count++] =
@@ -138,13 +172,17 @@ static void send_answer(struct http_request *request, const struct dialect_reply
         snprintf(seconds, sizeof(seconds), "%" PRId64, answer->retry_after_s);
         headers[count++] = (struct http_header){PL_SPAN_LIT("retry-after"), pl_span_str(seconds)};
     }
+    if (answer->set_cookie != NULL)
+        headers[count++] =
+            (struct http_header){PL_SPAN_LIT("set-cookie"), pl_span_str(answer->set_cookie)};
     http_reply(request, answer->status, headers, count, answer->body);
 }
 
 static void reply_good(struct http_request *request, const struct dialect_reply *reply,
-                       const char *outcome, struct pl_span body)
+                       const char *outcome, struct pl_span body, const char *set_cookie)
 {
     const struct answer answer = {
+        .set_cookie = set_cookie,
         .status = reply->ok_status,
         .outcome = outcome == NULL ? "OK" : outcome,
         .content_type = reply->content_type,
@@ -225,6 +263,17 @@ static void refuse(struct passage *p, struct http_request *request, enum pl_err 
               outcome->name != NULL ? outcome->name : a->outcome, a->retry_after_s, why);
 }
 
+/* Nothing is left of the request: all of it was of people who said no. */
+static void refuse_suppressed(struct passage *p, struct http_request *request)
+{
+    struct pl_why why = {0};
+    const struct dialect_outcome outcome = {.name = NULL};
+    p->admission.outcome = "OPTED_OUT";
+    p->admission.metric = METRIC_REFUSED_CONSENT;
+    pl_fail(&why, PL_EDENIED, "nothing is collected: the visitor has opted out");
+    refuse(p, request, PL_EDENIED, &outcome, &why);
+}
+
 static void refuse_unavailable(struct http_request *request, const struct dialect_reply *reply,
                                int64_t retry_after_s, const struct pl_why *why)
 {
@@ -252,6 +301,36 @@ static bool keep_body(struct loop_ticket *ticket, const struct pl_buf *body)
     return true;
 }
 
+/* A visitor has an id from now on: the browser is told with the reply that says that an event with
+ * it is stored. */
+static bool keep_visitor(struct loop_ticket *ticket, const struct passage *p)
+{
+    char line[COOKIE_LINE_BYTES];
+    if (p->new_visitor[0] == '\0')
+        return true;
+    const struct cookie_site site = {http_request_authority(p->request),
+                                     http_request_is_tls(p->request)};
+    cookie_write_visitor(&p->admission.entry->cookie, &site, p->new_visitor, line);
+    ticket->set_cookie = strdup(line);
+    return ticket->set_cookie != NULL;
+}
+
+static void answer_collected(struct edge_loop *loop, struct loop_ticket *ticket,
+                             struct http_request *request)
+{
+    if (ticket->base.err == PL_OK) {
+        metrics_add(&loop->metrics, METRIC_REQUESTS_COLLECTED, 1);
+        metrics_add(&loop->metrics, METRIC_EVENTS_COLLECTED, ticket->events);
+    }
+    if (request == NULL)
+        return;
+    if (ticket->base.err == PL_OK)
+        reply_good(request, ticket->reply, ticket->outcome, pl_span(ticket->body, ticket->body_len),
+                   ticket->set_cookie);
+    else
+        refuse_unavailable(request, ticket->reply, FAIL_RETRY_S, &not_stored);
+}
+
 /* Submitting gives the request away, and taking a suspension back is what resuming does: so the
  * request is suspended first, and resumed at once where the collector declines. */
 static void submit(struct passage *p, struct http_request *request,
@@ -261,7 +340,7 @@ static void submit(struct passage *p, struct http_request *request,
     const struct dialect_reply *reply = p->tracker->route->reply;
     struct pl_why why = {0};
     struct loop_ticket *ticket = edge_ticket_get(loop);
-    if (ticket == NULL || !keep_body(ticket, outcome->body) ||
+    if (ticket == NULL || !keep_body(ticket, outcome->body) || !keep_visitor(ticket, p) ||
         (ticket->suspended = http_suspend(request)) == NULL) {
         if (ticket != NULL)
             edge_ticket_put(loop, ticket);
@@ -269,6 +348,7 @@ static void submit(struct passage *p, struct http_request *request,
         refuse_unavailable(request, reply, BUSY_RETRY_S, &why);
         return;
     }
+    ticket->finish = answer_collected;
     ticket->reply = reply;
     ticket->outcome = outcome->name;
     ticket->events = p->events;
@@ -291,18 +371,7 @@ static void submit(struct passage *p, struct http_request *request,
 
 static void finish(struct edge_loop *loop, struct loop_ticket *ticket)
 {
-    struct http_request *request = http_resume(ticket->suspended);
-    if (ticket->base.err == PL_OK) {
-        metrics_add(&loop->metrics, METRIC_REQUESTS_COLLECTED, 1);
-        metrics_add(&loop->metrics, METRIC_EVENTS_COLLECTED, ticket->events);
-    }
-    if (request != NULL) {
-        if (ticket->base.err == PL_OK)
-            reply_good(request, ticket->reply, ticket->outcome,
-                       pl_span(ticket->body, ticket->body_len));
-        else
-            refuse_unavailable(request, ticket->reply, FAIL_RETRY_S, &not_stored);
-    }
+    ticket->finish(loop, ticket, http_resume(ticket->suspended));
     edge_ticket_put(loop, ticket);
 }
 
@@ -333,17 +402,22 @@ void tracker_handle(struct http_request *request, void *arg)
     enum pl_err err = PL_OK;
     /* HEAD is safe (RFC 9110, 9.2.1): link checkers and previews are nobody's visit. */
     if (http_request_method(request) == HTTP_HEAD) {
-        reply_good(request, tracker->route->reply, "HEAD", pl_span(NULL, 0));
+        reply_good(request, tracker->route->reply, "HEAD", pl_span(NULL, 0), NULL);
         return;
     }
+    p.cookies = input.cookie;
     if (input.body.len > limit)
         err = pl_fail(&why, PL_ELIMIT, "the body is larger than %zu bytes", limit);
     if (err == PL_OK)
         err = tracker->route->decode(&input, &sink, &outcome, &why);
+    if (p.suppressed > 0)
+        metrics_add(&loop->metrics, METRIC_EVENTS_SUPPRESSED, p.suppressed);
     if (err != PL_OK)
         refuse(&p, request, err, &outcome, &why);
+    else if (p.events == 0 && p.suppressed > 0)
+        refuse_suppressed(&p, request);
     else if (p.events == 0)
-        reply_good(request, tracker->route->reply, outcome.name, pl_buf_span(outcome.body));
+        reply_good(request, tracker->route->reply, outcome.name, pl_buf_span(outcome.body), NULL);
     else
         submit(&p, request, &outcome);
 }

@@ -18,6 +18,7 @@
 
 #include "origin/keyring.h"
 #include "origin/ledger.h"
+#include "origin/suppressions.h"
 #include "proto/store/store.h"
 #include "replication/receiver.h"
 
@@ -43,6 +44,7 @@ struct intake_config {
      * per account and block. INTAKE_EXPIRED: *expired_ms is when. */
     enum intake_fate (*account)(void *ctx, uint64_t account, int64_t now_ms, int64_t *expired_ms);
     void *account_ctx;
+    struct suppressions *suppressions; /* NULL: nobody says no */
     unsigned openers;   /* 0: 2 */
     size_t queue_bytes; /* blocks on their way; 0: 192 MiB */
     size_t group_bytes; /* sealed events in one synced write; 0: 8 MiB */

@@ -46,6 +46,7 @@ struct intake_job {
     struct intake_entry *entries;
     size_t entry_count, entry_room;
     struct pl_buf arena; /* sealed values and message ids */
+    struct pl_buf said;  /* of struct suppression: opt-outs and their taking back */
     size_t held_bytes;
 };
 

@@ -204,6 +204,9 @@ static enum pl_err delete_data(struct lifecycle *lifecycle, const struct account
     if (err == PL_OK) {
         err = deletion_purge(config->store, account->id, why);
     }
+    if (err == PL_OK && config->suppressions != NULL) {
+        suppressions_forget(config->suppressions, account->id);
+    }
     return err == PL_OK ? keep_record(lifecycle, account, RECORD_DELETED, now_ms, &report, why)
                         : err;
 }

@@ -15,6 +15,7 @@
 #define POLDER_ORIGIN_LIFECYCLE_H
 
 #include "origin/accounts.h"
+#include "origin/suppressions.h"
 
 #define LIFECYCLE_KEEP_DAYS   45 /* reinstatement is possible until here at least */
 #define LIFECYCLE_SPREAD_DAYS 36 /* deletions start on days 45..80 */
@@ -27,6 +28,7 @@ struct lifecycle_config {
     struct keyring *keyring;
     /* What it took before the account was being deleted is waited for; NULL: there is none. */
     struct intake *intake;
+    struct suppressions *suppressions; /* may be NULL */
     const struct pl_clock *clock;
     const struct pl_random *random;
     const struct pl_log *log;

@@ -1,4 +1,5 @@
 #include "origin/node.h"
+#include "origin/account_item.h"
 #include "origin/api/api.h"
 #include "origin/families.h"
 #include "origin/first_start.h"
@@ -152,6 +153,28 @@ static void close_accounts(struct node *node)
     accounts_close(node->parts.accounts);
 }
 
+static enum pl_err id_key(void *ctx, uint64_t account, uint8_t key[CATALOG_ID_KEY_BYTES])
+{
+    return account_id_key(ctx, account, key);
+}
+
+static enum pl_err open_suppressions(struct node *node, struct pl_why *why)
+{
+    const struct suppressions_config config = {
+        .store = node->parts.store,
+        .changelog = node->parts.changelog,
+        .id_key = id_key,
+        .id_key_ctx = node->parts.keyring,
+        .log = node->config.log,
+    };
+    return suppressions_open(&node->parts.suppressions, &config, why);
+}
+
+static void close_suppressions(struct node *node)
+{
+    suppressions_close(node->parts.suppressions);
+}
+
 /* ---- the data path */
 
 static enum pl_err open_ledger(struct node *node, struct pl_why *why)
@@ -191,6 +214,7 @@ static enum pl_err open_intake(struct node *node, struct pl_why *why)
         .edge_ctx = node->parts.edges,
         .account = accounts_fate,
         .account_ctx = node->parts.accounts,
+        .suppressions = node->parts.suppressions,
         .openers = (unsigned)node->config.options->openers,
         .clock = node->config.clock,
         .log = node->config.log,
@@ -291,6 +315,7 @@ static enum pl_err open_lifecycle(struct node *node, struct pl_why *why)
         .accounts = node->parts.accounts,
         .keyring = node->parts.keyring,
         .intake = node->parts.intake,
+        .suppressions = node->parts.suppressions,
         .clock = node->config.clock,
         .random = node->config.random,
         .log = node->config.log,
@@ -346,12 +371,19 @@ static const struct {
     enum pl_err (*open)(struct node *node, struct pl_why *why);
     void (*close)(struct node *node);
 } steps[] = {
-    {open_store, close_store},         {open_keyring, close_keyring},
-    {open_changelog, close_changelog}, {open_edges, close_edges},
-    {open_tokens, close_tokens},       {open_accounts, close_accounts},
-    {open_ledger, close_ledger},       {open_books, close_books},
-    {open_intake, close_intake},       {open_receiver, close_receiver},
-    {open_lifecycle, close_lifecycle}, {open_api, close_api},
+    {open_store, close_store},
+    {open_keyring, close_keyring},
+    {open_changelog, close_changelog},
+    {open_edges, close_edges},
+    {open_tokens, close_tokens},
+    {open_accounts, close_accounts},
+    {open_suppressions, close_suppressions},
+    {open_ledger, close_ledger},
+    {open_books, close_books},
+    {open_intake, close_intake},
+    {open_receiver, close_receiver},
+    {open_lifecycle, close_lifecycle},
+    {open_api, close_api},
     {open_http, close_http},
 };
 #define STEP_COUNT (sizeof(steps) / sizeof(steps[0]))

@@ -144,6 +144,16 @@ static enum pl_err hold_date(struct intake_opener *o, struct intake_job *job, in
     return err == PL_ELIMIT ? PL_EINVAL : err;
 }
 
+/* An opt-out is kept like any event, and takes effect when its block is written. */
+static enum pl_err note_choice(const struct intake_opener *o, struct intake_job *job)
+{
+    struct suppression said;
+    enum pl_err err = suppressions_parse(o->event, &said);
+    if (err == PL_OK)
+        err = pl_buf_append(&job->said, &said, sizeof(said));
+    return err == PL_ENOTFOUND ? PL_OK : err;
+}
+
 /* PL_OK: sealed, or dropped with a reason. Anything else stops the block. */
 static enum pl_err take_event(struct intake_opener *o, struct intake_job *job, struct fates *fates,
                               struct pl_span encoded, const struct vault_place *place)
@@ -167,6 +177,14 @@ static enum pl_err take_event(struct intake_opener *o, struct intake_job *job, s
         return PL_OK;
     case INTAKE_ALIVE:
         break;
+    }
+    if (o->intake->config.suppressions != NULL) {
+        if (suppressions_concern(o->intake->config.suppressions, o->event)) {
+            counts->dropped[DROP_OPTED_OUT]++;
+            return PL_OK;
+        }
+        if (err == PL_OK)
+            err = note_choice(o, job);
     }
     if (err == PL_OK)
         err = seal_event(o, job, encoded, place);
@@ -282,6 +300,7 @@ void intake_open_job(struct intake_opener *o, struct intake_job *job)
         refuse(job, may_change(err) ? BLOCK_RETRY : BLOCK_REFUSED, why.text);
         return;
     }
+    pl_buf_init(&job->said, LIMIT_BLOCK_EVENTS * sizeof(struct suppression));
     pl_buf_init(&job->arena, 4 * LIMIT_BLOCK_PLAIN_BYTES + (size_t)LIMIT_BLOCK_EVENTS * 256);
     /* About what it comes to; growing would copy. */
     if (pl_buf_reserve(&job->arena, o->plain.len / 2 + 64 * (size_t)header.events + 512) != PL_OK) {

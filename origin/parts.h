@@ -13,6 +13,7 @@
 #include "origin/keyring.h"
 #include "origin/ledger.h"
 #include "origin/lifecycle.h"
+#include "origin/suppressions.h"
 #include "origin/tokens.h"
 #include "proto/http/http.h"
 #include "replication/receiver.h"
@@ -27,6 +28,7 @@ struct origin_parts {
     struct edges *edges;
     struct tokens *tokens;
     struct accounts *accounts;
+    struct suppressions *suppressions;
     struct ledger *ledger;
     struct books *books;
     struct intake *intake;

@@ -71,6 +71,7 @@ void intake_finish_job(struct intake *intake, struct intake_job *job, enum block
     batch->verdicts[job->index] = verdict;
     free(job->entries);
     pl_buf_release(&job->arena);
+    pl_buf_release(&job->said);
     pthread_mutex_lock(&intake->lock);
     count_verdict(&intake->status, job, verdict);
     intake->held_bytes -= job->held_bytes;
@@ -259,6 +260,20 @@ static enum pl_err check_count(struct intake *intake, const struct intake_job *j
                              LEDGER_MISCOUNT, pl_span(NULL, 0), reason);
 }
 
+/* Before the blocks that they came in are acknowledged, and each in a write of its own: they are
+ * few. Seen again with a block that is sent again, they are known. */
+static enum pl_err record_choices(struct intake *intake, const struct intake_job *job,
+                                  struct pl_why *why)
+{
+    enum pl_err err = PL_OK;
+    for (size_t at = 0; at < job->said.len && err == PL_OK; at += sizeof(struct suppression)) {
+        struct suppression said;
+        memcpy(&said, job->said.data + at, sizeof(said));
+        err = suppressions_record(intake->config.suppressions, &said, why);
+    }
+    return err;
+}
+
 static enum pl_err write_group(struct intake *intake, struct pl_why *why)
 {
     struct intake_writer *w = &intake->writer;
@@ -273,6 +288,8 @@ static enum pl_err write_group(struct intake *intake, struct pl_why *why)
             continue;
         count_events(job);
         err = check_count(intake, job);
+        if (err == PL_OK)
+            err = record_choices(intake, job, why);
     }
     if (err == PL_OK && w->entry_count > 0)
         put_events(intake);

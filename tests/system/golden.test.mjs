@@ -31,7 +31,7 @@ function assertReply(reply, expected, name) {
 async function makeAccount(cluster, file, index) {
     const alias = `golden-${index}`;
     const usesAlias = JSON.stringify(file).includes('${ALIAS}');
-    const account = await cluster.ctlJson('account', 'create', alias, ...(usesAlias ? ['--alias', alias] : []), ...(file.account ?? []));
+    const account = await cluster.ctlJson('account', 'create', alias, ...(usesAlias ? ['--aliases', alias] : []), ...(file.account ?? []));
     if (file.config) {
         const config = path.join(cluster.dir, `${alias}.json`);
         writeFileSync(config, JSON.stringify(file.config));

@@ -86,7 +86,7 @@ for (const dialect of dialects) {
         t.after(() => agent.destroy());
         const alias = 'mutation';
         const files = goldenFiles(dialect);
-        if (JSON.stringify(files).includes('${ALIAS}')) await cluster.ctl('account', 'update', account.id, '--alias', alias);
+        if (JSON.stringify(files).includes('${ALIAS}')) await cluster.ctl('account', 'update', account.id, '--aliases', alias);
         const seeds = files.flatMap((file) => [filledIn(file.request, { KEY: account.write_key, ALIAS: alias })].flat());
         const pid = cluster.nodes.get('eu').child.pid;
         const counts = {};

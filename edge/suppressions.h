@@ -1,0 +1,38 @@
+/*
+ * suppressions: the opt-outs this edge knows of: those it heard itself, at once, and those of all
+ * edges, as the origin's feed tells them.
+ *
+ * Promise: what is known here is on disk here: an edge that restarts with no origin in sight
+ * collects no more of a visitor than before. Ids stand here as keyed hashes only.
+ */
+#ifndef POLDER_EDGE_SUPPRESSIONS_H
+#define POLDER_EDGE_SUPPRESSIONS_H
+
+#include "edge/catalog.h"
+#include "proto/store/store.h"
+#include "proto/wire/event.h"
+#include "proto/wire/suppression.h"
+
+struct suppressions;
+/* Reads the family. What is damaged there is left out and logged: the feed has it. Blocks. */
+enum pl_err suppressions_open(struct suppressions **out, struct store *store, unsigned family,
+                              const struct pl_log *log, struct pl_why *why);
+void suppressions_close(struct suppressions *suppressions); /* NULL is fine */
+
+/* Learns of one, in memory only. Any thread. */
+enum pl_err suppressions_learn(struct suppressions *suppressions, struct suppression said);
+/* Adds its row to a batch that somebody writes. Any thread. */
+void suppressions_put(struct suppressions *suppressions, struct store_batch *batch,
+                      const struct suppression *said);
+/* The follower: an item of the feed, its row into the batch; an account that is gone. */
+enum pl_err suppressions_apply(struct suppressions *suppressions, struct store_batch *batch,
+                               const struct catalog_item *item);
+void suppressions_forget(struct suppressions *suppressions, struct store_batch *batch,
+                         uint64_t account);
+
+/* Whether an id is of somebody who said no to the account. Any thread, memory only. */
+bool suppressions_hold(const struct suppressions *suppressions, const struct catalog_entry *entry,
+                       struct pl_span id);
+size_t suppressions_count(const struct suppressions *suppressions); /* any thread */
+
+#endif
