@@ -72,7 +72,7 @@ static void describe(const struct clock_watch *watch, int64_t wall_ms, int64_t e
     pl_time_format(expected_ms, expected);
     snprintf(text, 200,
              "the clock shows %s where %s%s was expected; set it right, or confirm it: "
-             "POST /api/v1/lifecycle/confirm-clock",
+             "polderctl lifecycle confirm-clock",
              shows, expected, watch->ahead_ms == CLOCK_WATCH_RESTART_MS ? " or a day more" : "");
 }
 

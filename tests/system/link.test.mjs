@@ -2,9 +2,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import path from 'node:path';
+import { shiftedClock } from './lib/clock.mjs';
 import { Relay } from './lib/relay.mjs';
 import { startCluster, postBatch, trackEvent, exportedIds, until } from './lib/fixture.mjs';
 
@@ -40,27 +38,9 @@ test('a cut path is noticed within 3 s at both ends, and healed without an opera
     assert.deepEqual(events.filter((event) => counts.get(event.messageId) !== 1), []);
 });
 
-// Preloaded, it moves the wall clock and nothing else.
-const shiftedClock = `
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-int clock_gettime(clockid_t id, struct timespec *ts)
-{
-    long rc = syscall(SYS_clock_gettime, id, ts);
-    if (id == CLOCK_REALTIME)
-        ts->tv_sec += SECONDS;
-    return (int)rc;
-}`;
-
 test('an edge whose clock is wrong is named at both ends', { timeout: 60000 }, async (t) => {
     const { cluster, dir } = await startCluster(t, { start: [] });
-    const source = path.join(dir, 'clock.c'), shim = path.join(dir, 'clock.so');
-    writeFileSync(source, shiftedClock);
-    execFileSync(process.env.CC ?? 'cc', ['-shared', '-fPIC', '-DSECONDS=600', '-o', shim, source]);
-    // The sanitizers want to be told that they are not the first to be loaded.
-    const env = { LD_PRELOAD: shim, ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:verify_asan_link_order=0` };
-    await cluster.startEdge('eu', { env });
+    await cluster.startEdge('eu', { env: shiftedClock(dir, 600) });
     await until('connected', 10000, async () => (await cluster.replication('origin')).edges[0].connected);
     const [edge, origin] = [await cluster.replication('eu'), await cluster.replication('origin')];
     assert.equal(origin.status, 'degraded');

@@ -11,7 +11,8 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { bin } from './lib/fixture.mjs';
-import { Cluster, freeBasePort, root } from '../../deploy/demo/cluster.mjs';
+import { shiftedClock } from './lib/clock.mjs';
+import { Cluster, freeBasePort, root, until } from '../../deploy/demo/cluster.mjs';
 
 const polderctl = path.join(bin, 'polderctl');
 const campaign = path.join(root, 'deploy/demo/campaign.json');
@@ -742,8 +743,8 @@ test('wrong calls end with 2 and say what there is; help ends with 0', async () 
     await fails(2, /--role is missing/, ['token', 'create', '--token', 'pt_x']);
     await fails(2, /polderctl config publish: expected ACCOUNT FILE/, ['config', 'publish', 'x']);
     const help = await ok(['--help']);
-    const commands = [...help.matchAll(/^ {2}([a-z]+)(?: ([a-z]+))?(?: [A-Z]+)* {2,}\S/gm)].map((match) => match.slice(1, 3).filter(Boolean));
-    assert.equal(commands.length, 20);
+    const commands = [...help.matchAll(/^ {2}([a-z]+)(?: ([a-z-]+))?(?: [A-Z]+)* {2,}\S/gm)].map((match) => match.slice(1, 3).filter(Boolean));
+    assert.equal(commands.length, 22);
     for (const words of commands) {
         const text = await ok([...words, '--help']);
         assert.match(text, new RegExp(`Usage: polderctl ${words.join(' ')} `));
@@ -824,6 +825,19 @@ test('every command against a real origin', { timeout: 120000 }, async (t) => {
     await cluster.nodes.get('origin').stop();
     await cluster.startOrigin();
     assert.equal((await json('account', 'show', 'my-shop')).state, 'active');
+
+    assert.match(await run('lifecycle', 'confirm-clock', '--yes'), /^The origin believes its clock/);
+    await cluster.nodes.get('origin').stop();
+    await cluster.startOrigin(shiftedClock(dir, 3 * 86400));
+    const doubt = await until('the clock is doubted', 10000, async () => {
+        const asked = await ctl(['lifecycle', 'confirm-clock', '--dir', dir], api);
+        return asked.code !== 0 && asked;
+    });
+    assert.equal(doubt.code, 2);
+    assert.match(doubt.stdout, /doubts its clock: the clock shows \S+ where \S+ or a day more was expected[^]*nobody can bring that back/);
+    assert.match(doubt.stderr, /nothing was confirmed: repeat it with --yes/);
+    assert.match(await run('lifecycle', 'confirm-clock', '--yes'), /^The origin doubts[^]*^Confirmed\./m);
+    await until('the clock is believed', 70000, async () => (await run('lifecycle', 'confirm-clock')).startsWith('The origin believes'));
 
     const health = await ctl(['probe', cluster.url('origin')]);
     assert.ok([0, 1].includes(health.code), health.stdout);
