@@ -8,6 +8,7 @@
 
 #define LANES       2
 #define EVENT_BYTES 64 /* a number, then noise */
+#define ANOTHER     2  /* send_another at most so often */
 
 /* One lane's producer: submits requests on its loop until it has sent all, and counts what comes
  * back. The loop thread's own, but for what is read after the drain. */
@@ -40,6 +41,10 @@ struct world {
     atomic_uint_fast64_t acked_events;
     atomic_bool acked_early;
     atomic_uint durable_calls;
+    /* The sealer's monotonic clock, and how often it was read after it had jumped. */
+    struct pl_clock clock;
+    atomic_int_fast64_t jump_ms;
+    atomic_uint reads_after_jump;
 };
 
 static struct world *the_world(struct http_loop *loop)
@@ -145,11 +150,27 @@ static void loop_stop(struct http_loop *loop, void *arg)
     collector_lane_close(w->collector, p->lane);
 }
 
+static int64_t wall_ms(void *ctx)
+{
+    (void)ctx;
+    return pl_wall_ms(pl_clock_system());
+}
+
+static int64_t jumping_mono_ms(void *ctx)
+{
+    struct world *w = ctx;
+    const int64_t jump_ms = atomic_load(&w->jump_ms);
+    if (jump_ms != 0)
+        atomic_fetch_add(&w->reads_after_jump, 1);
+    return pl_mono_ms(pl_clock_system()) + jump_ms;
+}
+
 static void world_open(struct world *w, struct fixture *f, size_t lane_bytes, uint64_t spool_bytes,
                        const uint8_t *origin_public)
 {
     struct pl_why why = {0};
     w->f = f;
+    w->clock = (struct pl_clock){.wall_ms = wall_ms, .mono_ms = jumping_mono_ms, .ctx = w};
     fixture_store_open(f);
     const struct spool_config spool = {
         .store = f->store,
@@ -165,7 +186,7 @@ static void world_open(struct world *w, struct fixture *f, size_t lane_bytes, ui
         .sealer = {.edge_secret = f->edge_secret,
                    .origin_public = origin_public,
                    .random = pl_random_system(),
-                   .clock = pl_clock_system()},
+                   .clock = &w->clock},
         .lanes = LANES,
         .lane_bytes = lane_bytes,
         .done = on_done,
@@ -187,7 +208,7 @@ static void world_plan(struct world *w, unsigned count, unsigned per_request, un
         p->count = count;
         p->per_request = per_request;
         p->event_bytes = event_bytes;
-        p->requests = calloc(count + 1, sizeof(*p->requests));
+        p->requests = calloc(count + ANOTHER, sizeof(*p->requests));
     }
 }
 
@@ -458,6 +479,66 @@ static void test_nothing_is_taken_before_the_key_is_known(void **state)
     world_close(&w);
 }
 
+/* One more request of lane 0; its events are durable on return. */
+static void send_another(struct world *w)
+{
+    struct producer *p = &w->producers[0];
+    atomic_store(&p->finished, false);
+    p->count++;
+    http_loop_post(p->loop, &p->task);
+    assert_true(wait_finished(w, 30000));
+}
+
+/* The epochs of the live chain's blocks: how many follow one another. */
+static unsigned count_epochs(struct world *w)
+{
+    struct uplink_source source = spool_source(w->spool);
+    struct chain_claim claim;
+    struct block_header header = {0};
+    struct block_loss loss;
+    struct pl_buf block;
+    struct pl_span body;
+    uint8_t enc[HPKE_ENC_BYTES] = {0};
+    unsigned epochs = 0;
+    size_t count;
+    pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+    assert_int_equal(source.chains(source.ctx, &claim, 1, &count), PL_OK);
+    for (uint64_t number = 0;
+         source.read(source.ctx, &claim.incarnation, &number, &block, &loss) == PL_OK; number++) {
+        assert_int_equal(block_parse(pl_buf_span(&block), &header, &body, NULL), PL_OK);
+        epochs += memcmp(header.enc, enc, sizeof(enc)) != 0;
+        memcpy(enc, header.enc, sizeof(enc));
+        pl_buf_reset(&block);
+    }
+    pl_buf_release(&block);
+    return epochs;
+}
+
+/* The committer's tick wipes the key of an epoch whose time is up, though nothing is sealed. */
+static void test_an_idle_edge_lets_its_epoch_go(void **state)
+{
+    struct fixture *f = *state;
+    struct world w = {0};
+    world_open(&w, f, 1 << 20, UINT64_MAX / 2, f->origin_public);
+    world_plan(&w, 1, 1, EVENT_BYTES);
+    world_serve(&w);
+    assert_true(wait_finished(&w, 30000));
+    send_another(&w);
+    assert_int_equal(count_epochs(&w), 1);
+
+    atomic_store(&w.jump_ms, 10 * PL_MINUTE_MS);
+    const int64_t end_ms = pl_mono_ms(pl_clock_system()) + 10000;
+    while (atomic_load(&w.reads_after_jump) == 0 && pl_mono_ms(pl_clock_system()) < end_ms)
+        usleep(1000);
+    assert_true(atomic_load(&w.reads_after_jump) > 0);
+    atomic_store(&w.jump_ms, 0); /* so that only the tick can have ended it */
+    send_another(&w);
+    assert_int_equal(count_epochs(&w), 2);
+    world_stop(&w);
+    check_all(&w, true);
+    world_close(&w);
+}
+
 static void test_stopping_hands_everything_back(void **state)
 {
     struct fixture *f = *state;
@@ -484,6 +565,7 @@ int main(void)
         TEST(test_a_full_spool_refuses),
         TEST(test_a_failing_disk_loses_nothing_it_acked),
         TEST(test_nothing_is_taken_before_the_key_is_known),
+        TEST(test_an_idle_edge_lets_its_epoch_go),
         TEST(test_stopping_hands_everything_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
