@@ -2,11 +2,14 @@
 // by the host, and neither needs a key in the page.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { randomUUID } from 'node:crypto';
 import https from 'node:https';
+import net from 'node:net';
 import path from 'node:path';
 import tls from 'node:tls';
+import { root } from '../../deploy/demo/cluster.mjs';
 import { startCluster, exported, until } from './lib/fixture.mjs';
 import { issue } from './lib/certs.mjs';
 import { ask, post } from './lib/http.mjs';
@@ -73,11 +76,40 @@ async function startHosts(t) {
     });
     const port = Number(/listening address=\S+ port=(\d+) tls=yes/.exec(node.logTail(100))[1]);
     await until('the edge knows the accounts', 15000, async () => (await askHost(port, OTHER, '/v1/config')).status === 200);
-    return { cluster, plain, shop, other, sni, pair, node, port };
+    return { cluster, plain, shop, other, dir, sni, pair, node, port };
+}
+
+// nginx with the location that deploy/README.md tells operators to write.
+async function startProxy(t, { dir, port }) {
+    const told = /```nginx\n(location [^]*?)```/.exec(readFileSync(path.join(root, 'deploy/README.md'), 'utf8'))[1];
+    const location = told.replace('https://eu.edge.example/', `https://127.0.0.1:${port}/`)
+        .replace('/etc/ssl/certs/ca-certificates.crt', path.join(dir, 'edge.crt'));
+    const proxyPort = await new Promise((resolve) => {
+        const server = net.createServer().listen(0, '127.0.0.1', () => {
+            const free = server.address().port;
+            server.close(() => resolve(free));
+        });
+    });
+    const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${dir}/nginx-${name};`).join(' ');
+    writeFileSync(path.join(dir, 'nginx.conf'), `daemon off; pid ${dir}/nginx.pid; error_log stderr; events {}
+        http { access_log off; ${temp} server { listen 127.0.0.1:${proxyPort}; ${location} } }`);
+    const proxy = spawn('nginx', ['-e', 'stderr', '-c', path.join(dir, 'nginx.conf')], { stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    proxy.stderr.on('data', (text) => (said += text));
+    const ended = new Promise((resolve) => proxy.once('close', resolve));
+    proxy.once('error', (error) => (said += error.message));
+    t.after(async () => {
+        proxy.kill('SIGTERM');
+        await ended;
+    });
+    await until('nginx listens', 10000, async () => (await ask(`http://127.0.0.1:${proxyPort}/`)).status > 0).catch((error) => {
+        throw new Error(`${error.message}; it says: ${said}`);
+    });
+    return { url: `http://127.0.0.1:${proxyPort}`, errors: () => said };
 }
 
 test('what is sent to a host is its account\'s, under its certificate', { timeout: 180000 }, async (t) => {
-    const { cluster, plain, shop, other, sni, pair, node, port } = await startHosts(t);
+    const { cluster, plain, shop, other, dir, sni, pair, node, port } = await startHosts(t);
     const url = cluster.url('eu');
     const sent = { shop: [], other: [], plain: [] };
 
@@ -117,6 +149,17 @@ test('what is sent to a host is its account\'s, under its certificate', { timeou
         sent.shop.push(proxied.messageId);
         assert.equal((await post(`${url}/v1/track`, event(), { 'X-Forwarded-Host': SHOP })).status, 401);
         assert.match((await ask(`${url}/s.js`, { headers: { Host: OTHER } })).text, new RegExp(other.write_key));
+    });
+
+    await t.test('the path of a site, through nginx as deploy/README.md has it', async (t) => {
+        const proxy = await startProxy(t, { dir, port });
+        const script = await ask(`${proxy.url}/p/s.js`, { headers: { Host: SHOP } });
+        assert.equal(script.status, 200, proxy.errors());
+        assert.match(script.text, new RegExp(shop.write_key));
+        const one = event();
+        const reply = await post(`${proxy.url}/p/v1/track`, one, { Host: SHOP });
+        assert.equal(reply.status, 200, proxy.errors());
+        sent.shop.push(one.messageId);
     });
 
     await t.test('a key counts more than the host, and an alias is as good', async () => {
