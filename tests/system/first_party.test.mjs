@@ -2,7 +2,7 @@
 // by the host, and neither needs a key in the page.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { randomUUID } from 'node:crypto';
 import https from 'node:https';
@@ -196,6 +196,8 @@ test('what is sent to a host is its account\'s, under its certificate', { timeou
         assert.equal(await shown(port, LATE), LATE);
         assert.equal(await shown(port, SHOP), SHOP);
         const metrics = (await ask(`${url}/metrics`)).text;
+        const checked = spawnSync('promtool', ['check', 'metrics'], { input: metrics });
+        assert.equal(checked.status, 0, `promtool: ${checked.stdout}${checked.stderr}`);
         assert.match(metrics, /^polder_tls_certificates_refused 2$/m);
         for (const host of ['', `{host="${SHOP}"}`, `{host="${LATE}"}`, '{host="*.other.example"}']) {
             const line = metrics.split('\n').find((row) => row.startsWith(`polder_tls_certificate_not_after_seconds${host} `));
