@@ -75,6 +75,11 @@ struct dialect_sink {
      * An event of somebody who said no is passed over. PL_ELIMIT: event too large, or too many of
      * them. */
     enum pl_err (*emit)(void *ctx, struct event *event, struct pl_why *why);
+    /* What a decoder may ask of the account once it has claimed it. Whether this edge has taken an
+     * event with that message id lately (a hint; that it is stored once is the origin's doing); and
+     * whether the account's published config has that campaign. */
+    bool (*seen)(void *ctx, struct pl_span message_id);
+    bool (*has_campaign)(void *ctx, struct pl_span id);
 };
 
 /* What decode may say about its success or failure beyond the error. */
@@ -93,6 +98,7 @@ struct dialect_reply {
      * in X-Polder-Outcome; refusals are sent as ok_status. Only "not now" (429, 503) keeps its
      * status: a 2xx would say that trying again is not needed. */
     bool always_ok;
+    bool names_outcome; /* X-Polder-Outcome with other replies, too */
     /* Appends the body of an error reply in the dialect's own form (as error_content_type);
      * NULL: {"error":word,"field":…,"message":…} as application/json. why is complete. */
     void (*error_body)(const struct pl_why *why, struct pl_buf *out);

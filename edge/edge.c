@@ -1,6 +1,7 @@
 #include "edge/edge.h"
 #include "edge/families.h"
 #include "edge/loop.h"
+#include "edge/recent.h"
 #include "edge/routes.h"
 #include "edge/tracker.h"
 
@@ -213,7 +214,11 @@ enum pl_err edge_new(struct edge **out, const struct edge_options *options, stru
     edge->started_ms = pl_wall_ms(edge->clock);
     edge->loop_count = loops_wanted(options);
     pthread_mutex_init(&edge->publish_lock, NULL);
-    enum pl_err err = pl_dir_make(options->data_dir, 0700, why);
+    edge->recent = recent_new();
+    enum pl_err err =
+        edge->recent == NULL ? pl_fail(why, PL_ENOMEM, "no memory for an edge") : PL_OK;
+    if (err == PL_OK)
+        err = pl_dir_make(options->data_dir, 0700, why);
     for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]) && err == PL_OK; i++)
         err = makers[i](edge, why);
     if (err != PL_OK) {
@@ -278,6 +283,7 @@ void edge_free(struct edge *edge)
     collector_free(edge->collector);
     spool_free(edge->spool);
     suppressions_close(edge->suppressions);
+    recent_free(edge->recent);
     catalog_snapshot_unref(edge->snapshot);
     store_close(edge->store);
     edge_loops_free(edge);

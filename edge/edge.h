@@ -32,6 +32,7 @@ struct edge {
     struct store *store;
     struct spool *spool;
     struct suppressions *suppressions;
+    struct recent *recent;
     struct collector *collector;
     struct catalog *catalog;
     struct uplink *uplink;

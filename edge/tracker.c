@@ -1,6 +1,7 @@
 #include "edge/tracker.h"
 #include "edge/admit.h"
 #include "edge/cookie.h"
+#include "edge/recent.h"
 #include "edge/reply.h"
 #include "edge/suppressions.h"
 
@@ -88,6 +89,29 @@ static enum pl_err sink_emit(void *ctx, struct event *event, struct pl_why *why)
     return PL_OK;
 }
 
+static bool sink_seen(void *ctx, struct pl_span message_id)
+{
+    const struct passage *p = ctx;
+    return recent_note(p->loop->edge->recent, p->admission.entry->account, message_id);
+}
+
+static bool sink_has_campaign(void *ctx, struct pl_span id)
+{
+    const struct passage *p = ctx;
+    struct json config, campaigns, campaign, value;
+    struct pl_span text;
+    if (json_parse(p->loop->json_nested,
+                   http_body_span(p->admission.entry->config.body[CATALOG_IDENTITY]), &config,
+                   NULL) != PL_OK ||
+        !json_get(config, "campaigns", &campaigns))
+        return false;
+    struct json_iter each = json_elements(campaigns);
+    while (json_next_element(&each, &campaign))
+        if (json_get(campaign, "id", &value) && json_string(value, &text) && pl_span_eq(text, id))
+            return true;
+    return false;
+}
+
 /* ---- the dialect's input */
 
 static bool any_header(const void *ctx, const char *name, struct pl_span *value)
@@ -165,7 +189,7 @@ static void send_answer(struct http_request *request, const struct dialect_reply
     headers[count++] =
         (struct http_header){PL_SPAN_LIT("content-type"), pl_span_str(answer->content_type)};
     headers[count++] = (struct http_header){PL_SPAN_LIT("cache-control"), PL_SPAN_LIT("no-store")};
-    if (reply->always_ok)
+    if (reply->always_ok || reply->names_outcome)
         headers[count++] =
             (struct http_header){PL_SPAN_LIT("x-polder-outcome"), pl_span_str(answer->outcome)};
     if (answer->retry_after_s > 0) {
@@ -392,7 +416,11 @@ void tracker_handle(struct http_request *request, void *arg)
     struct passage p = {.loop = loop, .request = request, .tracker = tracker};
     struct pl_why why = {0};
     struct dialect_outcome outcome = {.body = &loop->reply};
-    const struct dialect_sink sink = {.ctx = &p, .claim = sink_claim, .emit = sink_emit};
+    const struct dialect_sink sink = {.ctx = &p,
+                                      .claim = sink_claim,
+                                      .emit = sink_emit,
+                                      .seen = sink_seen,
+                                      .has_campaign = sink_has_campaign};
     const size_t limit =
         tracker->route->max_body_bytes != 0 ? tracker->route->max_body_bytes : LIMIT_BATCH_BYTES;
     pl_buf_reset(&loop->scratch);

@@ -1,4 +1,8 @@
+#include "edge/dialects/pixel.h"
 #include "edge/dialects/segment.h"
 
-const struct dialect *const dialects[] = {&dialect_segment};
+const struct dialect *const dialects[] = {
+    &dialect_segment,
+    &dialect_pixel,
+};
 const size_t dialect_count = sizeof(dialects) / sizeof(dialects[0]);
