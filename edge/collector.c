@@ -74,13 +74,6 @@ static void return_all(struct collector *c, enum pl_err err)
     }
 }
 
-static int64_t mono_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 /* False when there was nothing to do. */
 static bool round_of_work(struct collector *c)
 {
@@ -92,9 +85,9 @@ static bool round_of_work(struct collector *c)
         return false;
     enum pl_err err = collector_health(c, &why);
     if (err == PL_OK) {
-        const int64_t began_us = mono_us();
+        const int64_t began_us = pl_elapsed_us();
         err = collector_commit(c, &why);
-        count_round(c, err, requests, mono_us() - began_us);
+        count_round(c, err, requests, pl_elapsed_us() - began_us);
         if (err != PL_OK)
             set_failure(c, err, &why);
     }
@@ -160,7 +153,7 @@ static void gather(struct collector *c)
 {
     if (c->last_requests < BURST_REQUESTS || !atomic_load(&c->pending))
         return;
-    const int64_t until_us = mono_us() + GATHER_US;
+    const int64_t until_us = pl_elapsed_us() + GATHER_US;
     const struct timespec until = {.tv_sec = (time_t)(until_us / 1000000),
                                    .tv_nsec = (long)(until_us % 1000000) * 1000};
     int rc = 0;
@@ -180,12 +173,12 @@ static void tell_durable(struct collector *c, int64_t now_us)
 static void *committer(void *arg)
 {
     struct collector *c = arg;
-    int64_t now_us = mono_us(), tick_us = now_us + TICK_US;
+    int64_t now_us = pl_elapsed_us(), tick_us = now_us + TICK_US;
     pthread_setname_np(pthread_self(), "committer");
     for (;;) {
         const int64_t wake_us = c->woken_us + WAKE_US;
         wait_for_work(c, c->unwoken && wake_us < tick_us ? wake_us : tick_us);
-        now_us = mono_us();
+        now_us = pl_elapsed_us();
         if (now_us >= tick_us) {
             tick(c);
             tick_us = now_us + TICK_US;
@@ -194,7 +187,7 @@ static void *committer(void *arg)
         take_new_key(c);
         const bool stop = stopping(c);
         const bool worked = round_of_work(c);
-        now_us = mono_us();
+        now_us = pl_elapsed_us();
         if (c->unwoken && (stop || now_us >= c->woken_us + WAKE_US))
             tell_durable(c, now_us);
         if (stop && !worked)

@@ -12,6 +12,7 @@
 #include "edge/edge.h"
 #include "edge/metrics.h"
 #include "edge/rate.h"
+#include "proto/base/histogram.h"
 
 #include <stdatomic.h>
 
@@ -27,6 +28,7 @@ struct loop_ticket {
                    struct http_request *request);
     const struct dialect_reply *reply;
     const char *outcome;
+    int64_t began_us; /* pl_elapsed_us when the request was here */
     char *set_cookie; /* of the reply, NULL: none; owned */
     uint8_t *body;    /* of the reply where the dialect made one; owned */
     size_t body_len;
@@ -54,6 +56,7 @@ struct edge_loop {
     struct loop_ticket *free_tickets;
     struct rate_table rates;
     struct metrics_shard metrics;
+    struct pl_histogram durable_us; /* from a request's arrival to its events' fsync */
 
     /* any thread */
     _Atomic(struct catalog_snapshot *) incoming; /* newer than `snapshot`; NULL: none */

@@ -434,6 +434,25 @@ static enum pl_err write_certificates(struct edge *edge, struct pl_buf *out)
     return err == PL_ELIMIT ? PL_OK : err;
 }
 
+static enum pl_err write_measures(struct edge *edge, struct pl_buf *out)
+{
+    struct spool_measures spool;
+    struct pl_histogram_sums durable_us = {.sum = 0};
+    spool_measures(edge->spool, &spool);
+    for (unsigned i = 0; i < edge->loop_count; i++)
+        pl_histogram_sum(&edge->loops[i].durable_us, &durable_us);
+    enum pl_err err = pl_histogram_write(out, "polder_collect_seconds",
+                                         "From a request's arrival until its events are on disk",
+                                         &pl_histogram_times, &durable_us);
+    if (err == PL_OK)
+        err = pl_histogram_write(out, "polder_spool_sync_seconds", "One synced write of the spool",
+                                 &pl_histogram_times, &spool.sync_us);
+    if (err == PL_OK)
+        err = pl_histogram_write(out, "polder_spool_block_bytes", "Sealed blocks",
+                                 &pl_histogram_sizes, &spool.block_bytes);
+    return err;
+}
+
 void probe_metrics(struct http_request *request, void *arg)
 {
     (void)arg;
@@ -450,6 +469,8 @@ void probe_metrics(struct http_request *request, void *arg)
         err = write_replication(&l, &loop->reply);
     if (err == PL_OK)
         err = write_work(edge, &loop->reply);
+    if (err == PL_OK)
+        err = write_measures(edge, &loop->reply);
     if (err == PL_OK)
         err = write_certificates(edge, &loop->reply);
     if (err == PL_OK)

@@ -172,6 +172,7 @@ enum pl_err spool_append(struct spool *spool, const struct block_header *header,
         spool->broken = true;
         return err;
     }
+    pl_histogram_note(&spool->block_bytes, &pl_histogram_sizes, (int64_t)block.len);
     spool->staged_next = header->number + 1;
     spool->staged.events += header->events;
     spool->staged.bytes += block.len;
@@ -200,7 +201,9 @@ enum pl_err spool_commit(struct spool *spool, struct pl_why *why)
     if (spool->broken)
         return refuse_broken(why);
     /* The blocks stand before the marks in the same log: one fsync covers both. */
+    const int64_t began_us = pl_elapsed_us();
     enum pl_err err = store_write(spool->config.store, spool->marks, true, why);
+    pl_histogram_note(&spool->sync_us, &pl_histogram_times, pl_elapsed_us() - began_us);
     store_batch_clear(spool->marks);
     if (err != PL_OK) {
         spool->broken = true;
@@ -322,6 +325,13 @@ void spool_status(struct spool *spool, struct spool_status *out)
         out->unread_chains += c->failed_reads > 0 && !ackset_has(&c->acks, c->unread);
     }
     pthread_mutex_unlock(&spool->lock);
+}
+
+void spool_measures(const struct spool *spool, struct spool_measures *out)
+{
+    *out = (struct spool_measures){.sync_us = {.sum = 0}};
+    pl_histogram_sum(&spool->sync_us, &out->sync_us);
+    pl_histogram_sum(&spool->block_bytes, &out->block_bytes);
 }
 
 size_t spool_chains(struct spool *spool, struct spool_chain_status *out, size_t max)

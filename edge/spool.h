@@ -14,6 +14,7 @@
 #ifndef POLDER_EDGE_SPOOL_H
 #define POLDER_EDGE_SPOOL_H
 
+#include "proto/base/histogram.h"
 #include "proto/base/log.h"
 #include "proto/base/random.h"
 #include "proto/store/store.h"
@@ -96,6 +97,10 @@ struct spool_status {
     uint64_t mismatches;               /* chains whose books don't balance */
 };
 void spool_status(struct spool *spool, struct spool_status *out);
+struct spool_measures {
+    struct pl_histogram_sums sync_us, block_bytes;
+};
+void spool_measures(const struct spool *spool, struct spool_measures *out);
 /* Oldest first, the live one last; at most max. */
 size_t spool_chains(struct spool *spool, struct spool_chain_status *out, size_t max);
 

@@ -77,7 +77,8 @@ struct spool {
     uint8_t last_hash[BLOCK_HASH_BYTES];
     struct store_batch *marks;
     int64_t staged_ms; /* when the first of them was sealed; 0: nothing is staged */
-    int64_t tidy_ms;   /* when to look at the quarantine's age again */
+    struct pl_histogram sync_us, block_bytes; /* anybody may sum them */
+    int64_t tidy_ms;                          /* when to look at the quarantine's age again */
     bool broken;
 
     /* The sender's. */

@@ -19,6 +19,7 @@ struct passage {
     const struct tracker_route *tracker;
     struct pl_span cookies;
     struct admission admission;
+    int64_t began_us;
     bool claimed, anonymous;
     unsigned events, suppressed;
     struct pl_span visitor;                /* the cookie's id, once it was asked for */
@@ -375,6 +376,7 @@ static void submit(struct passage *p, struct http_request *request,
     ticket->finish = answer_collected;
     ticket->reply = reply;
     ticket->outcome = outcome->name;
+    ticket->began_us = p->began_us;
     ticket->events = p->events;
     const struct collector_events events = {
         .bytes = pl_buf_span(&loop->events), .ends = loop->ends, .count = p->events};
@@ -393,8 +395,10 @@ static void submit(struct passage *p, struct http_request *request,
     }
 }
 
-static void finish(struct edge_loop *loop, struct loop_ticket *ticket)
+static void finish(struct edge_loop *loop, struct loop_ticket *ticket, int64_t now_us)
 {
+    if (ticket->base.err == PL_OK && ticket->began_us != 0)
+        pl_histogram_note(&loop->durable_us, &pl_histogram_times, now_us - ticket->began_us);
     ticket->finish(loop, ticket, http_resume(ticket->suspended));
     edge_ticket_put(loop, ticket);
 }
@@ -402,9 +406,11 @@ static void finish(struct edge_loop *loop, struct loop_ticket *ticket)
 void tracker_done(struct http_loop *http, struct collector_ticket *tickets)
 {
     struct edge_loop *loop = http_loop_user(http);
+    const int64_t now_us = pl_elapsed_us();
     while (tickets != NULL) {
         struct collector_ticket *next = tickets->next;
-        finish(loop, (struct loop_ticket *)((char *)tickets - offsetof(struct loop_ticket, base)));
+        finish(loop, (struct loop_ticket *)((char *)tickets - offsetof(struct loop_ticket, base)),
+               now_us);
         tickets = next;
     }
 }
@@ -413,7 +419,8 @@ void tracker_handle(struct http_request *request, void *arg)
 {
     struct edge_loop *loop = edge_loop_of(request);
     const struct tracker_route *tracker = arg;
-    struct passage p = {.loop = loop, .request = request, .tracker = tracker};
+    struct passage p = {
+        .loop = loop, .request = request, .tracker = tracker, .began_us = pl_elapsed_us()};
     struct pl_why why = {0};
     struct dialect_outcome outcome = {.body = &loop->reply};
     const struct dialect_sink sink = {.ctx = &p,

@@ -119,6 +119,7 @@ static struct intake_batch *new_batch(const struct intake_lot *lot)
     if (batch == NULL)
         return NULL;
     batch->lot = *lot;
+    batch->taken_us = pl_elapsed_us();
     batch->left = lot->count;
     batch->verdicts = calloc(lot->count, sizeof(*batch->verdicts));
     batch->jobs = calloc(lot->count, sizeof(*batch->jobs));
@@ -203,4 +204,11 @@ void intake_status(const struct intake *intake, struct intake_status *out)
     pthread_mutex_lock(&i->lock);
     *out = i->status;
     pthread_mutex_unlock(&i->lock);
+}
+
+void intake_measures(const struct intake *intake, struct intake_measures *out)
+{
+    *out = (struct intake_measures){.block_us = {.sum = 0}};
+    pl_histogram_sum(&intake->writer.block_us, &out->block_us);
+    pl_histogram_sum(&intake->writer.sync_us, &out->sync_us);
 }

@@ -19,6 +19,7 @@
 #include "origin/keyring.h"
 #include "origin/ledger.h"
 #include "origin/suppressions.h"
+#include "proto/base/histogram.h"
 #include "proto/store/store.h"
 #include "replication/receiver.h"
 
@@ -45,9 +46,9 @@ struct intake_config {
     enum intake_fate (*account)(void *ctx, uint64_t account, int64_t now_ms, int64_t *expired_ms);
     void *account_ctx;
     struct suppressions *suppressions; /* NULL: nobody says no */
-    unsigned openers;   /* 0: 2 */
-    size_t queue_bytes; /* blocks on their way; 0: 192 MiB */
-    size_t group_bytes; /* sealed events in one synced write; 0: 8 MiB */
+    unsigned openers;                  /* 0: 2 */
+    size_t queue_bytes;                /* blocks on their way; 0: 192 MiB */
+    size_t group_bytes;                /* sealed events in one synced write; 0: 8 MiB */
     const struct pl_clock *clock;
     const struct pl_log *log;
 };
@@ -95,5 +96,11 @@ struct intake_status {
     int64_t last_write_ms; /* wall clock; 0: none yet */
 };
 void intake_status(const struct intake *intake, struct intake_status *out); /* any thread */
+
+struct intake_measures {
+    struct pl_histogram_sums block_us; /* from its arrival to its verdict, RETRY left out */
+    struct pl_histogram_sums sync_us;  /* of one synced write */
+};
+void intake_measures(const struct intake *intake, struct intake_measures *out); /* any thread */
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "origin/dedupe.h"
 #include "origin/intake.h"
+#include "proto/base/histogram.h"
 #include "proto/base/mailbox.h"
 
 #define INTAKE_OPENERS_MAX 16u
@@ -20,6 +21,7 @@ struct intake_batch {
     size_t left; /* without a verdict; the writer's */
     size_t bytes;
     unsigned epoch; /* see intake_settle */
+    int64_t taken_us;
     struct intake_job *jobs;
 };
 
@@ -74,6 +76,7 @@ struct intake_writer {
     size_t group_count, group_room;
     struct dedupe_entry **entries;
     size_t entry_count, entry_room;
+    struct pl_histogram block_us, sync_us; /* anybody may sum them */
     bool failed;
     int64_t tried_mono_ms;
     int64_t tidied_mono_ms;

@@ -207,6 +207,16 @@ static void write_edges(const struct view *view, struct pl_buf *out)
     }
 }
 
+static void write_measures(const struct origin_parts *parts, struct pl_buf *out)
+{
+    struct intake_measures m;
+    intake_measures(parts->intake, &m);
+    pl_histogram_write(out, "polder_intake_block_seconds", "From a block's arrival to its verdict.",
+                       &pl_histogram_times, &m.block_us);
+    pl_histogram_write(out, "polder_intake_sync_seconds", "One synced write of the vault.",
+                       &pl_histogram_times, &m.sync_us);
+}
+
 enum pl_err probes_metrics(const struct origin_parts *parts, const struct api_stats *api,
                            struct pl_buf *out)
 {
@@ -216,6 +226,7 @@ enum pl_err probes_metrics(const struct origin_parts *parts, const struct api_st
     if (err == PL_OK) {
         collect(view, parts, api, &n);
         write_own(&n, out);
+        write_measures(parts, out);
         write_edges(view, out);
         view_free(view);
     }

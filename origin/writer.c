@@ -69,6 +69,9 @@ void intake_finish_job(struct intake *intake, struct intake_job *job, enum block
     struct intake_batch *batch = job->batch;
     bool last = --batch->left == 0;
     batch->verdicts[job->index] = verdict;
+    if (verdict != BLOCK_RETRY)
+        pl_histogram_note(&intake->writer.block_us, &pl_histogram_times,
+                          pl_elapsed_us() - batch->taken_us);
     free(job->entries);
     pl_buf_release(&job->arena);
     pl_buf_release(&job->said);
@@ -274,6 +277,15 @@ static enum pl_err record_choices(struct intake *intake, const struct intake_job
     return err;
 }
 
+static enum pl_err write_synced(struct intake *intake, struct pl_why *why)
+{
+    struct intake_writer *w = &intake->writer;
+    const int64_t began_us = pl_elapsed_us();
+    enum pl_err err = store_write(intake->config.store, w->batch, true, why);
+    pl_histogram_note(&w->sync_us, &pl_histogram_times, pl_elapsed_us() - began_us);
+    return err;
+}
+
 static enum pl_err write_group(struct intake *intake, struct pl_why *why)
 {
     struct intake_writer *w = &intake->writer;
@@ -296,7 +308,7 @@ static enum pl_err write_group(struct intake *intake, struct pl_why *why)
     if (err == PL_OK)
         err = ledger_write(intake->config.ledger, w->batch);
     if (err == PL_OK && store_batch_bytes(w->batch) > 0)
-        err = store_write(intake->config.store, w->batch, true, why);
+        err = write_synced(intake, why);
     if (err == PL_OK)
         ledger_commit(intake->config.ledger);
     else if (why->err == PL_OK)

@@ -3,18 +3,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 #define PING_MS        700   /* so that the origin is heard at least once a second */
 #define GREETING_MS    10000 /* many edges may be greeting at once after an outage */
 #define TURNED_AWAY_MS 5000
-
-static int64_t now_us(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
 
 void session_reason(struct sender *s, struct pl_span reason)
 {
@@ -177,7 +169,7 @@ static void ping(struct sender *s, int64_t now_ms)
     size_t count = backlog_claims(&s->backlog, claims);
     pl_buf_reset(&s->frame);
     enum pl_err err = frame_put_ping(&s->frame, pl_wall_ms(s->up->config.clock), claims, count);
-    e->pinged_us[i] = now_us();
+    e->pinged_us[i] = pl_elapsed_us();
     e->ping_id[i] = say(s, OWNER_PING + i, err, now_ms);
 }
 
@@ -257,7 +249,7 @@ static void pong(struct sender *s, unsigned i, const struct frame *f)
 {
     struct uplink *up = s->up;
     s->session.ping_id[i] = 0;
-    s->status.round_trip_us = now_us() - s->session.pinged_us[i];
+    s->status.round_trip_us = pl_elapsed_us() - s->session.pinged_us[i];
     s->status.clock_skew_ms = pl_wall_ms(up->config.clock) - f->wall_ms;
     take_books(s, f);
     pthread_mutex_lock(&up->lock);

@@ -21,6 +21,13 @@ static int64_t system_mono_ms(void *ctx)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+int64_t pl_elapsed_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 const struct pl_clock *pl_clock_system(void)
 {
     static const struct pl_clock clock = {.wall_ms = system_wall_ms, .mono_ms = system_mono_ms};

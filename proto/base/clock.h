@@ -30,6 +30,9 @@ static inline int64_t pl_mono_ms(const struct pl_clock *clock)
     return clock->mono_ms(clock->ctx);
 }
 
+/* Microseconds since some moment, the machine's own: for measuring how long something took. */
+int64_t pl_elapsed_us(void);
+
 #define PL_SECOND_MS INT64_C(1000)
 #define PL_MINUTE_MS (60 * PL_SECOND_MS)
 #define PL_HOUR_MS   (60 * PL_MINUTE_MS)

@@ -1,13 +1,13 @@
 // An edge as the network sees it: what it serves, what it takes, what it refuses and how it says so.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { Agent } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import vm from 'node:vm';
 import { startCluster, untilServed, trackEvent, exportedIds, until } from './lib/fixture.mjs';
 import { ask, post, decoded, raw } from './lib/http.mjs';
+import { metricsOf } from './lib/metrics.mjs';
 
 const PAGE = 'https://shop.example';
 const DEAD_LINK = 'tls+tcp://127.0.0.1:1';
@@ -200,14 +200,17 @@ test('what an edge serves', { timeout: 120000 }, async (t) => {
         assert.equal(open[0].acked_events, replication.accepted_events);
         const page = await ask(`${url}/metrics`);
         assert.match(page.headers['content-type'], /^text\/plain; version=0\.0\.4/);
-        const checked = await new Promise((resolve) => {
-            const tool = execFile('promtool', ['check', 'metrics'], (error, out, complaint) => resolve({ error, said: out + complaint }));
-            tool.stdin.end(page.bytes);
-        });
-        assert.ok(!checked.error, `promtool: ${checked.said || checked.error}`);
-        const counts = await metrics(url);
+        const { samples: counts, histograms } = await metricsOf(url);
         assert.equal(counts.get('polder_collected_events_total'), replication.accepted_events);
         assert.equal(counts.get('polder_link_connected'), 1);
+        const [collect, sync, blocks] = ['polder_collect_seconds', 'polder_spool_sync_seconds', 'polder_spool_block_bytes'].map((name) => histograms.get(name));
+        assert.equal(collect.count, counts.get('polder_collected_requests_total'));
+        assert.ok(collect.count > 0 && collect.sum > 0 && collect.sum < 60 * collect.count);
+        assert.equal(sync.count, counts.get('polder_commit_rounds_total'));
+        assert.equal(blocks.sum, counts.get('polder_commit_block_bytes_total'));
+        const origin = await metricsOf(cluster.url('origin'));
+        assert.equal(origin.histograms.get('polder_intake_block_seconds').count, origin.samples.get('polder_intake_blocks_total'));
+        assert.equal(origin.histograms.get('polder_intake_sync_seconds').count, origin.samples.get('polder_intake_groups_total'));
         assert.ok(counts.get('polder_config_requests_total{result="not_modified"}') >= 4);
         assert.ok(counts.get('polder_config_requests_total{result="expired"}') >= 2);
     });

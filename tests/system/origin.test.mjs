@@ -9,6 +9,7 @@ import http from 'node:http';
 import path from 'node:path';
 import tls from 'node:tls';
 import { startCluster, until, bin } from './lib/fixture.mjs';
+import { metricsOf } from './lib/metrics.mjs';
 
 const alone = { edges: [], campaign: false };
 const hex = (bytes) => randomBytes(bytes).toString('hex');
@@ -336,22 +337,8 @@ test('probes tell the truth and name their reasons', async (t) => {
     for (const key of ['id', 'region', 'clock_skew_ms', 'chains', 'accepted', 'stored', 'duplicate', 'dropped', 'pending'])
         assert.ok(key in quiet, key);
 
-    const text = await (await fetch(`${cluster.url('origin')}/metrics`)).text();
-    const types = new Map();
-    const samples = new Set();
-    for (const line of text.trimEnd().split('\n')) {
-        const head = /^# (HELP|TYPE) (polder_[a-z_]+) (.+)$/.exec(line);
-        if (head?.[1] === 'TYPE') {
-            assert.ok(!types.has(head[2]), `${head[2]} is declared twice`);
-            types.set(head[2], head[3]);
-        } else if (!head) {
-            const sample = /^((polder_[a-z_]+)(?:\{(?:[a-z]+="(?:[^"\\]|\\["\\n])*",?)+\})?) -?[0-9.e+]+$/.exec(line);
-            assert.ok(sample, line);
-            assert.equal(types.get(sample[2]) === 'counter', sample[2].endsWith('_total'), line);
-            assert.ok(!samples.has(sample[1]), `${sample[1]} stands twice`);
-            samples.add(sample[1]);
-        }
-    }
+    const { text, histograms } = await metricsOf(cluster.url('origin'));
+    assert.deepEqual([...histograms.keys()], ['polder_intake_block_seconds', 'polder_intake_sync_seconds']);
     assert.ok(text.includes('name="quiet \\"one\\""'));
     assert.ok(account.id);
 });
