@@ -3,6 +3,9 @@
 #include <stdlib.h>
 
 #define SWEEP_CHUNK 256
+/* Tables do not repeat it. It makes the keys of an account a run (store_family.run_bytes) that is
+ * longer than the beginning of what is purged. */
+#define KEY_VERSION 1
 
 /* A place in the set of keys that the call at hand has seen; 0 is free, else an index + 1. */
 typedef uint32_t slot;
@@ -36,7 +39,8 @@ struct dedupe {
 void dedupe_key_of(const struct vault_key *key, uint8_t out[DEDUPE_KEY_BYTES])
 {
     memcpy(out, key->bytes, 8);
-    memcpy(out + 8, key->bytes + 24, 8);
+    out[8] = KEY_VERSION;
+    memcpy(out + 9, key->bytes + 24, 8);
 }
 
 void dedupe_value_of(const struct vault_key *key, uint8_t out[DEDUPE_VALUE_BYTES])
@@ -50,7 +54,7 @@ static void first_copy(const uint8_t key[DEDUPE_KEY_BYTES], const uint8_t *value
 {
     memcpy(out->bytes, key, 8);
     memcpy(out->bytes + 10, value, DEDUPE_VALUE_BYTES);
-    memcpy(out->bytes + 24, key + 8, 8);
+    memcpy(out->bytes + 24, key + 9, 8);
     pl_store_u16(out->bytes + 8, (uint16_t)pl_day_of(vault_key_time_ms(out)));
 }
 

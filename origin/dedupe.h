@@ -3,7 +3,8 @@
  *
  * Promise: within DEDUPE_DAYS of the first copy, an event with the same account and message id is
  * found, whichever edge took it; a match is confirmed on the decrypted id, so a hash collision
- * never swallows an event. Entries stand under account | event hash and name the vault key.
+ * never swallows an event. Entries stand under account | version | event hash and name the vault
+ * key.
  */
 #ifndef POLDER_ORIGIN_DEDUPE_H
 #define POLDER_ORIGIN_DEDUPE_H
@@ -14,7 +15,7 @@
 #define DEDUPE_DAYS        30
 #define DEDUPE_LATE_DAYS   7 /* an event may wait that long at its edge; its first copy did not */
 #define DEDUPE_SWEEP_DAYS  (DEDUPE_DAYS + DEDUPE_LATE_DAYS) /* what the sweep leaves alone */
-#define DEDUPE_KEY_BYTES   16
+#define DEDUPE_KEY_BYTES   17
 #define DEDUPE_VALUE_BYTES 14
 #define DEDUPE_PROBES      4 /* places a colliding hash may move on to */
 

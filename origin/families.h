@@ -13,7 +13,7 @@
 enum origin_family {
     FAMILY_META,   /* name → one-off facts: format version, changelog epoch, clock floor */
     FAMILY_VAULT,  /* account(8) day(2) visitor-hash(8) time(6) event-hash(8) → sealed event */
-    FAMILY_DEDUPE, /* account(8) event-hash(8) → the rest of the vault key, 16 bytes */
+    FAMILY_DEDUPE, /* account(8) version(1) event-hash(8) → the rest of the vault key, 14 bytes */
     FAMILY_LEDGER, /* edge(16) incarnation(16) number(8) → what became of the block */
     FAMILY_CHAINS, /* edge(16) incarnation(16) → summary of the chain */
     FAMILY_QUARANTINE, /* edge(16) incarnation(16) number(8) hash(8) → block kept aside */

@@ -84,6 +84,8 @@ void store_batch_delete_range(struct store_batch *batch, struct store *store, un
     /* The engine takes an inverted range as a corrupt record. */
     if (pl_span_cmp(from, to) >= 0)
         return;
+    if (batch->err == PL_OK && !store_may_begin(store, family, from))
+        batch->err = PL_EINVAL;
     rocksdb_column_family_handle_t *handle = begin_op(batch, store, family, from.len + to.len);
     if (handle == NULL)
         return;
@@ -98,6 +100,8 @@ enum pl_err store_write(struct store *store, struct store_batch *batch, bool syn
     if (batch->err == PL_ELIMIT)
         return pl_fail(why, PL_ELIMIT, "a batch holds at most %zu bytes",
                        (size_t)STORE_BATCH_MAX_BYTES);
+    if (batch->err == PL_EINVAL)
+        return pl_fail(why, PL_EINVAL, "%s", STORE_BAD_BEGINNING);
     if (batch->err != PL_OK)
         return pl_fail(why, batch->err, "the batch is incomplete: the store in %s was closed",
                        store->path);

@@ -36,7 +36,7 @@ void store_gate_wait_scan(struct store_gate *gate, int64_t timeout_ms);
 
 struct store_family_slot {
     char *name;
-    size_t prefix_bytes;
+    size_t prefix_bytes, run_bytes;
     rocksdb_options_t *options;
 };
 
@@ -85,6 +85,15 @@ static inline bool store_has_family(const struct store *store, unsigned family)
 {
     return (size_t)family + 1 < store->slot_count;
 }
+
+/* What store_family.run_bytes promises of the beginnings of deleted ranges. */
+static inline bool store_may_begin(const struct store *store, unsigned family, struct pl_span from)
+{
+    size_t run_bytes = store->slots[family + 1].run_bytes;
+    return run_bytes == 0 || from.len < run_bytes;
+}
+
+#define STORE_BAD_BEGINNING "a range of this family must begin with fewer bytes than its runs share"
 
 /* RocksDB takes a NULL pointer for "no key". */
 static inline const char *store_chars(struct pl_span span)

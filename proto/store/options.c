@@ -1,11 +1,15 @@
 #include "proto/store/internal.h"
 
+#include <stdio.h>
 #include <sys/resource.h>
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB * KIB)
 
 #define LOG_NOTHING 6 /* past InfoLogLevel::HEADER_LEVEL */
+
+/* 3 saves a hundredth of the bytes it works on and takes a fifth more of compacting. */
+#define COMPRESSION_LEVEL 1
 
 #define BLOOM_BITS_PER_KEY 10.0 /* 1 % of absent keys cost a block read */
 
@@ -30,17 +34,24 @@ static int max_open_files(const struct store_config *config)
     return bounded_int(files);
 }
 
-static rocksdb_options_t *database_options(const struct store_config *config)
+/* Options of which one has no setter in the C face. A library that has forgotten its name leaves
+ * it as it was. */
+static rocksdb_options_t *options_with(const char *setting)
 {
     rocksdb_options_t *plain = rocksdb_options_create();
     rocksdb_options_t *o = rocksdb_options_create();
     char *error = NULL;
-    /* A failed write stays failed until store_recover: no resuming behind our back. The C face
-     * has no setter; a library that has forgotten the name resumes by itself, which is no harm. */
-    rocksdb_get_options_from_string(plain, "max_bgerror_resume_count=0", o, &error);
+    rocksdb_get_options_from_string(plain, setting, o, &error);
     rocksdb_free(error);
     rocksdb_options_destroy(plain);
+    return o;
+}
 
+static rocksdb_options_t *database_options(const struct store_config *config)
+{
+    /* A failed write stays failed until store_recover: no resuming behind our back. (A library
+     * that does not know the setting resumes by itself, which is no harm.) */
+    rocksdb_options_t *o = options_with("max_bgerror_resume_count=0");
     rocksdb_options_set_create_if_missing(o, 1);
     rocksdb_options_set_create_missing_column_families(o, 1);
     /* Without these checks a flush that fails is neither told nor tried again: writers hang. */
@@ -89,6 +100,7 @@ static void set_table_format(rocksdb_options_t *o, rocksdb_cache_t *cache,
     rocksdb_block_based_options_set_format_version(t, 5);
     rocksdb_block_based_options_set_block_cache(t, cache);
     rocksdb_block_based_options_set_block_size(t, 8 * KIB);
+    rocksdb_block_based_options_set_block_restart_interval(t, 32);
     /* Indexes and filters live in the cache, so that cache_bytes bounds them as well. */
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(t, 1);
@@ -101,10 +113,23 @@ static void set_table_format(rocksdb_options_t *o, rocksdb_cache_t *cache,
     rocksdb_block_based_options_destroy(t);
 }
 
+/* An insert begins its search where the last one of its run ended and climbs only as far as need
+ * be, which saves an eighth of writing. This engine keeps deleted ranges in a list of their own,
+ * but would look for their places with the hints of the keys' list. What begins with fewer bytes
+ * than a run has in common gets no hint: hence what store_family says of ranges. */
+static rocksdb_options_t *options_for_runs(size_t run_bytes)
+{
+    char setting[80];
+    snprintf(setting, sizeof(setting), "memtable_insert_with_hint_prefix_extractor=fixed:%zu",
+             run_bytes);
+    return options_with(setting);
+}
+
 static rocksdb_options_t *family_options(const struct store_config *config, rocksdb_cache_t *cache,
                                          const struct store_family *family)
 {
-    rocksdb_options_t *o = rocksdb_options_create();
+    rocksdb_options_t *o =
+        family->run_bytes > 0 ? options_for_runs(family->run_bytes) : rocksdb_options_create();
     /* The bound over all families flushes the one whose oldest unflushed write is oldest. A
      * short-lived family gets all there is: what is deleted before its flush never becomes a
      * table. */
@@ -121,8 +146,11 @@ static rocksdb_options_t *family_options(const struct store_config *config, rock
     rocksdb_options_set_level0_file_num_compaction_trigger(o, family->short_lived ? 8 : 4);
     rocksdb_options_set_level0_slowdown_writes_trigger(o, 40);
     rocksdb_options_set_level0_stop_writes_trigger(o, 64);
-    rocksdb_options_set_compression(o, family->compress ? rocksdb_zstd_compression
-                                                        : rocksdb_no_compression);
+    /* Not at level 0, which is soon rewritten. */
+    const int compression[] = {rocksdb_no_compression, family->compress ? rocksdb_zstd_compression
+                                                                        : rocksdb_no_compression};
+    rocksdb_options_set_compression_per_level(o, compression, 2);
+    rocksdb_options_set_compression_options(o, -14, COMPRESSION_LEVEL, 0, 0);
 
     if (family->prefix_bytes > 0)
         rocksdb_options_set_prefix_extractor(

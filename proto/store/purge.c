@@ -314,6 +314,8 @@ enum pl_err store_purge_range(struct store *store, unsigned family, struct pl_sp
     assert(store_has_family(store, family));
     if (pl_span_cmp(from, to) >= 0)
         return pl_fail(why, PL_EINVAL, "a purged range must end after its beginning");
+    if (!store_may_begin(store, family, from))
+        return pl_fail(why, PL_EINVAL, "%s", STORE_BAD_BEGINNING);
     enum pl_err err = store_enter_to_compact(store, why);
     if (err != PL_OK)
         return err;

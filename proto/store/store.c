@@ -62,8 +62,10 @@ static enum pl_err new_store(struct store **out, const struct store_config *conf
         store->slots[i].name = strdup(family == NULL ? "default" : family->name);
         if (store->slots[i].name == NULL)
             goto out_of_memory;
-        if (family != NULL)
-            store->slots[i].prefix_bytes = family->prefix_bytes;
+        if (family == NULL)
+            continue;
+        store->slots[i].prefix_bytes = family->prefix_bytes;
+        store->slots[i].run_bytes = family->run_bytes;
     }
     store_options_build(store, config);
     *out = store;

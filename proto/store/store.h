@@ -28,6 +28,9 @@ enum store_recovery {
 struct store_family {
     const char *name;    /* not "default", which is the store's own; never renamed, never removed */
     size_t prefix_bytes; /* > 0: keys of at least this length get a prefix bloom filter */
+    size_t run_bytes;    /* > 0: batches hold runs of keys, in order, with so many first bytes in
+                            common; they are inserted faster. Ranges of the family that are deleted
+                            or purged must begin with fewer bytes than that */
     bool point_reads;    /* whole-key bloom filter, in tables and in memory */
     bool short_lived;    /* values are deleted soon, most of them before they leave memory */
     bool compress;       /* zstd on tables; pointless for sealed values */
@@ -82,7 +85,7 @@ void store_batch_put(struct store_batch *batch, struct store *store, unsigned fa
                      struct pl_span key, struct pl_span value);
 void store_batch_delete(struct store_batch *batch, struct store *store, unsigned family,
                         struct pl_span key);
-/* [from, to) */
+/* [from, to); see run_bytes. */
 void store_batch_delete_range(struct store_batch *batch, struct store *store, unsigned family,
                               struct pl_span from, struct pl_span to);
 size_t store_batch_bytes(const struct store_batch *batch);

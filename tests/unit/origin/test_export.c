@@ -173,7 +173,7 @@ static void slices_resume_where_they_stopped(void **state)
 static void nothing_of_the_store_stays_pinned(void **state)
 {
     struct test *t = *state;
-    struct vault_key from, to;
+    uint8_t from[8], to[8];
     for (int i = 0; i < 50; i++) {
         char id[16];
         snprintf(id, sizeof(id), "id%d", i);
@@ -182,10 +182,10 @@ static void nothing_of_the_store_stays_pinned(void **state)
     store_all(t);
     struct export_cursor c = begin(1, 0, 0);
     assert_int_equal(next(t, &c, 1), PL_OK);
-    vault_key_first(1, 0, &from);
-    vault_key_first(1, VAULT_DAY_MAX + 1, &to);
-    assert_int_equal(store_purge_range(t->rig.store, FAMILY_VAULT, vault_key_span(&from),
-                                       vault_key_span(&to), 5000, NULL),
+    pl_store_u64(from, 1);
+    pl_store_u64(to, 2);
+    assert_int_equal(store_purge_range(t->rig.store, FAMILY_VAULT, pl_span(from, sizeof(from)),
+                                       pl_span(to, sizeof(to)), 5000, NULL),
                      PL_OK);
     assert_int_equal(next(t, &c, 1 << 20), PL_ENOTFOUND);
 }

@@ -19,12 +19,13 @@
 
 #define S(literal) PL_SPAN_LIT(literal)
 
-enum { EVENTS, DEDUPE, BLOCKS, META };
+enum { EVENTS, DEDUPE, BLOCKS, META, RUNS, FIXTURE_FAMILIES };
 static const struct store_family fixture_families[] = {
     [EVENTS] = {.name = "events", .prefix_bytes = 4},
     [DEDUPE] = {.name = "dedupe", .point_reads = true},
     [BLOCKS] = {.name = "blocks", .short_lived = true},
     [META] = {.name = "meta", .compress = true},
+    [RUNS] = {.name = "runs", .run_bytes = 4},
 };
 
 struct fixture {
@@ -51,7 +52,7 @@ static inline int fixture_setup(void **state)
     snprintf(f->path, sizeof(f->path), "%s/db", f->dir);
     f->config = (struct store_config){.path = f->path,
                                       .families = fixture_families,
-                                      .family_count = 4,
+                                      .family_count = FIXTURE_FAMILIES,
                                       .recovery = STORE_RECOVER_TORN_TAIL,
                                       .cache_bytes = 2 << 20,
                                       .write_buffer_bytes = 8 << 20,

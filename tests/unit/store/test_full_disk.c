@@ -170,7 +170,7 @@ static void a_full_disk(void **state)
     snprintf(ballast, sizeof(ballast), "%s/ballast", full_disk_dir);
     f.config = (struct store_config){.path = f.path,
                                      .families = fixture_families,
-                                     .family_count = 4,
+                                     .family_count = FIXTURE_FAMILIES,
                                      .cache_bytes = 1 << 20,
                                      .write_buffer_bytes = 2 << 20,
                                      .background_threads = 2,

@@ -13,7 +13,7 @@ static int run_writer(const char *path, int count)
     struct pl_log log = {.fd = -1};
     struct store_config config = {.path = path,
                                   .families = fixture_families,
-                                  .family_count = 4,
+                                  .family_count = FIXTURE_FAMILIES,
                                   .cache_bytes = 1 << 20,
                                   .write_buffer_bytes = 1 << 20, /* flushes on the way */
                                   .background_threads = 2,
@@ -289,7 +289,7 @@ static int run_second(const char *path)
     struct pl_why why = {0};
     struct store_config config = {.path = path,
                                   .families = fixture_families,
-                                  .family_count = 4,
+                                  .family_count = FIXTURE_FAMILIES,
                                   .cache_bytes = 1 << 20,
                                   .write_buffer_bytes = 1 << 20,
                                   .background_threads = 1};

@@ -321,6 +321,78 @@ static void a_newer_store_is_refused_with_its_family(void **state)
     assert_non_null(strstr(why.text, "blocks"));
 }
 
+static void put_run(struct store *store, const char *account, int from, int to)
+{
+    struct store_batch *batch;
+    char key[16];
+    assert_int_equal(store_batch_new(&batch), PL_OK);
+    for (int i = from; i < to; i++) {
+        snprintf(key, sizeof(key), "%s:%04d", account, i);
+        store_batch_put(batch, store, RUNS, pl_span_str(key), pl_span_str(key));
+    }
+    assert_int_equal(store_write(store, batch, false, NULL), PL_OK);
+    store_batch_free(batch);
+}
+
+static void delete_run(struct store *store, struct pl_span from, struct pl_span to,
+                       enum pl_err wanted)
+{
+    struct store_batch *batch;
+    assert_int_equal(store_batch_new(&batch), PL_OK);
+    store_batch_delete_range(batch, store, RUNS, from, to);
+    assert_int_equal(store_write(store, batch, false, NULL), wanted);
+    store_batch_free(batch);
+}
+
+/* In order, none missing, none twice. */
+static void assert_run(struct store *store, const char *account, int count)
+{
+    struct store_scan *scan;
+    struct pl_span key, value, from = pl_span_str(account);
+    char end[16], wanted[16];
+    snprintf(end, sizeof(end), "%s;", account);
+    assert_int_equal(store_scan_new(&scan, store, RUNS, from, pl_span_str(end)), PL_OK);
+    for (int i = 0; i < count; i++) {
+        snprintf(wanted, sizeof(wanted), "%s:%04d", account, i);
+        assert_int_equal(store_scan_next(scan, &key, &value), PL_OK);
+        assert_true(pl_span_eq(key, pl_span_str(wanted)) && pl_span_eq(value, key));
+        assert_value(store, RUNS, wanted, wanted);
+    }
+    assert_int_equal(store_scan_next(scan, &key, &value), PL_ENOTFOUND);
+    store_scan_free(scan);
+}
+
+static void runs_and_deleted_ranges_keep_apart(void **state)
+{
+    struct store *store = fixture_open(*state);
+    put_run(store, "acA", 0, 300);
+    put_run(store, "acB", 0, 300);
+    delete_run(store, S("acA"), S("acB"), PL_OK);
+    put_run(store, "acC", 500, 1000);
+    put_run(store, "acB", 300, 600);
+    delete_run(store, S("acD"), S("acE"), PL_OK);
+    put_run(store, "acC", 0, 500); /* a run of the past, between others */
+    put_run(store, "acA", 0, 200);
+    for (int flushed = 0; flushed < 2; flushed++) {
+        assert_run(store, "acA", 200);
+        assert_run(store, "acB", 600);
+        assert_run(store, "acC", 1000);
+        assert_run(store, "acD", 0);
+        assert_int_equal(store_flush(store, NULL), PL_OK);
+    }
+}
+
+static void ranges_that_begin_like_a_run_are_refused(void **state)
+{
+    struct store *store = fixture_open(*state);
+    put_run(store, "acA", 0, 10);
+    delete_run(store, S("acA:"), S("acB"), PL_EINVAL);
+    assert_int_equal(store_purge_range(store, RUNS, S("acA:"), S("acB"), 1000, NULL), PL_EINVAL);
+    assert_run(store, "acA", 10);
+    assert_int_equal(store_purge_range(store, RUNS, S("acA"), S("acB"), 1000, NULL), PL_OK);
+    assert_run(store, "acA", 0);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -339,6 +411,8 @@ int main(void)
         T(usage_counts_memory_and_disk),
         T(wrong_config_is_told),
         T(a_newer_store_is_refused_with_its_family),
+        T(runs_and_deleted_ranges_keep_apart),
+        T(ranges_that_begin_like_a_run_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
