@@ -218,6 +218,7 @@ static void an_origin_that_stalls_bounds_its_memory(void **state)
     (void)state;
     struct world *w = world_new(1, 100000);
     w->receiver_config.max_pending_bytes = 4 * 1024 * 1024;
+    w->uplink_config.window_bytes = 8 * 1024 * 1024; /* more than it takes */
     vault_mode(&w->vault, VAULT_HELD);
     spool_add(&w->spool, 0, 400);
     start_receiver(w);
