@@ -2,6 +2,7 @@
  * polder-edge: an edge node. Reads its options, runs until it is told to stop.
  */
 #include "edge/edge.h"
+#include "proto/base/process.h"
 
 #include <argp.h>
 #include <malloc.h>
@@ -143,6 +144,9 @@ static int run(const struct edge_options *options)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of the write, not the end */
 
+    const struct pl_log log = {
+        .fd = STDERR_FILENO, .level = options->log_level, .clock = pl_clock_system()};
+    pl_process_lock_memory(&log);
     if (edge_new(&edge, options, &why) != PL_OK)
         return complain(&why);
     if (edge_start(edge, &why) != PL_OK) {
@@ -163,6 +167,8 @@ int main(int argc, char **argv)
     struct arguments arguments = {0};
     struct edge_options options = {0};
     struct pl_why why = {0};
+    pl_process_no_dumps();
+    pl_process_open_files();
     parse_arguments(argc, argv, &arguments);
     /* Enough heaps that busy threads don't wait for each other; idle ones need none of their own.
      */

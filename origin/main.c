@@ -1,5 +1,6 @@
 /* polder-origin: keeps what edges collect. See node.h for its parts, options.c for its options. */
 #include "origin/node.h"
+#include "proto/base/process.h"
 
 #include <argp.h>
 #include <pthread.h>
@@ -94,6 +95,7 @@ static int run(const struct origin_options *o, const sigset_t *signals)
         .options = o, .clock = pl_clock_system(), .random = pl_random_system(), .log = &log};
     struct node *node = NULL;
     struct pl_why why = {0};
+    pl_process_lock_memory(&log);
     enum pl_err err = node_new(&node, &config, &why);
     if (err == PL_OK) {
         err = node_start(node, &why);
@@ -120,6 +122,8 @@ int main(int argc, char **argv)
     struct origin_options o;
     struct pl_why why = {0};
     sigset_t signals;
+    pl_process_no_dumps();
+    pl_process_open_files();
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
     if (arguments.print) {
         return print_config();

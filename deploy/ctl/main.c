@@ -2,6 +2,7 @@
 #include "deploy/ctl/ctl.h"
 
 #include "proto/base/buf.h"
+#include "proto/base/process.h"
 
 #include <argp.h>
 #include <stdio.h>
@@ -276,6 +277,7 @@ int main(int argc, char **argv)
         .clock = pl_clock_system(),
         .random = pl_random_system(),
     };
+    pl_process_no_dumps(); /* it makes keys and holds tokens */
     argp_err_exit_status = CTL_USAGE;
     return (int)run_top(&ctl, argc, argv);
 }

@@ -2,6 +2,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { createHash, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import vm from 'node:vm';
@@ -208,6 +209,10 @@ test('what an edge serves', { timeout: 120000 }, async (t) => {
         assert.ok(collect.count > 0 && collect.sum > 0 && collect.sum < 60 * collect.count);
         assert.equal(sync.count, counts.get('polder_commit_rounds_total'));
         assert.equal(blocks.sum, counts.get('polder_commit_block_bytes_total'));
+        for (const name of ['eu', 'origin']) {
+            const limits = readFileSync(`/proc/${cluster.nodes.get(name).pid}/limits`, 'utf8');
+            assert.match(limits, /^Max core file size +0 +0 /m, `${name} would leave its keys in a core file`);
+        }
         const origin = await metricsOf(cluster.url('origin'));
         assert.equal(origin.histograms.get('polder_intake_block_seconds').count, origin.samples.get('polder_intake_blocks_total'));
         assert.equal(origin.histograms.get('polder_intake_sync_seconds').count, origin.samples.get('polder_intake_groups_total'));

@@ -1,0 +1,49 @@
+#include "proto/base/process.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#define FILES_MAX 65536
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SANITIZED 0
+#endif
+
+void pl_process_no_dumps(void)
+{
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+    /* Neither can fail for one's own process. */
+    (void)setrlimit(RLIMIT_CORE, &none);
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+void pl_process_open_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= FILES_MAX)
+        return;
+    files.rlim_cur = files.rlim_max < FILES_MAX ? files.rlim_max : FILES_MAX;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
+void pl_process_lock_memory(const struct pl_log *log)
+{
+    struct rlimit memory;
+    if (SANITIZED)
+        return;
+    if (getrlimit(RLIMIT_MEMLOCK, &memory) != 0 || memory.rlim_cur != RLIM_INFINITY)
+        pl_log(log, PL_LOG_INFO, "process",
+               "memory is not locked: keys may reach swap; to lock it, give the service "
+               "LimitMEMLOCK=infinity, or have no swap");
+    else if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+        pl_log(log, PL_LOG_INFO, "process", "memory is not locked: %s", strerror(errno));
+    else
+        pl_log(log, PL_LOG_INFO, "process", "memory is locked: keys do not reach swap");
+}
