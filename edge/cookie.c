@@ -1,7 +1,5 @@
 #include "edge/cookie.h"
 
-#include "proto/base/random.h"
-#include "proto/base/text.h"
 
 #include <stdio.h>
 
@@ -28,7 +26,7 @@ bool cookie_next(struct pl_span *rest, struct pl_span *name, struct pl_span *val
 
 static bool is_uuid(struct pl_span text)
 {
-    if (text.len != COOKIE_VISITOR_TEXT - 1)
+    if (text.len != PL_UUID_TEXT - 1)
         return false;
     for (size_t i = 0; i < text.len; i++) {
         const uint8_t c = text.data[i];
@@ -48,21 +46,6 @@ bool cookie_find_visitor(struct pl_span cookies, const struct cookie_policy *pol
             return true;
     *id = pl_span(NULL, 0);
     return false;
-}
-
-enum pl_err cookie_new_visitor(const struct pl_random *random, char id[COOKIE_VISITOR_TEXT])
-{
-    struct pl_id128 bits;
-    char hex[PL_ID128_TEXT];
-    enum pl_err err = pl_id128_random(random, &bits);
-    if (err != PL_OK)
-        return err;
-    bits.bytes[6] = (uint8_t)(0x40 | (bits.bytes[6] & 0x0f));
-    bits.bytes[8] = (uint8_t)(0x80 | (bits.bytes[8] & 0x3f));
-    pl_id128_format(&bits, hex);
-    snprintf(id, COOKIE_VISITOR_TEXT, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16,
-             hex + 20);
-    return PL_OK;
 }
 
 /* A browser ignores a cookie for a domain that the asked host does not belong to. */

@@ -13,13 +13,11 @@
 /* Takes the next pair off *rest; views. False at the end. Pairs without "=" have an empty value. */
 bool cookie_next(struct pl_span *rest, struct pl_span *name, struct pl_span *value);
 
-/* A visitor's id: a random UUID (RFC 9562, version 4) in lower case, with a NUL. */
-#define COOKIE_VISITOR_TEXT 37
+/* A visitor's id is a random UUID (pl_uuid4). */
 
 /* The id that came under the policy's name; false: none, or nothing that an edge has set. */
 bool cookie_find_visitor(struct pl_span cookies, const struct cookie_policy *policy,
                          struct pl_span *id);
-enum pl_err cookie_new_visitor(const struct pl_random *random, char id[COOKIE_VISITOR_TEXT]);
 
 /* Where a cookie is set from. */
 struct cookie_site {

@@ -42,6 +42,7 @@ struct dialect_input {
      * one for the body, one for JSON found inside it. */
     struct json_parser *json;
     struct json_parser *json_nested;
+    struct json_writer *writer; /* for bodies of replies */
     /* Empty, DIALECT_SCRATCH_BYTES reserved in full: it never moves, so spans into it stay good
      * until the decoder resets it, which it may do after each emit. */
     struct pl_buf *scratch;
@@ -80,6 +81,8 @@ struct dialect_sink {
      * whether the account's published config has that campaign. */
     bool (*seen)(void *ctx, struct pl_span message_id);
     bool (*has_campaign)(void *ctx, struct pl_span id);
+    /* The public form of its config, JSON; lives until decode returns. */
+    struct pl_span (*config)(void *ctx);
 };
 
 /* What decode may say about its success or failure beyond the error. */

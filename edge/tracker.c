@@ -4,6 +4,8 @@
 #include "edge/recent.h"
 #include "edge/reply.h"
 #include "edge/suppressions.h"
+#include "proto/wire/event_mask.h"
+#include "proto/wire/event_scan.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,8 +24,8 @@ struct passage {
     int64_t began_us;
     bool claimed, anonymous;
     unsigned events, suppressed;
-    struct pl_span visitor;                /* the cookie's id, once it was asked for */
-    char new_visitor[COOKIE_VISITOR_TEXT]; /* given to this visitor now; "": not */
+    struct pl_span visitor;         /* the cookie's id, once it was asked for */
+    char new_visitor[PL_UUID_TEXT]; /* given to this visitor now; "": not */
 };
 
 /* ---- the dialect's sink */
@@ -45,7 +47,7 @@ static void add_visitor(struct passage *p, struct event *event)
         event_has(event, EVENT_USER_ID))
         return;
     if (p->visitor.len == 0 && !cookie_find_visitor(p->cookies, policy, &p->visitor) &&
-        cookie_new_visitor(pl_random_system(), p->new_visitor) == PL_OK)
+        pl_uuid4(pl_random_system(), p->new_visitor) == PL_OK)
         p->visitor = pl_span_str(p->new_visitor);
     if (p->visitor.len > 0)
         event_set_str(event, EVENT_VISITOR_ID, p->visitor);
@@ -57,6 +59,25 @@ static bool is_suppressed(const struct passage *p, const struct event *event)
     const struct catalog_entry *entry = p->admission.entry;
     return suppressions_hold(s, entry, event_str(event, EVENT_VISITOR_ID)) ||
            suppressions_hold(s, entry, event_str(event, EVENT_USER_ID));
+}
+
+/* Before anything of it reaches a disk. The event behind `start` is encoded again if it must be. */
+static enum pl_err mask(struct passage *p, struct event *event, size_t start)
+{
+    struct edge_loop *loop = p->loop;
+    const struct catalog_entry *entry = p->admission.entry;
+    const struct event_mask_policy policy = {.kinds = entry->pii, .id_key = entry->id_key};
+    unsigned masked;
+    enum pl_err err = pl_buf_reserve(&loop->events, EVENT_SCAN_SLACK);
+    if (err != PL_OK || !event_scan(pl_span_from(pl_buf_span(&loop->events), start), entry->pii))
+        return err;
+    err = event_mask(event, &policy, &loop->masked, &masked);
+    if (err == PL_OK) {
+        metrics_add(&loop->metrics, METRIC_PII_MASKED, masked);
+        loop->events.len = start;
+        err = event_encode(event, &loop->events);
+    }
+    return err;
 }
 
 static enum pl_err sink_emit(void *ctx, struct event *event, struct pl_why *why)
@@ -78,6 +99,8 @@ static enum pl_err sink_emit(void *ctx, struct event *event, struct pl_why *why)
     event_set_str(event, EVENT_REGION, pl_span_str(loop->edge->options->region));
     const size_t start = loop->events.len;
     enum pl_err err = event_encode(event, &loop->events);
+    if (err == PL_OK)
+        err = mask(p, event, start);
     /* What is kept of it counts, so that it is the same whatever else its request carries. */
     if (err == PL_OK && loop->events.len - start > LIMIT_EVENT_BYTES)
         err = PL_ELIMIT;
@@ -96,14 +119,18 @@ static bool sink_seen(void *ctx, struct pl_span message_id)
     return recent_note(p->loop->edge->recent, p->admission.entry->account, message_id);
 }
 
+static struct pl_span sink_config(void *ctx)
+{
+    const struct passage *p = ctx;
+    return http_body_span(p->admission.entry->config.body[CATALOG_IDENTITY]);
+}
+
 static bool sink_has_campaign(void *ctx, struct pl_span id)
 {
     const struct passage *p = ctx;
     struct json config, campaigns, campaign, value;
     struct pl_span text;
-    if (json_parse(p->loop->json_nested,
-                   http_body_span(p->admission.entry->config.body[CATALOG_IDENTITY]), &config,
-                   NULL) != PL_OK ||
+    if (json_parse(p->loop->json_nested, sink_config(ctx), &config, NULL) != PL_OK ||
         !json_get(config, "campaigns", &campaigns))
         return false;
     struct json_iter each = json_elements(campaigns);
@@ -165,6 +192,7 @@ static struct dialect_input input_of(struct edge_loop *loop, const struct http_r
         .now_ms = http_loop_wall_ms(loop->http),
         .json = loop->json,
         .json_nested = loop->json_nested,
+        .writer = loop->writer,
         .scratch = &loop->scratch,
         .event = &loop->event,
     };
@@ -427,7 +455,8 @@ void tracker_handle(struct http_request *request, void *arg)
                                       .claim = sink_claim,
                                       .emit = sink_emit,
                                       .seen = sink_seen,
-                                      .has_campaign = sink_has_campaign};
+                                      .has_campaign = sink_has_campaign,
+                                      .config = sink_config};
     const size_t limit =
         tracker->route->max_body_bytes != 0 ? tracker->route->max_body_bytes : LIMIT_BATCH_BYTES;
     pl_buf_reset(&loop->scratch);

@@ -1,8 +1,10 @@
+#include "edge/dialects/crobox.h"
 #include "edge/dialects/pixel.h"
 #include "edge/dialects/segment.h"
 
 const struct dialect *const dialects[] = {
     &dialect_segment,
+    &dialect_crobox,
     &dialect_pixel,
 };
 const size_t dialect_count = sizeof(dialects) / sizeof(dialects[0]);

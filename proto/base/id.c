@@ -3,6 +3,8 @@
 #include "proto/base/buf.h"
 #include "proto/base/text.h"
 
+#include <stdio.h>
+
 enum pl_err pl_id128_random(const struct pl_random *random, struct pl_id128 *out)
 {
     struct pl_id128 id;
@@ -52,22 +54,21 @@ bool pl_account_parse(struct pl_span text, uint64_t *out)
     return true;
 }
 
+void pl_uuid_format(struct pl_id128 id, unsigned version, char out[PL_UUID_TEXT])
+{
+    char hex[PL_ID128_TEXT];
+    id.bytes[6] = (uint8_t)((version << 4) | (id.bytes[6] & 0x0f)); /* RFC 9562 section 4.2 */
+    id.bytes[8] = (uint8_t)(0x80 | (id.bytes[8] & 0x3f));           /* variant, section 4.1 */
+    pl_id128_format(&id, hex);
+    snprintf(out, PL_UUID_TEXT, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16,
+             hex + 20);
+}
+
 enum pl_err pl_uuid4(const struct pl_random *random, char out[PL_UUID_TEXT])
 {
     struct pl_id128 id;
     enum pl_err err = pl_id128_random(random, &id);
-    if (err != PL_OK)
-        return err;
-    id.bytes[6] = (uint8_t)((id.bytes[6] & 0x0f) | 0x40); /* version, RFC 9562 section 4.2 */
-    id.bytes[8] = (uint8_t)((id.bytes[8] & 0x3f) | 0x80); /* variant, section 4.1 */
-    static const uint8_t group_bytes[] = {4, 2, 2, 2, 6};
-    struct pl_span rest = pl_span(id.bytes, sizeof(id.bytes));
-    for (size_t i = 0; i < sizeof(group_bytes); i++) {
-        if (i > 0)
-            *out++ = '-';
-        pl_hex_encode(pl_span(rest.data, group_bytes[i]), out);
-        out += 2 * group_bytes[i];
-        rest = pl_span_from(rest, group_bytes[i]);
-    }
-    return PL_OK;
+    if (err == PL_OK)
+        pl_uuid_format(id, 4, out);
+    return err;
 }

@@ -32,7 +32,9 @@ enum pl_err pl_account_random(const struct pl_random *random, uint64_t *out);
 void pl_account_format(uint64_t account, char out[PL_ACCOUNT_TEXT]);
 bool pl_account_parse(struct pl_span text, uint64_t *out);
 
-/* A version 4 UUID (RFC 9562) in its canonical text form. */
+/* As a UUID (RFC 9562) of that version, in its canonical text form: six of the id's bits say so. */
+void pl_uuid_format(struct pl_id128 id, unsigned version, char out[PL_UUID_TEXT]);
+/* A random one, version 4. */
 enum pl_err pl_uuid4(const struct pl_random *random, char out[PL_UUID_TEXT]);
 
 #endif

@@ -31,7 +31,7 @@ static void test_reading(void **state)
 static void test_visitor(void **state)
 {
     struct pl_span id;
-    char fresh[COOKIE_VISITOR_TEXT], again[COOKIE_VISITOR_TEXT];
+    char fresh[PL_UUID_TEXT], again[PL_UUID_TEXT];
     (void)state;
     assert_true(cookie_find_visitor(PL_SPAN_LIT("x=1; polder_id=" UUID), &policy, &id));
     assert_true(pl_span_eq_str(id, UUID));
@@ -39,8 +39,8 @@ static void test_visitor(void **state)
     assert_false(cookie_find_visitor(PL_SPAN_LIT("polder_id=ann@shop.example"), &policy, &id));
     assert_false(cookie_find_visitor(PL_SPAN_LIT("polder_id=" UUID "0"), &policy, &id));
     assert_false(cookie_find_visitor(PL_SPAN_LIT("polder_id2=" UUID), &policy, &id));
-    assert_int_equal(cookie_new_visitor(pl_random_system(), fresh), PL_OK);
-    assert_int_equal(cookie_new_visitor(pl_random_system(), again), PL_OK);
+    assert_int_equal(pl_uuid4(pl_random_system(), fresh), PL_OK);
+    assert_int_equal(pl_uuid4(pl_random_system(), again), PL_OK);
     assert_string_not_equal(fresh, again);
     assert_int_equal(strlen(fresh), 36);
     assert_int_equal(fresh[14], '4');
