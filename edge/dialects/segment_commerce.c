@@ -33,16 +33,6 @@ static const struct name click_names[NAME_SLOTS] = {
     NAME('e', 't', "text", EVENT_CLICK_TEXT),
     NAME('r', 'f', "href", EVENT_CLICK_URL),
 };
-/* What describes the one product that an event is about. */
-static const struct name product_names[NAME_SLOTS] = {
-    NAME('r', 'd', "product_id", 1), NAME('k', 'u', "sku", 1),
-    NAME('a', 'y', "category", 1),   NAME('a', 'e', "name", 1),
-    NAME('r', 'd', "brand", 1),      NAME('a', 't', "variant", 1),
-    NAME('r', 'e', "price", 1),      NAME('u', 'y', "quantity", 1),
-    NAME('o', 'n', "position", 1),   NAME('r', 'l', "url", 1),
-    NAME('m', 'l', "image_url", 1),  NAME('e', 'n', "description", 1),
-};
-
 struct segment_commerce {
     struct pl_span name;
     enum event_type type;
@@ -87,14 +77,14 @@ static bool take_home(struct segment_work *work, const struct segment_commerce *
 {
     const unsigned field = name_find(commerce->homes, name);
     if (field == EVENT_ITEMS)
-        return segment_take_items(work, value, err);
-    return field != 0 && segment_take(work, field, value);
+        return take_items(&work->take, value, err);
+    return field != 0 && take_value(&work->take, field, value);
 }
 
 enum pl_err segment_take_commerce(struct segment_work *work,
                                   const struct segment_commerce *commerce, struct json properties)
 {
-    struct segment_left left, product;
+    struct take_left left, product;
     struct pl_span name;
     struct json value;
     enum pl_err err = PL_OK;
@@ -103,13 +93,13 @@ enum pl_err segment_take_commerce(struct segment_work *work,
     while (err == PL_OK && json_next_member(&members, &name, &value)) {
         if (take_home(work, commerce, name, value, &err))
             continue;
-        const bool describes = commerce->one_product && name_find(product_names, name) != 0;
-        err = segment_leave(work, describes ? &product : &left, name, value);
+        const bool describes = commerce->one_product && take_is_of_product(name);
+        err = take_leave(&work->take, describes ? &product : &left, name, value);
     }
     /* A list that came along says it all. */
-    if (err == PL_OK && product.count > 0 && !event_has(work->event, EVENT_ITEMS)) {
-        err = segment_set_item(work, &product);
+    if (err == PL_OK && product.count > 0 && !event_has(work->take.event, EVENT_ITEMS)) {
+        err = take_item(&work->take, &product);
         product.count = 0;
     }
-    return err == PL_OK ? segment_set_props(work, &left, &product) : err;
+    return err == PL_OK ? take_set_props(&work->take, &left, &product) : err;
 }

@@ -53,8 +53,8 @@ static const struct {
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
 
 struct context {
-    struct segment_left left; /* members of context itself */
-    struct segment_left group[GROUPS];
+    struct take_left left; /* members of context itself */
+    struct take_left group[GROUPS];
     uint32_t inner[2]; /* the window's width and height; 0: not there */
 };
 
@@ -73,13 +73,14 @@ static enum pl_err append_decimal(struct pl_buf *out, uint64_t v)
 static bool set_viewport(struct segment_work *work, struct json width, struct json height)
 {
     uint64_t w, h;
-    const size_t from = work->scratch->len;
-    if (event_has(work->event, EVENT_VIEWPORT) || !json_u64(width, &w) || !json_u64(height, &h) ||
-        append_decimal(work->scratch, w) != PL_OK || pl_buf_put_u8(work->scratch, 'x') != PL_OK ||
-        append_decimal(work->scratch, h) != PL_OK)
+    const size_t from = work->take.scratch->len;
+    if (event_has(work->take.event, EVENT_VIEWPORT) || !json_u64(width, &w) ||
+        !json_u64(height, &h) || append_decimal(work->take.scratch, w) != PL_OK ||
+        pl_buf_put_u8(work->take.scratch, 'x') != PL_OK ||
+        append_decimal(work->take.scratch, h) != PL_OK)
         return false;
-    event_set_str(work->event, EVENT_VIEWPORT,
-                  pl_span(work->scratch->data + from, work->scratch->len - from));
+    event_set_str(work->take.event, EVENT_VIEWPORT,
+                  pl_span(work->take.scratch->data + from, work->take.scratch->len - from));
     return true;
 }
 
@@ -88,7 +89,7 @@ static bool take_viewport(struct segment_work *work, struct json value)
 {
     struct json width, height;
     if (json_is_string(value))
-        return event_set_json(work->event, EVENT_VIEWPORT, value);
+        return event_set_json(work->take.event, EVENT_VIEWPORT, value);
     return json_count(value) == 2 && json_get(value, "width", &width) &&
            json_get(value, "height", &height) && set_viewport(work, width, height);
 }
@@ -109,7 +110,7 @@ static bool take_polder(struct segment_work *work, struct json value)
 static enum pl_err take_group(struct segment_work *work, struct context *context, size_t group,
                               struct json object)
 {
-    struct segment_left *left = &context->group[group];
+    struct take_left *left = &context->group[group];
     struct pl_span name;
     struct json value;
     enum pl_err err = PL_OK;
@@ -118,8 +119,8 @@ static enum pl_err take_group(struct segment_work *work, struct context *context
         const unsigned what = name_find(groups[group].names, name);
         if (what >= EVENT_FIELD_LIMIT)
             context->inner[what - SCREEN_INNER_WIDTH] = (uint32_t)value.index;
-        else if (what == 0 || !segment_take(work, what, value))
-            err = segment_leave(work, left, name, value);
+        else if (what == 0 || !take_value(&work->take, what, value))
+            err = take_leave(&work->take, left, name, value);
     }
     return err;
 }
@@ -138,8 +139,8 @@ static enum pl_err take_member(struct segment_work *work, struct context *contex
     else if (what == CONTEXT_VIEWPORT)
         taken = take_viewport(work, value);
     else if (what > 0 && what < EVENT_FIELD_LIMIT)
-        taken = segment_take(work, what, value);
-    return taken ? PL_OK : segment_leave(work, &context->left, name, value);
+        taken = take_value(&work->take, what, value);
+    return taken ? PL_OK : take_leave(&work->take, &context->left, name, value);
 }
 
 static enum pl_err take_inner(struct segment_work *work, struct context *context)
@@ -147,19 +148,19 @@ static enum pl_err take_inner(struct segment_work *work, struct context *context
     const uint32_t *inner = context->inner;
     enum pl_err err = PL_OK;
     if (inner[0] != 0 && inner[1] != 0 &&
-        set_viewport(work, segment_at(work, inner[0]), segment_at(work, inner[1])))
+        set_viewport(work, take_at(&work->take, inner[0]), take_at(&work->take, inner[1])))
         return PL_OK;
     for (size_t i = 0; err == PL_OK && i < 2; i++)
         if (inner[i] != 0)
-            err = segment_leave(work, &context->group[GROUPS - 1], PL_SPAN_LIT("context.screen"),
-                                segment_at(work, inner[i]));
+            err = take_leave(&work->take, &context->group[GROUPS - 1],
+                             PL_SPAN_LIT("context.screen"), take_at(&work->take, inner[i]));
     return err;
 }
 
 static enum pl_err set_left(struct segment_work *work, const struct context *context)
 {
-    struct event_packer packer = {.out = work->scratch};
-    const size_t from = work->scratch->len;
+    struct event_packer packer = {.out = work->take.scratch};
+    const size_t from = work->take.scratch->len;
     size_t members = context->left.count + (work->left.count > 0);
     for (size_t g = 0; g < GROUPS; g++)
         members += context->group[g].count > 0;
@@ -169,18 +170,18 @@ static enum pl_err set_left(struct segment_work *work, const struct context *con
     if (work->left.count > 0) {
         event_pack_str(&packer, PL_SPAN_LIT("message"));
         event_pack_map(&packer, work->left.count);
-        segment_pack_members(work, &work->left, &packer);
+        take_pack_left(&work->take, &work->left, &packer);
     }
     for (size_t g = 0; g < GROUPS; g++) {
         if (context->group[g].count == 0)
             continue;
         event_pack_str(&packer, groups[g].name);
         event_pack_map(&packer, context->group[g].count);
-        segment_pack_members(work, &context->group[g], &packer);
+        take_pack_left(&work->take, &context->group[g], &packer);
     }
-    segment_pack_members(work, &context->left, &packer);
-    event_set_pack(work->event, EVENT_CONTEXT,
-                   pl_span(work->scratch->data + from, work->scratch->len - from));
+    take_pack_left(&work->take, &context->left, &packer);
+    event_set_pack(work->take.event, EVENT_CONTEXT,
+                   pl_span(work->take.scratch->data + from, work->take.scratch->len - from));
     return packer.err;
 }
 

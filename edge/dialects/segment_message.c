@@ -77,7 +77,7 @@ static bool has(const struct message *m, unsigned part)
 
 static struct json part_of(const struct message *m, unsigned part)
 {
-    return segment_at(&m->work, m->part[part - PART_TYPE]);
+    return take_at(&m->work.take, m->part[part - PART_TYPE]);
 }
 
 /* ---- members */
@@ -93,12 +93,12 @@ static enum pl_err take_id(struct segment_work *work, enum event_field field, st
 {
     struct pl_span text;
     if (!json_string(value, &text))
-        return segment_refuse(work, PL_EINVAL, name, "must be a string");
+        return take_refuse(&work->take, PL_EINVAL, name, "must be a string");
     if (text.len > LIMIT_ID_BYTES)
-        return segment_refuse(work, PL_ELIMIT, name, "is longer than 256 bytes");
+        return take_refuse(&work->take, PL_ELIMIT, name, "is longer than 256 bytes");
     /* An empty id names nobody: kept, it would make one of all that carry it. */
     if (text.len > 0)
-        event_set_json(work->event, field, value);
+        event_set_json(work->take.event, field, value);
     return PL_OK;
 }
 
@@ -107,8 +107,8 @@ static enum pl_err take_time(struct segment_work *work, enum event_field field, 
 {
     int64_t ms;
     if (!segment_time(value, &ms))
-        return segment_leave(work, &work->left, name, value);
-    event_set_i64(work->event, field, ms);
+        return take_leave(&work->take, &work->left, name, value);
+    event_set_i64(work->take.event, field, ms);
     return PL_OK;
 }
 
@@ -130,16 +130,16 @@ static enum pl_err take_member(struct message *m, struct pl_span name, struct js
         return take_time(work, what, name, value);
     case EVENT_CHANNEL:
     case EVENT_PAGE_CATEGORY:
-        if (segment_take(work, what, value))
+        if (take_value(&work->take, what, value))
             return PL_OK;
         /* fall through */
     case 0:
-        return segment_leave(work, &work->left, name, value);
+        return take_leave(&work->take, &work->left, name, value);
     case PART_CONTEXT:
     case PART_PROPERTIES:
     case PART_TRAITS:
         if (!json_is_object(value))
-            return segment_refuse(work, PL_EINVAL, name, "must be an object");
+            return take_refuse(&work->take, PL_EINVAL, name, "must be an object");
         /* fall through */
     default:
         m->part[what - PART_TYPE] = (uint32_t)value.index;
@@ -158,8 +158,8 @@ static enum pl_err find_type(struct message *m)
         (has(m, PART_TYPE) && json_string(part_of(m, PART_TYPE), &name) &&
          segment_type_parse(name, &work->type)))
         return PL_OK;
-    return segment_refuse(work, PL_EINVAL, PL_SPAN_LIT("type"),
-                          "must be one of track, page, screen, identify, group, alias");
+    return take_refuse(&work->take, PL_EINVAL, PL_SPAN_LIT("type"),
+                       "must be one of track, page, screen, identify, group, alias");
 }
 
 /* What the call was named: track's event, page's name. */
@@ -173,18 +173,18 @@ static enum pl_err take_name(struct message *m, struct pl_span *text)
     *text = pl_span(NULL, 0);
     if (has(m, other)) {
         const enum pl_err err =
-            segment_leave(work, &work->left, names[other - PART_EVENT], part_of(m, other));
+            take_leave(&work->take, &work->left, names[other - PART_EVENT], part_of(m, other));
         if (err != PL_OK)
             return err;
     }
     if (!has(m, part))
-        return part == PART_EVENT ? segment_refuse(work, PL_EINVAL, name, "is missing") : PL_OK;
+        return part == PART_EVENT ? take_refuse(&work->take, PL_EINVAL, name, "is missing") : PL_OK;
     if (!json_string(part_of(m, part), text))
-        return segment_refuse(work, PL_EINVAL, name, "must be a string");
+        return take_refuse(&work->take, PL_EINVAL, name, "must be a string");
     if (text->len > LIMIT_NAME_BYTES)
-        return segment_refuse(work, PL_ELIMIT, name, "is longer than 512 bytes");
+        return take_refuse(&work->take, PL_ELIMIT, name, "is longer than 512 bytes");
     if (text->len > 0)
-        event_set_json(work->event, EVENT_NAME, part_of(m, part));
+        event_set_json(work->take.event, EVENT_NAME, part_of(m, part));
     return PL_OK;
 }
 
@@ -203,8 +203,8 @@ static void correct_time(const struct segment_message *as, struct event *event)
  * already is not kept twice. */
 static enum pl_err take_page(struct segment_work *work, struct json properties)
 {
-    struct segment_left left;
-    const struct segment_left none = {.count = 0};
+    struct take_left left;
+    const struct take_left none = {.count = 0};
     struct pl_span name, text;
     struct json value;
     enum pl_err err = PL_OK;
@@ -212,14 +212,14 @@ static enum pl_err take_page(struct segment_work *work, struct json properties)
     left.count = 0;
     while (err == PL_OK && json_next_member(&members, &name, &value)) {
         const unsigned field = name_find(page_names, name);
-        const bool said = field != 0 && event_has(work->event, field);
+        const bool said = field != 0 && event_has(work->take.event, field);
         const bool taken =
-            said ? json_string(value, &text) && pl_span_eq(text, event_str(work->event, field))
-                 : field != 0 && segment_take(work, field, value);
+            said ? json_string(value, &text) && pl_span_eq(text, event_str(work->take.event, field))
+                 : field != 0 && take_value(&work->take, field, value);
         if (!taken)
-            err = segment_leave(work, &left, name, value);
+            err = take_leave(&work->take, &left, name, value);
     }
-    return err == PL_OK ? segment_set_props(work, &left, &none) : err;
+    return err == PL_OK ? take_set_props(&work->take, &left, &none) : err;
 }
 
 static enum pl_err take_properties(struct message *m, const struct segment_commerce *commerce)
@@ -232,7 +232,7 @@ static enum pl_err take_properties(struct message *m, const struct segment_comme
         return segment_take_commerce(work, commerce, properties);
     if (work->type == SEGMENT_PAGE)
         return take_page(work, properties);
-    return json_count(properties) > 0 ? segment_set_pack(work, EVENT_PROPS, properties) : PL_OK;
+    return json_count(properties) > 0 ? take_pack(&work->take, EVENT_PROPS, properties) : PL_OK;
 }
 
 static enum pl_err take_parts(struct message *m, struct pl_span name)
@@ -242,9 +242,9 @@ static enum pl_err take_parts(struct message *m, struct pl_span name)
         work->type == SEGMENT_TRACK ? segment_commerce_find(name) : NULL;
     const struct json context = part_of(m, PART_CONTEXT);
     enum pl_err err = PL_OK;
-    correct_time(work->as, work->event);
+    correct_time(work->as, work->take.event);
     if (has(m, PART_TRAITS) && json_count(part_of(m, PART_TRAITS)) > 0)
-        err = segment_set_pack(work, EVENT_TRAITS, part_of(m, PART_TRAITS));
+        err = take_pack(&work->take, EVENT_TRAITS, part_of(m, PART_TRAITS));
     if (err == PL_OK)
         err = segment_take_context(work, has(m, PART_CONTEXT) ? &context : NULL);
     if (err == PL_OK)
@@ -252,7 +252,7 @@ static enum pl_err take_parts(struct message *m, struct pl_span name)
     const enum event_type type = commerce != NULL ? segment_commerce_type(commerce)
                                  : work->updates  ? EVENT_UPDATE
                                                   : message_types[work->type - SEGMENT_TRACK].event;
-    event_set_u64(work->event, EVENT_TYPE, type);
+    event_set_u64(work->take.event, EVENT_TYPE, type);
     return err;
 }
 
@@ -278,21 +278,23 @@ enum pl_err segment_message_decode(const struct segment_message *as, struct json
     struct pl_why said;
     said.text[0] = '\0';
     m.work.as = as;
-    m.work.document = message.document;
-    m.work.event = as->input->event;
-    m.work.scratch = as->input->scratch;
+    m.work.take.document = message.document;
+    m.work.take.event = as->input->event;
+    m.work.take.scratch = as->input->scratch;
     m.work.updates = false;
     m.work.left.count = 0;
-    m.work.why = &said;
+    m.work.take.list = as->in_batch ? "batch" : NULL;
+    m.work.take.index = as->index;
+    m.work.take.why = &said;
     memset(m.part, 0, sizeof(m.part));
-    pl_buf_reset(m.work.scratch);
-    event_clear(m.work.event);
+    pl_buf_reset(m.work.take.scratch);
+    event_clear(m.work.take.event);
     const enum pl_err err =
         json_is_object(message)
             ? take_message(&m, message)
-            : segment_refuse(&m.work, PL_EINVAL, PL_SPAN_LIT("message"), "must be an object");
+            : take_refuse(&m.work.take, PL_EINVAL, PL_SPAN_LIT("message"), "must be an object");
     if (err == PL_OK)
-        return sink->emit(sink->ctx, m.work.event, why);
+        return sink->emit(sink->ctx, m.work.take.event, why);
     if (said.text[0] == '\0')
         return pl_fail(why, err, "the event holds too much to be kept");
     if (why != NULL)

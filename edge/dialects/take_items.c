@@ -1,5 +1,5 @@
 #include "edge/dialects/params.h"
-#include "edge/dialects/segment_parts.h"
+#include "edge/dialects/take.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,17 +27,27 @@ static const struct name item_names[NAME_SLOTS] = {
     NAME('u', 'y', "quantity", ITEM_QUANTITY),
 };
 
+/* What describes the one product that an event is about. */
+static const struct name product_names[NAME_SLOTS] = {
+    NAME('r', 'd', "product_id", 1), NAME('k', 'u', "sku", 1),
+    NAME('a', 'y', "category", 1),   NAME('a', 'e', "name", 1),
+    NAME('r', 'd', "brand", 1),      NAME('a', 't', "variant", 1),
+    NAME('r', 'e', "price", 1),      NAME('u', 'y', "quantity", 1),
+    NAME('o', 'n', "position", 1),   NAME('r', 'l', "url", 1),
+    NAME('m', 'l', "image_url", 1),  NAME('e', 'n', "description", 1),
+};
+
 struct item {
     unsigned words;      /* seen, a bit each */
     enum word sku, name; /* which of them is packed under that name */
     bool rewritten;      /* some member is not packed as it came */
-    uint8_t word[SEGMENT_LEFT_MAX];
+    uint8_t word[TAKE_LEFT_MAX];
 };
 
-static struct pl_span name_of(const struct segment_work *work, uint32_t at)
+static struct pl_span name_of(const struct take *take, uint32_t at)
 {
     struct pl_span name = {0};
-    json_string(segment_at(work, at - 1), &name);
+    json_string(take_at(take, at - 1), &name);
     return name;
 }
 
@@ -49,14 +59,13 @@ static enum word first_of(const struct item *item, enum word first)
     return first;
 }
 
-static void look(const struct segment_work *work, const struct segment_left *members,
-                 struct item *item)
+static void look(const struct take *take, const struct take_left *members, struct item *item)
 {
     item->words = 0;
     item->rewritten = false;
     for (unsigned i = 0; i < members->count; i++) {
-        const unsigned word = name_find(item_names, name_of(work, members->at[i]));
-        const struct json value = segment_at(work, members->at[i]);
+        const unsigned word = name_find(item_names, name_of(take, members->at[i]));
+        const struct json value = take_at(take, members->at[i]);
         item->word[i] = (uint8_t)word;
         item->words |= 1u << word;
         item->rewritten |= (word >= ITEM_PRICE || word == ITEM_SKU) && word != 0 &&
@@ -110,24 +119,23 @@ static void pack_member(struct event_packer *packer, const struct item *item, en
     }
 }
 
-static void pack_item(const struct segment_work *work, const struct segment_left *members,
+static void pack_item(const struct take *take, const struct take_left *members,
                       struct event_packer *packer)
 {
     struct item item;
-    look(work, members, &item);
+    look(take, members, &item);
     event_pack_map(packer, members->count);
     if (!item.rewritten) {
-        segment_pack_members(work, members, packer);
+        take_pack_left(take, members, packer);
         return;
     }
     for (unsigned i = 0; i < members->count; i++)
-        pack_member(packer, &item, item.word[i], segment_at(work, members->at[i]));
+        pack_member(packer, &item, item.word[i], take_at(take, members->at[i]));
 }
 
-static void pack_element(const struct segment_work *work, struct json element,
-                         struct event_packer *packer)
+static void pack_element(const struct take *take, struct json element, struct event_packer *packer)
 {
-    struct segment_left members;
+    struct take_left members;
     struct pl_span name;
     struct json value;
     int64_t number;
@@ -138,43 +146,48 @@ static void pack_element(const struct segment_work *work, struct json element,
         pack_sku(packer, element);
         return;
     }
-    if (!json_is_object(element) || json_count(element) > SEGMENT_LEFT_MAX) {
+    if (!json_is_object(element) || json_count(element) > TAKE_LEFT_MAX) {
         event_pack_json(packer, element);
         return;
     }
     struct json_iter iter = json_members(element);
     while (json_next_member(&iter, &name, &value))
         members.at[members.count++] = (uint32_t)value.index;
-    pack_item(work, &members, packer);
+    pack_item(take, &members, packer);
 }
 
-static enum pl_err finish(struct segment_work *work, const struct event_packer *packer, size_t from)
+static enum pl_err finish(struct take *take, const struct event_packer *packer, size_t from)
 {
-    event_set_pack(work->event, EVENT_ITEMS,
-                   pl_span(work->scratch->data + from, work->scratch->len - from));
+    event_set_pack(take->event, EVENT_ITEMS,
+                   pl_span(take->scratch->data + from, take->scratch->len - from));
     return packer->err;
 }
 
-bool segment_take_items(struct segment_work *work, struct json products, enum pl_err *err)
+bool take_items(struct take *take, struct json products, enum pl_err *err)
 {
-    struct event_packer packer = {.out = work->scratch};
+    struct event_packer packer = {.out = take->scratch};
     struct json_iter elements = json_elements(products);
-    const size_t from = work->scratch->len;
+    const size_t from = take->scratch->len;
     struct json element;
     if (!json_is_array(products))
         return false;
     event_pack_array(&packer, json_count(products));
     while (json_next_element(&elements, &element))
-        pack_element(work, element, &packer);
-    *err = finish(work, &packer, from);
+        pack_element(take, element, &packer);
+    *err = finish(take, &packer, from);
     return true;
 }
 
-enum pl_err segment_set_item(struct segment_work *work, const struct segment_left *product)
+enum pl_err take_item(struct take *take, const struct take_left *product)
 {
-    struct event_packer packer = {.out = work->scratch};
-    const size_t from = work->scratch->len;
+    struct event_packer packer = {.out = take->scratch};
+    const size_t from = take->scratch->len;
     event_pack_array(&packer, 1);
-    pack_item(work, product, &packer);
-    return finish(work, &packer, from);
+    pack_item(take, product, &packer);
+    return finish(take, &packer, from);
+}
+
+bool take_is_of_product(struct pl_span name)
+{
+    return name_find(product_names, name) != 0;
 }
