@@ -11,7 +11,7 @@
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 struct edge_routes {
-    struct catalog_reply sdk;
+    struct catalog_reply sdk, ce;
     struct tracker_route *trackers;
     struct http_route *table;
     size_t count;
@@ -70,8 +70,9 @@ static void add_dialects(struct edge_routes *r)
 
 enum pl_err edge_routes_new(struct edge_routes **out, int64_t cache_max_age_s, struct pl_why *why)
 {
+    static const char script_type[] = "text/javascript; charset=utf-8";
     const size_t trackers = count_dialect_routes();
-    const size_t most = 2 * (COUNT(public_routes) + 1 + trackers) + COUNT(operator_routes);
+    const size_t most = 2 * (COUNT(public_routes) + 2 + trackers) + COUNT(operator_routes);
     struct edge_routes *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return pl_fail(why, PL_ENOMEM, "no memory for the routes");
@@ -79,8 +80,9 @@ enum pl_err edge_routes_new(struct edge_routes **out, int64_t cache_max_age_s, s
     r->table = calloc(most, sizeof(*r->table));
     enum pl_err err = r->trackers == NULL || r->table == NULL ? PL_ENOMEM : PL_OK;
     if (err == PL_OK)
-        err = catalog_reply_init(&r->sdk, "text/javascript; charset=utf-8", cache_max_age_s,
-                                 sdk_text());
+        err = catalog_reply_init(&r->sdk, script_type, cache_max_age_s, sdk_text());
+    if (err == PL_OK)
+        err = catalog_reply_init(&r->ce, script_type, cache_max_age_s, sdk_ce_text());
     if (err != PL_OK) {
         edge_routes_free(r);
         return pl_fail(why, err, "no memory for the routes");
@@ -88,6 +90,7 @@ enum pl_err edge_routes_new(struct edge_routes **out, int64_t cache_max_age_s, s
     for (size_t i = 0; i < COUNT(public_routes); i++)
         add_public(r, public_routes[i]);
     add_public(r, (struct http_route){HTTP_GET, "/sdk.js", serve_sdk, &r->sdk});
+    add_public(r, (struct http_route){HTTP_GET, "/ce.js", serve_sdk, &r->ce});
     add_dialects(r);
     for (size_t i = 0; i < COUNT(operator_routes); i++)
         add(r, operator_routes[i]);
@@ -100,6 +103,7 @@ void edge_routes_free(struct edge_routes *routes)
     if (routes == NULL)
         return;
     catalog_reply_release(&routes->sdk);
+    catalog_reply_release(&routes->ce);
     free(routes->trackers);
     free(routes->table);
     free(routes);

@@ -1,13 +1,21 @@
 #include "edge/sdk.h"
 
-/* Made from edge/snippet/polder.js by edge/snippet/build.mjs. */
+/* Made from edge/snippet by edge/snippet/build.mjs. */
 static const uint8_t sdk_bytes[] = {
 #include "sdk_text.inc"
+};
+static const uint8_t ce_bytes[] = {
+#include "ce_text.inc"
 };
 
 struct pl_span sdk_text(void)
 {
     return pl_span(sdk_bytes, sizeof(sdk_bytes));
+}
+
+struct pl_span sdk_ce_text(void)
+{
+    return pl_span(ce_bytes, sizeof(ce_bytes));
 }
 
 enum pl_err sdk_script_of(const struct pl_id128 *write_key, struct pl_span config_json,

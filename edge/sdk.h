@@ -13,6 +13,8 @@
 
 /* Static storage. */
 struct pl_span sdk_text(void);
+/* `GET /ce.js`: CrossEngage's browser queue on top of the SDK. Static storage. */
+struct pl_span sdk_ce_text(void);
 
 /* Appends `self.polderBoot={"key":"…","config":…};` and the SDK. config_json is the public
  * document; empty: null (nothing is published yet). */

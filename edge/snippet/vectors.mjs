@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import path from 'node:path';
 
 const source = readFileSync(path.join(import.meta.dirname, 'decide.js'), 'utf8');
-const { variantFor, fits, deviceOf } = new Function(`${source}; return { variantFor, fits, deviceOf };`)();
+export const { fraction, variantFor, fits, deviceOf } = new Function(`${source}; return { fraction, variantFor, fits, deviceOf };`)();
 
 const visitorOf = (n) => createHash('sha256').update(`visitor ${n}`).digest('hex').replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*/, '$1-$2-4$3-8$4-$5');
 const split = (id, traffic, ...weights) => ({ id, traffic, url: [], variants: weights.map((weight, i) => ({ id: i === 0 ? 'control' : `v${i}`, weight, control: i === 0, modifications: [] })) });

@@ -80,6 +80,7 @@ bool catalog_path_is_taken(struct pl_span path)
         "/s/*",
         "/s.js",
         "/sdk.js",
+        "/ce.js",
         "/health",
         "/ready",
         "/replication",

@@ -74,7 +74,7 @@ test('what an edge serves', { timeout: 120000 }, async (t) => {
     });
 
     await t.test('the headers that caches and browsers go by', async () => {
-        for (const [target, type] of [[config, 'application/json'], [script, 'text/javascript; charset=utf-8'], [`${url}/sdk.js`, 'text/javascript; charset=utf-8']]) {
+        for (const [target, type] of [[config, 'application/json'], [script, 'text/javascript; charset=utf-8'], [`${url}/sdk.js`, 'text/javascript; charset=utf-8'], [`${url}/ce.js`, 'text/javascript; charset=utf-8']]) {
             const reply = await ask(target, { headers: { Origin: PAGE } });
             assert.equal(reply.status, 200);
             assert.equal(reply.headers['content-type'], type);
@@ -137,6 +137,8 @@ test('what an edge serves', { timeout: 120000 }, async (t) => {
                 return new Promise(() => {});
             },
             URL,
+            URLSearchParams,
+            TextEncoder,
             Blob,
         };
         window.window = window.self = vm.createContext(window);
