@@ -1,4 +1,5 @@
 #include "edge/loop.h"
+#include "proto/wire/event_mask.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,6 +138,7 @@ static enum pl_err init_loop(struct edge *edge, unsigned index)
     loop->index = index;
     atomic_init(&loop->incoming, NULL);
     pl_buf_init(&loop->scratch, DIALECT_SCRATCH_BYTES);
+    pl_buf_init(&loop->masked, EVENT_MASK_SCRATCH_BYTES);
     pl_buf_init(&loop->events, EVENTS_MAX_BYTES);
     pl_buf_init(&loop->reply, REPLY_MAX_BYTES);
     pl_buf_init(&loop->cookie, LIMIT_HEADERS_BYTES);
@@ -144,6 +146,8 @@ static enum pl_err init_loop(struct edge *edge, unsigned index)
               o->rate_events_per_s == 0 ? 0 : (o->rate_events_per_s + share - 1) / share,
               (o->rate_burst_events + share - 1) / share);
     enum pl_err err = pl_buf_reserve(&loop->scratch, DIALECT_SCRATCH_BYTES);
+    if (err == PL_OK)
+        err = pl_buf_reserve(&loop->masked, EVENT_MASK_SCRATCH_BYTES);
     if (err == PL_OK)
         err = json_parser_new(&loop->json, LIMIT_BATCH_BYTES, LIMIT_JSON_DEPTH);
     if (err == PL_OK)
@@ -176,6 +180,7 @@ void edge_loops_free(struct edge *edge)
         json_parser_free(loop->json_nested);
         json_writer_free(loop->writer);
         pl_buf_release(&loop->scratch);
+        pl_buf_release(&loop->masked);
         pl_buf_release(&loop->events);
         pl_buf_release(&loop->reply);
         pl_buf_release(&loop->cookie);

@@ -48,6 +48,7 @@ struct edge_loop {
     struct json_parser *json, *json_nested;
     struct json_writer *writer;
     struct pl_buf scratch; /* DIALECT_SCRATCH_BYTES, reserved in full */
+    struct pl_buf masked;  /* EVENT_MASK_SCRATCH_BYTES, reserved in full */
     struct pl_buf events;  /* encoded, of the request at hand */
     struct pl_buf reply;   /* bodies made for one reply */
     struct pl_buf cookie;  /* one request's cookies in one piece */

@@ -33,6 +33,8 @@ static const struct {
                                     NULL},
     [METRIC_EVENTS_SUPPRESSED] = {"polder_suppressed_events_total", "",
                                   "Events passed over: their visitor has opted out"},
+    [METRIC_PII_MASKED] = {"polder_masked_pieces_total", "",
+                           "Addresses, card and phone numbers taken out of events"},
     [METRIC_OPTED_OUT] = {"polder_consent_changes_total", "to=\"opted_out\"",
                           "Visitors who said no, or yes again"},
     [METRIC_OPTED_IN] = {"polder_consent_changes_total", "to=\"opted_in\"", NULL},

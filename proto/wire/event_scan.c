@@ -1,0 +1,359 @@
+#include "proto/wire/event_scan.h"
+
+#include "proto/base/buf.h"
+#include "proto/wire/catalog.h"
+#include "proto/wire/event.h"
+#include "proto/wire/pii.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+/*
+ * The bytes are looked at 64 at a time, as two sets of bits: bytes from 0x20 to 0x3f, of which
+ * numbers are made in whatever notation, and bytes that begin something. The heads of msgpack may
+ * be among either; so a run of number bytes may be longer than the number in it, never shorter.
+ */
+#define BLOCK       64
+#define RUN_BYTES   8                    /* of number bytes: shorter ones hold no number */
+#define STEP        (BLOCK - RUN_BYTES)  /* each run of RUN_BYTES is whole in one block */
+#define LOOK_BACK   (PII_NAME_BYTES + 8) /* a name in front, with what stands between */
+#define DIGITS_MIN  8                    /* of a phone number */
+#define PHONE_LEAST 10000000
+#define CARD_LEAST  UINT64_C(4000000000000) /* thirteen digits that begin with a 4 */
+#define STREAM_MAX  96                      /* digits of a run; more are looked at properly */
+
+struct scan {
+    struct pl_span in;
+    unsigned kinds;
+    size_t seen; /* runs up to here have been looked at */
+};
+
+/* ---- 64 bytes as bits */
+
+typedef uint8_t vec __attribute__((vector_size(16)));
+
+static inline vec load(const uint8_t *p)
+{
+    vec v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+/* The top bit of every byte, the first one lowest. */
+static inline uint64_t bits_of(vec v)
+{
+#if defined(__SSE2__)
+    return (uint64_t)(unsigned)_mm_movemask_epi8((__m128i)v);
+#else
+    uint64_t bits = 0;
+    for (unsigned i = 0; i < sizeof(v); i++)
+        bits |= (uint64_t)(v[i] >> 7) << i;
+    return bits;
+#endif
+}
+
+static inline vec is_number(vec v)
+{
+    return (vec)((v & 0xe0) == 0x20);
+}
+
+static inline vec is_digit(vec v)
+{
+    return (vec)((vec)(v - '0') < 10);
+}
+
+/* No instruction of every x86-64. */
+static inline unsigned count_bits(uint64_t v)
+{
+    v -= v >> 1 & UINT64_C(0x5555555555555555);
+    v = (v & UINT64_C(0x3333333333333333)) + (v >> 2 & UINT64_C(0x3333333333333333));
+    v = (v + (v >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    return (unsigned)(v * UINT64_C(0x0101010101010101) >> 56);
+}
+
+/* '@', '%', '+', the heads of long integers, and a word that begins with "ip". */
+static inline vec is_mark(vec v, vec next)
+{
+    return (vec)(v == '@') | (vec)(v == '%') | (vec)(v == '+') | (vec)((v & 0xfe) == 0xce) |
+           ((vec)(v == 'i') & (vec)(next == 'p'));
+}
+
+static inline uint64_t join(vec a, vec b, vec c, vec d)
+{
+    return bits_of(a) | bits_of(b) << 16 | bits_of(c) << 32 | bits_of(d) << 48;
+}
+
+/* Reads BLOCK + 1 bytes. */
+static inline void look(const uint8_t *p, uint64_t *numbers, uint64_t *marks)
+{
+    const vec a = load(p), b = load(p + 16), c = load(p + 32), d = load(p + 48);
+    *numbers = join(is_number(a), is_number(b), is_number(c), is_number(d));
+    const vec in_a = is_mark(a, load(p + 1)), in_b = is_mark(b, load(p + 17));
+    const vec in_c = is_mark(c, load(p + 33)), in_d = is_mark(d, load(p + 49));
+    *marks = bits_of(in_a | in_b | in_c | in_d) != 0 ? join(in_a, in_b, in_c, in_d) : 0;
+}
+
+/* ---- marks */
+
+static uint8_t byte_at(const struct scan *scan, size_t at)
+{
+    return at < scan->in.len ? scan->in.data[at] : 0;
+}
+
+static unsigned digits_from(const struct scan *scan, size_t at)
+{
+    unsigned digits = 0;
+    for (; (byte_at(scan, at) & 0xe0) == 0x20; at++)
+        digits += pii_is_digit(scan->in.data[at]);
+    return digits;
+}
+
+static bool may_be_phone(const struct scan *scan, size_t first)
+{
+    const uint8_t c = byte_at(scan, first);
+    return (scan->kinds & PII_PHONE) != 0 && c >= '1' && c <= '9' &&
+           digits_from(scan, first) >= DIGITS_MIN;
+}
+
+/* The at-sign from `at` to `behind`. What stands before it may be the head of a string that begins
+ * with it, which looks like the end of a character. */
+static bool may_be_email(const struct scan *scan, size_t at, size_t behind)
+{
+    const uint8_t *data = scan->in.data;
+    const uint8_t next = byte_at(scan, behind);
+    if ((scan->kinds & PII_EMAIL) == 0 || at < 2 || (next != '-' && !pii_is_alnum(next)))
+        return false;
+    /* The id of props is an '@' as well: the heads of bin and of a map or array follow it. */
+    if (next == 0xc4 && (byte_at(scan, behind + 2) & 0xe0) == 0x80)
+        return false;
+    if (data[at - 1] >= 0x80)
+        return data[at - 1] < 0xc0 && data[at - 2] >= 0x80;
+    return pii_is_local(data[at - 1]);
+}
+
+/* "%40", "%2540", "%2B6…" */
+static bool may_be_escaped(const struct scan *scan, size_t at)
+{
+    size_t code = at + 1;
+    if (byte_at(scan, code) == '2' && (byte_at(scan, code + 1) | 0x20) == 'b')
+        return may_be_phone(scan, at + 3);
+    while (byte_at(scan, code) == '2' && byte_at(scan, code + 1) == '5')
+        code += 2;
+    return byte_at(scan, code) == '4' && byte_at(scan, code + 1) == '0' &&
+           may_be_email(scan, at, code + 2);
+}
+
+/* Does something that names a phone stand in front of `at`? Any of the names, anywhere. */
+static bool names_phone(const struct scan *scan, size_t at)
+{
+    static const char *const words[] = {"phone", "mobi", "tel", "msisdn", "whatsapp",
+                                        "handy", "gsm",  "sms", "fax",    "cell"};
+    static const uint32_t firsts = 1u << ('p' & 31) | 1u << ('m' & 31) | 1u << ('t' & 31) |
+                                   1u << ('w' & 31) | 1u << ('h' & 31) | 1u << ('g' & 31) |
+                                   1u << ('s' & 31) | 1u << ('f' & 31) | 1u << ('c' & 31);
+    uint8_t text[LOOK_BACK + 8] = {0}; /* the longest word may be read behind it */
+    const size_t len = at < LOOK_BACK ? at : LOOK_BACK;
+    for (size_t i = 0; i < len; i++)
+        text[i] = scan->in.data[at - len + i] | 0x20;
+    for (size_t i = 0; i < len; i++) {
+        if (((firsts >> (text[i] & 31)) & 1) == 0)
+            continue;
+        for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++)
+            if (text[i] == (uint8_t)words[w][0] &&
+                strncmp((const char *)text + i, words[w], strlen(words[w])) == 0)
+                return true;
+    }
+    return false;
+}
+
+/* The same of the key whose value begins at `at`: any text there with a head that fits. */
+static bool key_names_phone(const struct scan *scan, size_t at)
+{
+    const uint8_t *data = scan->in.data;
+    bool fits = false;
+    for (size_t len = 3; len < 32 && len < at; len++) {
+        if (data[at - len - 1] != (0xa0 | len))
+            continue;
+        if (pii_is_phone_name(pl_span(data + at - len, len)))
+            return true;
+        fits = true;
+    }
+    return !fits && names_phone(scan, at); /* a longer key */
+}
+
+static bool is_card_number(uint64_t number)
+{
+    uint8_t digits[20];
+    size_t at = sizeof(digits);
+    for (; number > 0; number /= 10)
+        digits[--at] = (uint8_t)('0' + number % 10);
+    return pii_is_card(digits + at, sizeof(digits) - at);
+}
+
+/* An integer of 32 or 64 bits may be a card's number, or a phone's behind the end of a name. */
+static inline bool may_be_number(const struct scan *scan, size_t at)
+{
+    const uint8_t *p = scan->in.data + at;
+    const uint64_t number = p[0] == 0xcf ? pl_load_u64(p + 1) : pl_load_u32(p + 1);
+    if (number < CARD_LEAST && (p[-1] < ' ' || number < PHONE_LEAST))
+        return false;
+    return ((scan->kinds & PII_CARD) != 0 && number >= CARD_LEAST && is_card_number(number)) ||
+           ((scan->kinds & PII_PHONE) != 0 && p[-1] >= ' ' && key_names_phone(scan, at));
+}
+
+/* A key of 2, 9 or 10 bytes. */
+static bool may_be_address(const struct scan *scan, size_t at)
+{
+    const uint8_t head = at > 0 ? scan->in.data[at - 1] : 0;
+    return head == 0xa2 || head == 0xa9 || head == 0xaa;
+}
+
+static inline bool is_bad_mark(const struct scan *scan, size_t at)
+{
+    const uint8_t mark = scan->in.data[at];
+    if (mark >= 0x80)
+        return may_be_number(scan, at);
+    if (mark == '@')
+        return may_be_email(scan, at, at + 1);
+    if (mark == '%')
+        return may_be_escaped(scan, at);
+    return mark == '+' ? may_be_phone(scan, at + 1) : may_be_address(scan, at);
+}
+
+/* ---- runs of number bytes */
+
+/* Is a card's number anywhere in these digits, however they are grouped? */
+static bool may_be_card(const uint8_t *digits, size_t count)
+{
+    for (size_t from = 0; from + PII_CARD_DIGITS_MIN <= count; from++)
+        for (size_t len = PII_CARD_DIGITS_MIN; len <= PII_CARD_DIGITS_MAX && from + len <= count;
+             len++)
+            if (pii_is_card(digits + from, len))
+                return true;
+    return false;
+}
+
+/* A number counts by its name when it is all of a string, which begins behind a head, or all of a
+ * parameter, which begins behind one of these. */
+static bool may_have_name(const struct scan *scan, size_t start, bool has_sign)
+{
+    return has_sign || start == 0 || scan->in.data[start - 1] >= 0x80;
+}
+
+static bool is_bad_run(struct scan *scan, size_t at)
+{
+    const uint8_t *data = scan->in.data;
+    uint8_t digits[STREAM_MAX];
+    size_t start = at, count = 0;
+    bool has_sign = false;
+    while (start > scan->seen && (data[start - 1] & 0xe0) == 0x20)
+        start--;
+    for (at = start; (byte_at(scan, at) & 0xe0) == 0x20; at++) {
+        if (pii_is_digit(data[at]))
+            digits[count < STREAM_MAX ? count++ : 0] = data[at];
+        else if (pii_is_escape_of(scan->in, at, '2', '0'))
+            at += 2;
+        else
+            has_sign |= data[at] == '=' || data[at] == ':';
+    }
+    scan->seen = at;
+    if (count < DIGITS_MIN)
+        return false;
+    return count == STREAM_MAX || ((scan->kinds & PII_CARD) != 0 && may_be_card(digits, count)) ||
+           ((scan->kinds & PII_PHONE) != 0 && may_have_name(scan, start, has_sign) &&
+            names_phone(scan, start));
+}
+
+static inline uint64_t runs_of(uint64_t numbers)
+{
+    numbers &= numbers >> 1;
+    numbers &= numbers >> 2;
+    return numbers & (numbers >> 4);
+}
+
+static inline uint64_t digits_of(const uint8_t *p)
+{
+    return join(is_digit(load(p)), is_digit(load(p + 16)), is_digit(load(p + 32)),
+                is_digit(load(p + 48)));
+}
+
+/* Does the run at bit `at` end in the block, and hold too few digits? at is not 0. */
+static inline bool is_short_run(uint64_t numbers, uint64_t digits, unsigned at)
+{
+    const uint64_t behind = ~numbers >> at;
+    const uint64_t run = (behind ^ (behind - 1)) >> 1; /* below the first that is none */
+    return behind != 0 && ((numbers >> (at - 1)) & 1) == 0 &&
+           count_bits(digits >> at & run) < DIGITS_MIN;
+}
+
+static bool is_bad_block(struct scan *scan, size_t from)
+{
+    const uint8_t *bytes = scan->in.data + from;
+    const size_t left = scan->in.len - from;
+    const uint64_t inside = left >= BLOCK ? UINT64_MAX : (UINT64_C(1) << left) - 1;
+    uint64_t numbers, marks;
+    look(bytes, &numbers, &marks);
+    numbers &= inside;
+    for (marks &= inside; marks != 0; marks &= marks - 1)
+        if (is_bad_mark(scan, from + (size_t)__builtin_ctzll(marks)))
+            return true;
+    uint64_t runs = runs_of(numbers);
+    if (runs == 0)
+        return false;
+    const uint64_t digits = digits_of(bytes);
+    /* Where each begins: bits behind the first of one stand for the same. */
+    for (runs &= ~(runs << 1); runs != 0; runs &= runs - 1) {
+        const unsigned bit = (unsigned)__builtin_ctzll(runs);
+        if (bit > 0 && is_short_run(numbers, digits, bit))
+            continue;
+        if (from + bit >= scan->seen && is_bad_run(scan, from + bit))
+            return true;
+    }
+    return false;
+}
+
+/* How many bytes the value at `at` takes, of what stands in the first fields: whole numbers and
+ * text. 0: something else. */
+static size_t head_bytes(struct pl_span in, size_t at)
+{
+    const uint8_t head = in.data[at];
+    if (head < 0x80)
+        return 1;
+    if (head >= 0xa0 && head <= 0xbf)
+        return 1u + (head & 0x1f);
+    if (head >= 0xcc && head <= 0xcf)
+        return 1 + ((size_t)1 << (head - 0xcc));
+    if (in.len - at < 3)
+        return 0;
+    return head == 0xd9   ? 2u + in.data[at + 1]
+           : head == 0xda ? 3u + pl_load_u16(in.data + at + 1)
+                          : 0;
+}
+
+/* Behind the message id, in which only addresses are looked for: it is full of digits. */
+static size_t skip_head(struct pl_span in)
+{
+    size_t at = in.len > 0 && in.data[0] == 0xde ? 3 : 1;
+    while (at + 1 < in.len && in.data[at] <= EVENT_MESSAGE_ID) {
+        const size_t bytes = head_bytes(in, at + 1);
+        if (bytes == 0)
+            break;
+        at += 1 + bytes;
+    }
+    return at < in.len ? at : in.len;
+}
+
+bool event_scan(struct pl_span encoded, unsigned kinds)
+{
+    struct scan scan = {.in = encoded, .kinds = kinds};
+    const size_t head = skip_head(encoded);
+    if ((kinds & PII_EMAIL) != 0 &&
+        (memchr(encoded.data, '@', head) != NULL || memchr(encoded.data, '%', head) != NULL))
+        return true;
+    scan.seen = head;
+    for (size_t at = head; at < encoded.len; at += STEP)
+        if (is_bad_block(&scan, at))
+            return true;
+    return false;
+}
