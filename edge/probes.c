@@ -19,6 +19,7 @@ struct look {
     struct pl_why collecting; /* err PL_OK: events are being taken */
     int64_t config_age_s;     /* -1: never heard */
     int64_t oldest_pending_s;
+    int64_t certificate_left_ms;
     int64_t quarantined_s; /* the oldest of them */
 };
 
@@ -45,6 +46,7 @@ static void look_around(const struct edge_loop *loop, struct look *out)
     spool_status(edge->spool, &out->spool);
     uplink_status(edge->uplink, &out->link);
     catalog_status(edge->catalog, &out->catalog);
+    out->certificate_left_ms = out->link.certificate_ends_ms - http_loop_wall_ms(loop->http);
     out->collecting.err = collector_health(edge->collector, &out->collecting);
     out->config_age_s =
         out->catalog.confirmed_ms == 0 ? -1 : seconds_since(loop, out->catalog.confirmed_ms);
@@ -94,6 +96,13 @@ static void judge_link(const struct look *l, struct verdict *v)
             "this machine's clock is %lld s %s the origin's, and events are filed by it: set it",
             llabs(l->link.clock_skew_ms) / PL_SECOND_MS,
             l->link.clock_skew_ms > 0 ? "ahead of" : "behind");
+    if (l->certificate_left_ms < LINK_RENEW_MS)
+        say(v, DEGRADED, true,
+            "the link's certificate %s %" PRId64 " days: renew it "
+            "(polderctl certificates renew) and restart this edge",
+            l->certificate_left_ms < 0 ? "has been over for" : "ends in",
+            (l->certificate_left_ms < 0 ? -l->certificate_left_ms : l->certificate_left_ms) /
+                PL_DAY_MS);
     if (l->oldest_pending_s > LAG_DEGRADED_S)
         say(v, DEGRADED, true, "the oldest event has waited %" PRId64 " s for the origin",
             l->oldest_pending_s);
@@ -317,6 +326,9 @@ static enum pl_err write_replication(const struct look *l, struct pl_buf *out)
          (double)l->link.round_trip_us / 1e6},
         {"polder_link_clock_skew_seconds", "gauge", "Our clock minus the origin's",
          (double)l->link.clock_skew_ms / 1e3},
+        {"polder_link_certificate_not_after_seconds", "gauge",
+         "When the link's certificate, or its CA's, ends, in Unix time",
+         (double)l->link.certificate_ends_ms / 1e3},
         {"polder_link_sessions_total", "counter", "Sessions with the origin",
          (double)l->link.connects},
         {"polder_link_sent_blocks_total", "counter", "Blocks sent, repeats included",

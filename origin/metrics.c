@@ -207,6 +207,14 @@ static void write_edges(const struct view *view, struct pl_buf *out)
     }
 }
 
+static void write_certificate(const struct view *view, struct pl_buf *out)
+{
+    head(out, "polder_link_certificate_not_after_seconds", "gauge",
+         "When the link's certificate, or its CA's, ends, in Unix time.");
+    pl_buf_appendf(out, "polder_link_certificate_not_after_seconds %.15g\n",
+                   (double)view->certificate_ends_ms / 1000);
+}
+
 static void write_measures(const struct origin_parts *parts, struct pl_buf *out)
 {
     struct intake_measures m;
@@ -226,6 +234,7 @@ enum pl_err probes_metrics(const struct origin_parts *parts, const struct api_st
     if (err == PL_OK) {
         collect(view, parts, api, &n);
         write_own(&n, out);
+        write_certificate(view, out);
         write_measures(parts, out);
         write_edges(view, out);
         view_free(view);

@@ -73,6 +73,13 @@ static void check_ready(const struct view *view, struct reasons *reasons, struct
     if (view->lifecycle.clock[0] != '\0') {
         add(warnings, PROBES_DEGRADED, "nothing expires or is deleted: %s", view->lifecycle.clock);
     }
+    if (view->certificate_left_ms < LINK_RENEW_MS) {
+        add(warnings, PROBES_DEGRADED,
+            "the link's certificate %s %lld days: renew it (polderctl certificates "
+            "renew) and restart the origin",
+            view->certificate_left_ms < 0 ? "has been over for" : "ends in",
+            llabs(view->certificate_left_ms) / PL_DAY_MS);
+    }
     if (keyring->paths_behind > 0) {
         add(warnings, PROBES_DEGRADED, "the keyring cannot be written on %zu of %zu paths",
             keyring->paths_behind, keyring->paths);

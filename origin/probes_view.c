@@ -113,6 +113,8 @@ enum pl_err view_new(struct view **out, const struct origin_parts *parts)
     ledger_totals(parts->ledger, &view->totals);
     intake_status(parts->intake, &view->intake);
     keyring_status(parts->keyring, &view->keyring);
+    view->certificate_ends_ms = receiver_certificate_ends_ms(parts->receiver);
+    view->certificate_left_ms = view->certificate_ends_ms - pl_wall_ms(parts->clock);
     lifecycle_status(parts->lifecycle, &view->lifecycle);
     *out = view;
     return PL_OK;

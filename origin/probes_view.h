@@ -33,6 +33,7 @@ struct view {
     struct intake_status intake;
     struct keyring_status keyring;
     struct lifecycle_status lifecycle;
+    int64_t certificate_ends_ms, certificate_left_ms; /* of the link */
 };
 
 enum pl_err view_new(struct view **out, const struct origin_parts *parts);

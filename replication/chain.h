@@ -12,6 +12,9 @@
  * at the time their edge says. */
 #define LINK_SKEW_MAX_MS (5 * INT64_C(60000))
 
+/* So long before a certificate of the link ends, somebody should renew it. */
+#define LINK_RENEW_MS (30 * INT64_C(24) * 3600000)
+
 /* A link's health in words, for probes. */
 #define LINK_REASON_BYTES 160
 

@@ -95,7 +95,20 @@ static enum pl_err configure(nng_tls_config *tls, const struct link_identity *id
     return rv == 0 ? PL_OK : link_fail(why, rv, "set up TLS with", identity->cert_file);
 }
 
-enum pl_err link_tls_new(nng_tls_config **out, struct pl_signer **signer,
+/* When the first of the two ends. */
+static enum pl_err find_end(const struct pl_buf *ca, const struct pl_buf *cert, int64_t *ends_ms,
+                            struct pl_why *why)
+{
+    int64_t ca_ends_ms = 0, cert_ends_ms = 0;
+    enum pl_err err = pl_pki_cert_not_after(pl_buf_span(ca), &ca_ends_ms, why);
+    if (err == PL_OK)
+        err = pl_pki_cert_not_after(pl_buf_span(cert), &cert_ends_ms, why);
+    if (err == PL_OK)
+        *ends_ms = ca_ends_ms < cert_ends_ms ? ca_ends_ms : cert_ends_ms;
+    return err;
+}
+
+enum pl_err link_tls_new(nng_tls_config **out, struct pl_signer **signer, int64_t *ends_ms,
                          const struct link_identity *identity, struct pl_why *why)
 {
     struct pl_buf ca, cert, key;
@@ -119,6 +132,8 @@ enum pl_err link_tls_new(nng_tls_config **out, struct pl_signer **signer,
     }
     err = check_pair(own, pl_buf_span(&cert), identity, why);
     if (err != PL_OK)
+        goto out;
+    if (ends_ms != NULL && (err = find_end(&ca, &cert, ends_ms, why)) != PL_OK)
         goto out;
     int rv =
         nng_tls_config_alloc(&tls, identity->server ? NNG_TLS_MODE_SERVER : NNG_TLS_MODE_CLIENT);

@@ -21,8 +21,9 @@ struct link_identity {
 };
 
 /* Both sides demand a certificate of the CA's. Checks that key and certificate belong together.
- * signer may be NULL: where the key is wanted for signing as well. Blocks on the disk. */
-enum pl_err link_tls_new(nng_tls_config **out, struct pl_signer **signer,
+ * signer may be NULL: where the key is wanted for signing as well; so may ends_ms: when the first
+ * of certificate and CA ends. Blocks on the disk. */
+enum pl_err link_tls_new(nng_tls_config **out, struct pl_signer **signer, int64_t *ends_ms,
                          const struct link_identity *identity, struct pl_why *why);
 
 /* The pl_err that best describes one of nng's. */

@@ -76,7 +76,7 @@ static enum pl_err build(struct receiver *r, struct pl_why *why)
                                      .ca_file = config->ca_file,
                                      .cert_file = config->cert_file,
                                      .key_file = config->key_file};
-    return link_tls_new(&r->tls, NULL, &identity, why);
+    return link_tls_new(&r->tls, NULL, &r->ends_ms, &identity, why);
 }
 
 enum pl_err receiver_new(struct receiver **out, const struct receiver_config *config,
@@ -224,4 +224,9 @@ size_t receiver_sessions(const struct receiver *receiver, struct receiver_sessio
     }
     pthread_mutex_unlock(&r->lock);
     return count;
+}
+
+int64_t receiver_certificate_ends_ms(const struct receiver *receiver)
+{
+    return receiver->ends_ms;
 }

@@ -86,6 +86,8 @@ struct receiver_session {
     uint64_t blocks, bytes;
 };
 /* Live sessions, at most max. Any thread. */
+/* Wall clock: when our certificate, or the CA's, ends, as read at the start. Any thread. */
+int64_t receiver_certificate_ends_ms(const struct receiver *receiver);
 size_t receiver_sessions(const struct receiver *receiver, struct receiver_session *out, size_t max);
 
 #endif

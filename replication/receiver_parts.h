@@ -112,6 +112,7 @@ struct receiver {
     struct receiver_config config;
     char *listen_url;
     nng_tls_config *tls;
+    int64_t ends_ms; /* of the certificates */
     nng_stream_listener *listener;
     nng_aio *accept_aio;
     bool started;

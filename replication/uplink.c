@@ -43,7 +43,7 @@ static enum pl_err build(struct uplink *up, struct pl_why *why)
                                      .ca_file = config->ca_file,
                                      .cert_file = config->cert_file,
                                      .key_file = config->key_file};
-    enum pl_err err = link_tls_new(&up->tls, &up->signer, &identity, why);
+    enum pl_err err = link_tls_new(&up->tls, &up->signer, &up->ends_ms, &identity, why);
     if (err != PL_OK)
         return err;
     follower_init(&up->follower, up);
@@ -173,6 +173,7 @@ void uplink_status(const struct uplink *uplink, struct uplink_status *out)
     pthread_mutex_lock(&up->lock);
     *out = up->status;
     pthread_mutex_unlock(&up->lock);
+    out->certificate_ends_ms = up->ends_ms;
     out->last_heard_mono_ms = atomic_load(&up->heard_ms);
     int64_t silent_ms = uplink_now_ms(up) - out->last_heard_mono_ms;
     if (out->connected && silent_ms >= 3000) {

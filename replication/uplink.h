@@ -79,12 +79,13 @@ void uplink_stop(struct uplink *uplink, int64_t drain_ms);
 void uplink_free(struct uplink *uplink); /* stopped or never started; NULL is fine */
 
 struct uplink_status {
-    bool connected;             /* session accepted, answers within 3 s */
-    bool revoked;               /* the origin refuses this edge */
-    int64_t last_heard_mono_ms; /* 0: never */
-    int64_t round_trip_us;      /* of the last PING */
-    int64_t clock_skew_ms;      /* our clock minus the origin's, as last heard */
-    uint64_t connects;          /* sessions since start */
+    bool connected;              /* session accepted, answers within 3 s */
+    bool revoked;                /* the origin refuses this edge */
+    int64_t last_heard_mono_ms;  /* 0: never */
+    int64_t round_trip_us;       /* of the last PING */
+    int64_t certificate_ends_ms; /* wall clock: the certificate of this edge, or its CA's */
+    int64_t clock_skew_ms;       /* our clock minus the origin's, as last heard */
+    uint64_t connects;           /* sessions since start */
     uint64_t blocks_sent, bytes_sent, blocks_acked, repeats, forks, refused, losses;
     size_t in_flight_bytes;
     char reason[LINK_REASON_BYTES]; /* why not connected, for people; "" when connected */

@@ -104,6 +104,7 @@ struct uplink {
     size_t window_bytes;
     nng_tls_config *tls;
     struct pl_signer *signer; /* the sender's */
+    int64_t ends_ms;          /* of the certificates */
     bool started;
 
     struct sender sender;

@@ -1,13 +1,13 @@
 #include "deploy/ctl/edge_enroll.h"
 
 #include "deploy/ctl/api.h"
+#include "deploy/ctl/certificates.h"
 #include "deploy/ctl/files.h"
 
 #include "proto/base/address.h"
 #include "proto/base/crypto.h"
 #include "proto/base/file.h"
 #include "proto/base/id.h"
-#include "proto/base/pki.h"
 #include "proto/base/secret.h"
 #include "proto/base/text.h"
 
@@ -15,14 +15,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define BACKDATE_MS        PL_DAY_MS /* the origin's clock may be behind */
 #define NAME_BYTES_MAX     63
 #define REGION_BYTES_MAX   15
 #define PEM_BYTES_MAX      (16 * 1024)
 #define YAML_BYTES_MAX     (64 * 1024)
 #define REQUEST_BYTES_MAX  4096
 #define DEFAULT_LISTEN     "127.0.0.1:8081"
-#define ORIGIN_NAME        "origin.polder" /* in the origin's certificate, polderctl init */
 #define LINK_PREFIX        "tls+tcp://"
 #define LINK_ADDRESS_BYTES 320
 
@@ -53,7 +51,7 @@ struct enrolment {
     char staging[FILES_PATH_BYTES]; /* DIR/edges/.NAME.new: its name until the origin knows it */
     struct pl_id128 id;
     uint8_t seal_public[PL_X25519_BYTES];
-    int64_t now_ms;
+    const struct ctl *ctl;
     const struct pl_random *random;
     struct new_file files[FILE_COUNT];
 };
@@ -186,25 +184,21 @@ static enum pl_err make_keys(struct enrolment *e, struct pl_why *why)
     return err == PL_OK ? PL_OK : pl_fail(why, err, "cannot make keys: %s", pl_err_word(err));
 }
 
-/* Signed by the CA, and valid for as long as it is: there is no renewal to forget. */
+/* Signed by the CA, and valid for as long as it is. */
 static enum pl_err make_certificate(struct enrolment *e, struct pl_why *why)
 {
     char path[FILES_PATH_BYTES];
     struct pl_buf ca_key;
-    struct pl_pki_request request = {
-        .common_name = e->name,
-        .not_before_ms = e->now_ms - BACKDATE_MS,
-    };
     struct pl_buf *ca = &e->files[CA_CERT].bytes;
     enum pl_err err;
     pl_buf_init(&ca_key, PEM_BYTES_MAX);
     if ((err = files_path(path, e->dir, "ca.crt", why)) == PL_OK &&
         (err = pl_file_read(path, "CA certificate", false, ca, why)) == PL_OK &&
         (err = files_path(path, e->dir, "ca.key", why)) == PL_OK &&
-        (err = pl_file_read(path, "CA key", true, &ca_key, why)) == PL_OK &&
-        (err = pl_pki_cert_not_after(pl_buf_span(ca), &request.not_after_ms, why)) == PL_OK)
-        err = pl_pki_issue(e->random, &request, pl_buf_span(&e->files[LINK_KEY].bytes),
-                           pl_buf_span(ca), pl_buf_span(&ca_key), &e->files[LINK_CERT].bytes, why);
+        (err = pl_file_read(path, "CA key", true, &ca_key, why)) == PL_OK)
+        err = certificates_issue(e->ctl, e->name, NULL, pl_buf_span(&e->files[LINK_KEY].bytes),
+                                 pl_buf_span(ca), pl_buf_span(&ca_key), &e->files[LINK_CERT].bytes,
+                                 why);
     pl_buf_wipe(&ca_key);
     return err;
 }
@@ -233,7 +227,7 @@ static const char yaml[] =
     "\n"
     "# The origin, over mutual TLS. origin_name is the name in its certificate.\n"
     "origin_url: \"%5$s\"\n"
-    "origin_name: \"" ORIGIN_NAME "\"\n"
+    "origin_name: \"" CERTIFICATES_ORIGIN_NAME "\"\n"
     "ca_file: \"%1$s/ca.crt\"\n"
     "link_cert_file: \"%1$s/link.crt\"\n"
     "link_key_file: \"%1$s/link.key\"\n"
@@ -355,7 +349,7 @@ static void say_next_steps(const struct enrolment *e)
 
 enum ctl_exit edge_enroll(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
-    struct enrolment e = {.random = ctl->random, .now_ms = pl_wall_ms(ctl->clock)};
+    struct enrolment e = {.ctl = ctl, .random = ctl->random};
     struct api_answer answer = {.status = 0};
     enum pl_err err;
     enum ctl_exit usage = read_args(ctl, args, &e, why);

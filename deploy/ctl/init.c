@@ -1,5 +1,5 @@
 /* polderctl init: a directory with everything that a new origin starts from. */
-#include "deploy/ctl/ctl.h"
+#include "deploy/ctl/certificates.h"
 #include "deploy/ctl/files.h"
 
 #include "proto/base/crypto.h"
@@ -12,8 +12,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define CA_DAYS           3653      /* ten years */
-#define BACKDATE_MS       PL_DAY_MS /* an edge's clock may be behind */
 #define LINK_PORT_OFFSET  10
 #define DEFAULT_BASE_PORT 8080
 #define MAX_BASE_PORT     (65535 - LINK_PORT_OFFSET)
@@ -45,8 +43,7 @@ static const char *const leftovers[] = {"origin/data", "origin/keyring-1", "orig
 
 struct init {
     char dir[FILES_PATH_BYTES];
-    const char *host;
-    bool host_is_ip4, host_is_ip6;
+    struct certificates_host host;
     unsigned base_port;
     int64_t now_ms;
     const struct pl_random *random;
@@ -72,32 +69,14 @@ static struct pl_span file_span(const struct init *init, enum file file)
     return pl_buf_span(&init->files[file].bytes);
 }
 
-static enum pl_err make_certificates(struct init *init, struct pl_why *why)
+static enum pl_err make_certificates(const struct ctl *ctl, struct init *init, struct pl_why *why)
 {
-    const char *dns[] = {"origin.polder", NULL, NULL};
-    const char *ip[] = {"127.0.0.1", NULL, NULL};
-    struct pl_pki_request ca = {
-        .common_name = "Polder replication CA",
-        .not_before_ms = init->now_ms - BACKDATE_MS,
-        .not_after_ms = init->now_ms + CA_DAYS * PL_DAY_MS,
-        .is_ca = true,
-    };
-    struct pl_pki_request link = ca;
-    if (init->host_is_ip4 || init->host_is_ip6)
-        ip[1] = strcmp(init->host, ip[0]) == 0 ? NULL : init->host;
-    else
-        dns[1] = init->host;
-    link.common_name = "Polder origin";
-    link.is_ca = false;
-    link.dns_names = dns;
-    link.ip_names = ip;
-    struct pl_span none = pl_span(NULL, 0);
-    enum pl_err err = pl_pki_issue(init->random, &ca, file_span(init, CA_KEY), none,
-                                   file_span(init, CA_KEY), &init->files[CA_CERT].bytes, why);
+    enum pl_err err =
+        certificates_issue_ca(ctl, file_span(init, CA_KEY), &init->files[CA_CERT].bytes, why);
     return err != PL_OK ? err
-                        : pl_pki_issue(init->random, &link, file_span(init, LINK_KEY),
-                                       file_span(init, CA_CERT), file_span(init, CA_KEY),
-                                       &init->files[LINK_CERT].bytes, why);
+                        : certificates_issue(ctl, NULL, &init->host, file_span(init, LINK_KEY),
+                                             file_span(init, CA_CERT), file_span(init, CA_KEY),
+                                             &init->files[LINK_CERT].bytes, why);
 }
 
 /* %1$s: the directory, %2$u: port of the API, %3$s: address of the link, %4$s: the token's hash */
@@ -150,11 +129,11 @@ static enum pl_err write_yaml(struct init *init, struct pl_buf *out)
     pl_sha256_one(token, hash);
     pl_hex_encode(pl_span(hash, sizeof(hash)), hex);
     /* a DNS name cannot be bound to: then it is every address */
-    if (init->host_is_ip6)
-        snprintf(link, sizeof(link), "tls+tcp://[%s]:%u", init->host, port);
+    if (init->host.is_ip6)
+        snprintf(link, sizeof(link), "tls+tcp://[%s]:%u", init->host.text, port);
     else
-        snprintf(link, sizeof(link), "tls+tcp://%s:%u", init->host_is_ip4 ? init->host : "0.0.0.0",
-                 port);
+        snprintf(link, sizeof(link), "tls+tcp://%s:%u",
+                 init->host.is_ip4 ? init->host.text : "0.0.0.0", port);
     pl_buf_init(&dir, 4 * FILES_PATH_BYTES);
     enum pl_err err = yaml_escape(&dir, init->dir);
     if (err == PL_OK)
@@ -163,7 +142,7 @@ static enum pl_err write_yaml(struct init *init, struct pl_buf *out)
     return err;
 }
 
-static enum pl_err make_all(struct init *init, struct pl_why *why)
+static enum pl_err make_all(const struct ctl *ctl, struct init *init, struct pl_why *why)
 {
     enum pl_err err = PL_OK;
     const enum file keys[] = {CA_KEY, LINK_KEY, SIGN_KEY};
@@ -175,7 +154,7 @@ static enum pl_err make_all(struct init *init, struct pl_why *why)
         err = append_hex_secret(init, &init->files[KEK].bytes, "");
     if (err != PL_OK)
         return pl_fail(why, err, "cannot make keys: %s", pl_err_word(err));
-    err = make_certificates(init, why);
+    err = make_certificates(ctl, init, why);
     if (err != PL_OK)
         return err;
     err = write_yaml(init, &init->files[YAML].bytes);
@@ -212,26 +191,8 @@ static enum pl_err write_all(struct init *init, struct pl_why *why)
     return err;
 }
 
-/* Labels of letters, digits and hyphens, with dots between them (RFC 1123 section 2.1). */
-static bool is_dns_name(const char *name)
-{
-    size_t len = strlen(name), label = 0;
-    for (size_t i = 0; i < len; i++) {
-        char c = name[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        bool edge = label == 0 || i + 1 == len || name[i + 1] == '.';
-        if (c == '.' ? label == 0 : !word && (c != '-' || edge))
-            return false;
-        label = c == '.' ? 0 : label + 1;
-        if (label > 63)
-            return false;
-    }
-    return len > 0 && len < 254 && label > 0;
-}
-
 static enum ctl_exit read_args(struct init *init, const struct ctl_args *args, struct pl_why *why)
 {
-    uint8_t address[16];
     uint64_t port = DEFAULT_BASE_PORT;
     const char *given = args->options[BASE_PORT];
     if (given != NULL &&
@@ -239,12 +200,9 @@ static enum ctl_exit read_args(struct init *init, const struct ctl_args *args, s
         return ctl_usage(why, "--base-port must be a whole number from 1 to %d, not '%s'",
                          MAX_BASE_PORT, given);
     init->base_port = (unsigned)port;
-    init->host = args->options[HOST] == NULL ? "127.0.0.1" : args->options[HOST];
-    init->host_is_ip4 = inet_pton(AF_INET, init->host, address) == 1;
-    init->host_is_ip6 = inet_pton(AF_INET6, init->host, address) == 1;
-    if (!init->host_is_ip4 && !init->host_is_ip6 && !is_dns_name(init->host))
-        return ctl_usage(why, "--host must be an IP address or a DNS name, not '%.100s'",
-                         init->host);
+    if (certificates_host_parse(args->options[HOST] == NULL ? "127.0.0.1" : args->options[HOST],
+                                &init->host, why) != PL_OK)
+        return CTL_USAGE;
     return ctl_result(files_absolute(init->dir, args->words[0], why));
 }
 
@@ -272,7 +230,7 @@ static enum ctl_exit run_init(struct ctl *ctl, const struct ctl_args *args, stru
         return result;
     memcpy(init.files, plan, sizeof(plan));
     files_init(init.files, FILE_COUNT);
-    enum pl_err err = make_all(&init, why);
+    enum pl_err err = make_all(ctl, &init, why);
     if (err == PL_OK)
         err = write_all(&init, why);
     files_release(init.files, FILE_COUNT);

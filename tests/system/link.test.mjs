@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { shiftedClock } from './lib/clock.mjs';
+import { metricsOf } from './lib/metrics.mjs';
 import { Relay } from './lib/relay.mjs';
 import { startCluster, postBatch, trackEvent, exportedIds, until } from './lib/fixture.mjs';
 
@@ -51,6 +52,20 @@ test('an edge whose clock is wrong is named at both ends', { timeout: 60000 }, a
     await cluster.startEdge('eu');
     for (const node of ['origin', 'eu']) {
         await until(`${node} is right again`, 10000, async () => (await cluster.replication(node)).status === 'healthy');
+    }
+});
+
+test('a certificate that ends soon is named at both ends', { timeout: 60000 }, async (t) => {
+    const { cluster, dir } = await startCluster(t, { start: [] });
+    const env = shiftedClock(dir, 3653 * 86400 - 20 * 86400);
+    await cluster.nodes.get('origin').stop();
+    await cluster.startOrigin(env);
+    await cluster.startEdge('eu', { env, ready: false });
+    for (const node of ['origin', 'eu']) {
+        assert.match((await cluster.replication(node)).reasons.join('\n'), /^the link's certificate ends in (19|20) days: renew it/m, node);
+        const { samples } = await metricsOf(cluster.url(node));
+        const left = samples.get('polder_link_certificate_not_after_seconds') - Date.now() / 1000;
+        assert.ok(Math.abs(left / 86400 - 3653) < 1, `${node}: ${left} s`);
     }
 });
 

@@ -179,6 +179,34 @@ test("init's certificates verify, bear the names edges expect and last ten years
     }
 });
 
+test('certificates renew issues them again, for the same keys', async (t) => {
+    const dir = path.join(tempDir(t), 'polder');
+    const { url } = await scripted(t, admitted);
+    await ok(['init', dir, '--host', 'origin.example.eu']);
+    await ok(['edge', 'enroll', 'eu-1', '--region', 'eu', '--dir', dir, '--origin', url, '--link', 'tls+tcp://origin.example.eu:8090']);
+    const names = ['ca.crt', 'origin/link.crt', 'edges/eu-1/link.crt', 'edges/eu-1/ca.crt'];
+    const read = () => Object.fromEntries(names.map((name) => [name, new X509Certificate(fs.readFileSync(path.join(dir, name)))]));
+    const key = path.join(dir, 'edges/eu-1/link.key');
+    fs.rmSync(key); // it is with the edge, elsewhere
+    const old = read();
+    const soon = shiftedClock(path.dirname(dir), 9 * 365 * 86400);
+    assert.match(await ok(['certificates', 'renew', '--dir', dir, '--host', 'origin.example.eu'], { env: soon }), /the origin and 1 edge below/);
+    const now = read();
+    for (const name of names) {
+        assert.deepEqual(now[name].publicKey.export({ type: 'spki', format: 'der' }), old[name].publicKey.export({ type: 'spki', format: 'der' }), name);
+        assert.equal(now[name].subject, old[name].subject);
+        assert.equal(now[name].subjectAltName, old[name].subjectAltName);
+        assert.notEqual(now[name].serialNumber, old[name].serialNumber);
+        assert.ok(Date.parse(now[name].validTo) - Date.parse(old[name].validTo) > 8.9 * 365 * 86400000, name);
+    }
+    for (const ca of [old['ca.crt'], now['ca.crt']]) { // each takes what the other has signed
+        for (const certificates of [old, now]) assert.ok(certificates['edges/eu-1/link.crt'].verify(ca.publicKey) && certificates['origin/link.crt'].checkIssued(ca));
+    }
+    assert.equal(fs.readFileSync(path.join(dir, 'ca.crt'), 'utf8'), fs.readFileSync(path.join(dir, 'edges/eu-1/ca.crt'), 'utf8'));
+    await fails(2, /--dir is missing/, ['certificates', 'renew']);
+    await fails(1, /ca\.key/, ['certificates', 'renew', '--dir', tempDir(t)]);
+});
+
 test('init overwrites nothing, and leaves nothing behind when it refuses', async (t) => {
     const leftovers = ['origin/data', 'origin/keyring-1', 'origin/keyring-2', 'edges'];
     for (const there of [...initFiles.filter((name) => name !== 'origin'), ...leftovers]) {
@@ -744,7 +772,7 @@ test('wrong calls end with 2 and say what there is; help ends with 0', async () 
     await fails(2, /polderctl config publish: expected ACCOUNT FILE/, ['config', 'publish', 'x']);
     const help = await ok(['--help']);
     const commands = [...help.matchAll(/^ {2}([a-z]+)(?: ([a-z-]+))?(?: [A-Z]+)* {2,}\S/gm)].map((match) => match.slice(1, 3).filter(Boolean));
-    assert.equal(commands.length, 22);
+    assert.equal(commands.length, 23);
     for (const words of commands) {
         const text = await ok([...words, '--help']);
         assert.match(text, new RegExp(`Usage: polderctl ${words.join(' ')} `));

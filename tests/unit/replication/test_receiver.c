@@ -66,7 +66,7 @@ static nng_tls_config *tls_of(struct world *w, const char *name, const char *ca)
     pki_path(&w->pki, ca, ca_file);
     struct link_identity identity = {
         .server_name = "origin.test", .ca_file = ca_file, .cert_file = cert, .key_file = key};
-    if (link_tls_new(&tls, NULL, &identity, &why) != PL_OK)
+    if (link_tls_new(&tls, NULL, NULL, &identity, &why) != PL_OK)
         fail_msg("%s", why.text);
     return tls;
 }
