@@ -122,9 +122,9 @@ const decide = () => {
 const clicked = ({ target }) => {
     if (!target || !target.closest || saidNo()) return;
     const closest = (selector) => attempt(selector, () => target.closest(selector));
-    (settings.clicks || []).forEach(({ selector, name: event }) => {
+    (settings.clicks || []).forEach(({ selector, name: label }) => {
         const element = closest(selector);
-        if (element) enqueue('track', { event, properties: { target: selector, url: element.href, text: (element.textContent || '').trim().slice(0, 80) } });
+        if (element) enqueue('track', { event: 'Element Clicked', properties: { name: label, selector, href: element.href, text: (element.textContent || '').trim().slice(0, 80) } });
     });
     runs.forEach((run) => {
         const { responses } = run.campaign;

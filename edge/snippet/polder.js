@@ -77,7 +77,7 @@ const forget = () => {
     runs.clear();
     fields.forEach((field) => field !== 'consent' && write(field));
     stored((storage) => Object.keys(storage).forEach((item) => item.startsWith(slot('queue')) && keep(item)));
-    attempt('forget', () => sessionStorage.removeItem(slot('redirect')));
+    stored((storage) => ['redirect', 'tab'].forEach((field) => storage.removeItem(slot(field))), 'sessionStorage');
 };
 
 // Names the opt-out it takes back; until an edge has heard it, later pages say it again.

@@ -14,6 +14,14 @@ const RETRY_LAST_MS = 60000;
 const ANSWER_MS = 10000; // an edge that takes longer is as good as away
 const ORPHAN_MS = 5000; // an event this old that still lies there may be of a page that is gone
 
+// Which tab this is: what an earlier page of it left need not wait.
+const tab = () =>
+    stored((storage) => {
+        const known = storage.getItem(slot('tab')) || uuid().slice(0, 8);
+        storage.setItem(slot('tab'), known);
+        return known;
+    }, 'sessionStorage');
+
 // Where events go: the edge that served the script, then other regions'.
 const home = script && script.src ? script.src.replace(/\/(s\/[^/]*|s(dk)?\.js)([?#].*)?$/, '') : location.origin;
 const bases = [home, ...(settings.fallback || []).map((base) => base.replace(/\/$/, '')).filter((base) => base !== home)];
@@ -67,7 +75,8 @@ const meet = () =>
         if (storage.getItem(slot('visitor')) === null) queue.forEach(put); // wiped, not sent by others
         else queue = queue.filter(({ id, kept }) => !kept || found.includes(id));
         const others = found.filter((id) => !queue.some((entry) => entry.id === id));
-        const young = others.filter((id) => Date.now() - parseInt(id.slice(prefix.length + 1, prefix.length + 9), 36) < ORPHAN_MS);
+        const own = `_${tab()}_`;
+        const young = others.filter((id) => !id.includes(own) && Date.now() - parseInt(id.slice(prefix.length + 1, prefix.length + 9), 36) < ORPHAN_MS);
         others.forEach((id) => {
             if (young.includes(id)) return;
             try {
@@ -178,7 +187,7 @@ const enqueue = (type, more, view) => {
         ...rest,
     };
     if (bytes(JSON.stringify(event)) > EVENT_BYTES) throw new Error(`an event of more than ${EVENT_BYTES} bytes`);
-    const entry = { id: `${slot('queue')}_${Date.now().toString(36)}${1000 + (count++ % 1000)}_${event.messageId}`, event };
+    const entry = { id: `${slot('queue')}_${Date.now().toString(36)}${1000 + (count++ % 1000)}_${tab()}_${event.messageId}`, event };
     put(entry);
     queue.push(entry);
     if (queue.length > QUEUE_LIMIT) drop(queue.slice(0, 1));

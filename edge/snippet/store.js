@@ -22,9 +22,9 @@ const attempt = (what, work, ...args) => {
 };
 
 // undefined where storage says no.
-const stored = (work) => {
+const stored = (work, kind = 'localStorage') => {
     try {
-        return work(localStorage);
+        return work(page[kind]);
     } catch {
         return undefined;
     }
