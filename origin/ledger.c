@@ -238,6 +238,20 @@ enum pl_err ledger_reload(struct ledger *l, struct pl_why *why)
 
 /* ---- any thread's */
 
+/* Under lock. */
+static void note_named(struct ledger *l, const struct pl_id128 *edge,
+                       const struct chain_claim *claims, size_t count)
+{
+    static const struct pl_id128 first;
+    for (size_t i = ledger_position(l, edge, &first);
+         i < l->chain_count && pl_id128_eq(&l->chains[i]->edge, edge); i++) {
+        bool named = false;
+        for (size_t j = 0; j < count && !named; j++)
+            named = pl_id128_eq(&l->chains[i]->incarnation, &claims[j].incarnation);
+        l->chains[i]->let_go = !named;
+    }
+}
+
 void ledger_books(struct ledger *l, const struct pl_id128 *edge, const struct chain_claim *claims,
                   size_t count, struct chain_record *records)
 {
@@ -253,6 +267,8 @@ void ledger_books(struct ledger *l, const struct pl_id128 *edge, const struct ch
         else
             records[i] = (struct chain_record){.incarnation = claims[i].incarnation};
     }
+    if (count > 0 && count < FRAME_CHAINS_MAX) /* else there may be more than it could name */
+        note_named(l, edge, claims, count);
     pthread_mutex_unlock(&l->lock);
 }
 

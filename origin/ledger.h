@@ -94,8 +94,9 @@ enum pl_err ledger_quarantine(struct ledger *ledger, struct store_batch *batch,
 /* Accounts live on for so long after their expiry, and what is kept aside may be theirs. */
 #define LEDGER_KEEP_DAYS 45
 /* Drops what was kept aside, and rows of blocks below their chain's contiguous mark,
- * LEDGER_KEEP_DAYS ago or earlier; chains keep their sums. Some of it a call: make one every few
- * minutes. Blocks on the disk. */
+ * LEDGER_KEEP_DAYS ago or earlier; chains keep their sums. Chains as old that their edge has let go
+ * of are dropped whole: the edge's sums stay, under an incarnation of zeros. Some of it a call:
+ * make one every few minutes. Blocks on the disk. */
 enum pl_err ledger_tidy(struct ledger *ledger, struct pl_why *why);
 
 /* ---- any thread; memory only */

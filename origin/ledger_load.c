@@ -10,8 +10,8 @@ static int compare(const struct ledger_links *chain, const struct pl_id128 *edge
     return order != 0 ? order : memcmp(chain->incarnation.bytes, incarnation->bytes, 16);
 }
 
-static size_t position_of(const struct ledger *l, const struct pl_id128 *edge,
-                          const struct pl_id128 *incarnation)
+size_t ledger_position(const struct ledger *l, const struct pl_id128 *edge,
+                       const struct pl_id128 *incarnation)
 {
     size_t low = 0, high = l->chain_count;
     while (low < high) {
@@ -27,14 +27,14 @@ static size_t position_of(const struct ledger *l, const struct pl_id128 *edge,
 struct ledger_links *ledger_find(struct ledger *l, const struct pl_id128 *edge,
                                  const struct pl_id128 *incarnation)
 {
-    size_t at = position_of(l, edge, incarnation);
+    size_t at = ledger_position(l, edge, incarnation);
     return at < l->chain_count && compare(l->chains[at], edge, incarnation) == 0 ? l->chains[at]
                                                                                  : NULL;
 }
 
 static enum pl_err insert_chain(struct ledger *l, struct ledger_links *chain)
 {
-    size_t at = position_of(l, &chain->edge, &chain->incarnation);
+    size_t at = ledger_position(l, &chain->edge, &chain->incarnation);
     enum pl_err err = PL_OK;
     pthread_mutex_lock(&l->lock);
     if (l->chain_count == l->chain_room) {
@@ -175,10 +175,21 @@ void ledger_show(const struct ledger *l, struct ledger_links *chain)
     chain->shown_ms = chain->last_ms;
     chain->told = chain->shown;
     const struct ledger_links *earlier = NULL;
-    if (chain->contiguous == 0)
+    if (chain->contiguous == 0 && !ledger_is_sum(chain))
         earlier = ledger_earlier(l, &chain->edge, &chain->incarnation);
     if (earlier != NULL)
         go_on(earlier, chain);
+}
+
+void ledger_remove(struct ledger *l, struct ledger_links *chain)
+{
+    size_t at = ledger_position(l, &chain->edge, &chain->incarnation);
+    pthread_mutex_lock(&l->lock);
+    memmove(l->chains + at, l->chains + at + 1,
+            (--l->chain_count - at) * sizeof(struct ledger_links *));
+    pthread_mutex_unlock(&l->lock);
+    free(chain->ahead);
+    free(chain);
 }
 
 void ledger_forget(struct ledger *l)

@@ -5,6 +5,12 @@
 #define FLAG_LOST    1u
 #define FLAG_REFUSED 2u
 
+bool ledger_is_sum(const struct ledger_links *chain)
+{
+    static const struct pl_id128 none;
+    return pl_id128_eq(&chain->incarnation, &none);
+}
+
 void ledger_chain_key(const struct pl_id128 *edge, const struct pl_id128 *incarnation,
                       uint8_t key[LEDGER_CHAIN_KEY_BYTES])
 {

@@ -40,6 +40,7 @@ struct ledger_links {
     struct ledger_links *next_dirty;
     bool dirty;                /* its row is to be written */
     struct chain_record shown; /* as of the last commit */
+    bool let_go;               /* the edge names its chains, and this is none of them; under lock */
     struct chain_record told;  /* to the edge: what its earlier identity brought counts as well */
     int64_t shown_ms;
 };
@@ -83,7 +84,13 @@ enum pl_err ledger_alarm_decode(struct pl_span key, struct pl_span value,
 void ledger_counts_add(struct ledger_counts *sum, const struct ledger_counts *more);
 uint64_t ledger_counts_dropped(const struct ledger_counts *counts);
 
+/* An edge's chains that were dropped, in one: sums under an incarnation that no process has. */
+bool ledger_is_sum(const struct ledger_links *chain);
+
 /* ---- memory (ledger_load.c) */
+/* Where a chain is in the table, or belongs. */
+size_t ledger_position(const struct ledger *l, const struct pl_id128 *edge,
+                       const struct pl_id128 *incarnation);
 /* NULL when there is none. */
 struct ledger_links *ledger_find(struct ledger *l, const struct pl_id128 *edge,
                                  const struct pl_id128 *incarnation);
@@ -101,6 +108,8 @@ void ledger_show(const struct ledger *l, struct ledger_links *chain);
 const struct ledger_links *ledger_earlier(const struct ledger *l, const struct pl_id128 *edge,
                                           const struct pl_id128 *incarnation);
 void ledger_forget(struct ledger *l);
+/* Takes it off the table and frees it. */
+void ledger_remove(struct ledger *l, struct ledger_links *chain);
 /* Reads everything from the store and puts it in the place of what was known. */
 enum pl_err ledger_load(struct ledger *l, struct pl_why *why);
 /* Adds an alarm to those in memory; one for the same block gives way. */

@@ -1,7 +1,8 @@
 /* What the ledger need not keep. */
 #include "origin/ledger_state.h"
 
-#define TIDY_ROWS 100000 /* of a chain, looked at in one call */
+#define TIDY_ROWS   100000 /* of a chain, looked at in one call */
+#define TIDY_CHAINS 64     /* dropped in one call */
 
 static enum pl_err drop_kept(struct ledger *l, struct store_batch *batch, int64_t before_ms,
                              size_t *bytes)
@@ -64,6 +65,89 @@ static enum pl_err drop_rows(struct ledger *l, struct store_batch *batch,
     return err == PL_ENOTFOUND ? PL_OK : err;
 }
 
+/* ---- whole chains */
+
+/* What makes sure that no block of a dropped chain is stored a second time: its edge names every
+ * chain of which it still holds a block, or awaits a verdict, each second; this one it has named
+ * no more, so its blocks and its row are gone from that edge's disk, and a crash could only have
+ * brought them back right after. LEDGER_KEEP_DAYS lie between, longer than dedupe remembers. Chains
+ * of edges that were not heard since this process began stay: who is away may come back with them.
+ * Only an edge's disk that was restored from a copy so old could send one again. */
+static bool may_go(struct ledger *l, const struct ledger_links *chain, int64_t before_ms)
+{
+    pthread_mutex_lock(&l->lock);
+    bool let_go = chain->let_go;
+    pthread_mutex_unlock(&l->lock);
+    return let_go && !ledger_is_sum(chain) && !chain->dirty && chain->ahead_count == 0 &&
+           chain->last_ms < before_ms;
+}
+
+static enum pl_err put_chain(struct ledger *l, struct store_batch *batch,
+                             const struct ledger_links *chain)
+{
+    uint8_t key[LEDGER_CHAIN_KEY_BYTES];
+    ledger_chain_key(&chain->edge, &chain->incarnation, key);
+    pl_buf_reset(&l->row);
+    enum pl_err err = ledger_chain_encode(chain, &l->row);
+    if (err == PL_OK)
+        store_batch_put(batch, l->store, FAMILY_CHAINS, pl_span(key, sizeof(key)),
+                        pl_buf_span(&l->row));
+    return err;
+}
+
+/* Its counts go on in the edge's sum, so that nobody's totals shrink. */
+static enum pl_err drop_chain(struct ledger *l, struct ledger_links *chain, struct pl_why *why)
+{
+    static const struct pl_id128 none;
+    struct store_batch *batch;
+    struct ledger_links *sum;
+    uint8_t key[LEDGER_CHAIN_KEY_BYTES], from[LEDGER_BLOCK_KEY_BYTES], to[LEDGER_BLOCK_KEY_BYTES];
+    enum pl_err err = ledger_find_or_add(l, &chain->edge, &none, &sum);
+    if (err == PL_OK)
+        err = store_batch_new(&batch);
+    if (err != PL_OK)
+        return err;
+    struct ledger_links grown = *sum;
+    ledger_counts_add(&grown.counts, &chain->counts);
+    if (grown.last_ms < chain->last_ms)
+        grown.last_ms = chain->last_ms;
+    err = put_chain(l, batch, &grown);
+    ledger_chain_key(&chain->edge, &chain->incarnation, key);
+    ledger_block_key(&chain->edge, &chain->incarnation, 0, from);
+    ledger_block_key(&chain->edge, &chain->incarnation, UINT64_MAX, to);
+    store_batch_delete(batch, l->store, FAMILY_CHAINS, pl_span(key, sizeof(key)));
+    store_batch_delete_range(batch, l->store, FAMILY_LEDGER, pl_span(from, sizeof(from)),
+                             pl_span(to, sizeof(to)));
+    if (err == PL_OK)
+        err = store_write(l->store, batch, false, why);
+    store_batch_free(batch);
+    if (err != PL_OK)
+        return err;
+    pthread_mutex_lock(&l->lock);
+    sum->counts = grown.counts;
+    sum->last_ms = grown.last_ms;
+    ledger_show(l, sum);
+    pthread_mutex_unlock(&l->lock);
+    ledger_remove(l, chain);
+    return PL_OK;
+}
+
+static enum pl_err drop_chains(struct ledger *l, int64_t before_ms, struct pl_why *why)
+{
+    enum pl_err err = PL_OK;
+    size_t dropped = 0;
+    for (size_t i = l->chain_count; i-- > 0 && dropped < TIDY_CHAINS && err == PL_OK;) {
+        struct ledger_links *chain = l->chains[i];
+        if (!may_go(l, chain, before_ms))
+            continue;
+        const size_t before = l->chain_count;
+        err = drop_chain(l, chain, why);
+        dropped += err == PL_OK;
+        i += l->chain_count == before; /* the edge's sum is new, in front of it */
+    }
+    return err;
+}
+
 enum pl_err ledger_tidy(struct ledger *l, struct pl_why *why)
 {
     struct store_batch *batch;
@@ -87,6 +171,8 @@ enum pl_err ledger_tidy(struct ledger *l, struct pl_why *why)
         err = failed != PL_OK ? failed : err;
     }
     store_batch_free(batch);
+    if (err == PL_OK)
+        err = drop_chains(l, before_ms, why);
     return err == PL_OK
                ? PL_OK
                : pl_fail(why, err, "old rows of the ledger stay for now: %s", pl_err_word(err));

@@ -460,6 +460,53 @@ static void old_rows_go_and_their_sums_stay(void **state)
     assert_true(books(t).contiguous == 9);
 }
 
+static void tell(struct test *t, const struct pl_id128 *named)
+{
+    struct chain_claim claim = {.incarnation = *named};
+    struct chain_record record;
+    ledger_books(t->ledger, &t->edge, &claim, 1, &record);
+}
+
+/* A start of an edge is a chain: those of long ago must not stay for ever. */
+static void chains_that_their_edge_has_let_go_of_are_dropped_in_time(void **state)
+{
+    struct test *t = *state;
+    struct ledger_counts totals;
+    struct ledger_chain chains[3];
+    const struct pl_id128 old = t->incarnation, live = {{7}};
+    for (uint64_t n = 0; n < 3; n++)
+        record(t, n);
+    t->incarnation = live;
+    record(t, 0);
+    t->now_ms += LEDGER_KEEP_DAYS * PL_DAY_MS;
+    record(t, 1);
+    t->now_ms += PL_DAY_MS;
+    assert_int_equal(ledger_tidy(t->ledger, NULL), PL_OK);
+    assert_int_equal(rows(t, FAMILY_CHAINS), 2); /* the edge was not heard */
+    tell(t, &old);
+    assert_int_equal(ledger_tidy(t->ledger, NULL), PL_OK);
+    assert_int_equal(rows(t, FAMILY_CHAINS), 2); /* it still has the old one */
+    tell(t, &live);
+    assert_int_equal(ledger_tidy(t->ledger, NULL), PL_OK);
+    t->incarnation = old;
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(rows(t, FAMILY_CHAINS), 2); /* the live one and the sum of the others */
+        assert_int_equal(ledger_chains(t->ledger, chains, 3), 2);
+        assert_int_equal(books(t).contiguous, 0);
+        assert_int_equal(chains[0].record.events + chains[1].record.events, 50);
+        ledger_totals(t->ledger, &totals);
+        assert_true(totals.blocks == 5 && totals.events == 50);
+        close_all(t);
+        open_all(t);
+    }
+    t->incarnation = live;
+    tell(t, &live);
+    t->now_ms += 100 * PL_DAY_MS;
+    assert_int_equal(ledger_tidy(t->ledger, NULL), PL_OK);
+    assert_true(books(t).contiguous == 2); /* named: however old */
+    record(t, 2);
+}
+
 static void the_quarantine_is_bounded(void **state)
 {
     struct test *t = *state;
@@ -539,6 +586,7 @@ int main(void)
         CASE(a_new_identity_goes_on_with_the_old_chain),
         CASE(what_is_kept_aside_is_dropped_in_time),
         CASE(old_rows_go_and_their_sums_stay),
+        CASE(chains_that_their_edge_has_let_go_of_are_dropped_in_time),
         CASE(the_quarantine_is_bounded),
         CASE(a_far_future_number_does_not_eat_memory),
         CASE(damaged_rows_are_refused),
