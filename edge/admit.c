@@ -13,12 +13,25 @@ static enum pl_err refuse(struct admission *out, const char *outcome, enum metri
     return err;
 }
 
-static enum pl_err find_account(struct edge_loop *loop, const struct http_request *request,
-                                struct pl_span key, struct admission *out, struct pl_why *why)
+const struct catalog_entry *admit_account(const struct edge_loop *loop,
+                                          const struct http_request *request,
+                                          const struct dialect_claim *claim)
 {
-    const struct pl_span host = http_request_authority(request);
-    out->entry = key.len > 0 ? catalog_find_key(loop->snapshot, key)
-                             : catalog_find_host(loop->snapshot, host);
+    const struct catalog_entry *entry =
+        claim->key.len > 0 ? catalog_find_key(loop->snapshot, claim->key) : NULL;
+    if (entry != NULL || (claim->key.len > 0 && !claim->key_is_hint))
+        return entry;
+    entry = catalog_find_path(loop->snapshot, http_request_path(request));
+    return entry != NULL ? entry
+                         : catalog_find_host(loop->snapshot, http_request_authority(request));
+}
+
+static enum pl_err find_account(struct edge_loop *loop, const struct http_request *request,
+                                const struct dialect_claim *claim, struct admission *out,
+                                struct pl_why *why)
+{
+    const struct pl_span host = http_request_authority(request), key = claim->key;
+    out->entry = admit_account(loop, request, claim);
     if (out->entry != NULL)
         return PL_OK;
     if (key.len == 0)
@@ -95,7 +108,7 @@ enum pl_err admit(struct edge_loop *loop, const struct http_request *request,
     *out = (struct admission){0};
     enum pl_err err = check_open(loop, out, why);
     if (err == PL_OK)
-        err = find_account(loop, request, claim->key, out, why);
+        err = find_account(loop, request, claim, out, why);
     if (err != PL_OK)
         return err;
     if (catalog_entry_state(out->entry, http_loop_wall_ms(loop->http)) != ACCOUNT_ACTIVE) {

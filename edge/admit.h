@@ -18,6 +18,12 @@ struct admission {
     int64_t retry_after_s;             /* with PL_EAGAIN and PL_ECLOSED */
 };
 
+/* By the claim's key; where it has none, or one that nobody is known by and that is but a hint, by
+ * the path that was asked for, else by the host. NULL: nobody's. */
+const struct catalog_entry *admit_account(const struct edge_loop *loop,
+                                          const struct http_request *request,
+                                          const struct dialect_claim *claim);
+
 /* The errors of dialect_sink.claim. */
 enum pl_err admit(struct edge_loop *loop, const struct http_request *request,
                   const struct dialect_claim *claim, struct admission *out, struct pl_why *why);

@@ -60,6 +60,7 @@ static inline bool dialect_header(const struct dialect_input *input, const char 
  * to be told about the account is a member more. */
 struct dialect_claim {
     struct pl_span key; /* the write key or an alias; empty: none was sent, so the host says it */
+    bool key_is_hint;   /* where nobody is known by it, the path or the host says it */
     bool opted_out;     /* the dialect's own sign of "do not track me" was there */
     bool anonymous;     /* the tracker wants no cookie: none is read or set */
 };
@@ -76,6 +77,9 @@ struct dialect_sink {
      * An event of somebody who said no is passed over. PL_ELIMIT: event too large, or too many of
      * them. */
     enum pl_err (*emit)(void *ctx, struct event *event, struct pl_why *why);
+    /* Whether another claim would be on the account that was claimed: where each event of a request
+     * names its own. */
+    bool (*is_claimed)(void *ctx, const struct dialect_claim *claim);
     /* What a decoder may ask of the account once it has claimed it. Whether this edge has taken an
      * event with that message id lately (a hint; that it is stored once is the origin's doing); and
      * whether the account's published config has that campaign. */

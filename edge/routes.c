@@ -1,5 +1,6 @@
 #include "edge/routes.h"
 #include "edge/consent.h"
+#include "edge/dialects/snowplow.h"
 #include "edge/probes.h"
 #include "edge/reply.h"
 #include "edge/sdk.h"
@@ -13,6 +14,7 @@
 struct edge_routes {
     struct catalog_reply sdk, ce;
     struct tracker_route *trackers;
+    const struct tracker_route *snowplow; /* of trackers: what accounts' own paths stand for */
     struct http_route *table;
     size_t count;
 };
@@ -61,6 +63,8 @@ static void add_dialects(struct edge_routes *r)
         for (size_t j = 0; j < dialects[i]->route_count; j++, tracker++) {
             const struct dialect_route *route = &dialects[i]->routes[j];
             *tracker = (struct tracker_route){.dialect = dialects[i], .route = route};
+            if (strcmp(route->path, SNOWPLOW_POST_PATH) == 0)
+                r->snowplow = tracker;
             const unsigned methods = ((route->methods & DIALECT_GET) != 0 ? HTTP_GET : 0) |
                                      ((route->methods & DIALECT_POST) != 0 ? HTTP_POST : 0);
             add_public(r, (struct http_route){methods, route->path, tracker_handle, tracker});
@@ -109,9 +113,33 @@ void edge_routes_free(struct edge_routes *routes)
     free(routes);
 }
 
+/* The edge has no such path; an account may, for blockers know Snowplow's own. */
+static void serve_other_path(struct http_request *request, void *arg)
+{
+    const struct edge_routes *routes = arg;
+    const struct edge_loop *loop = edge_loop_of(request);
+    if (catalog_find_path(loop->snapshot, http_request_path(request)) == NULL) {
+        reply_refusal(request, 404, NULL, NULL);
+        return;
+    }
+    switch (http_request_method(request)) {
+    case HTTP_POST:
+        tracker_handle(request, (void *)routes->snowplow);
+        break;
+    case HTTP_OPTIONS:
+        reply_preflight(request, NULL);
+        break;
+    default:
+        reply_refusal(request, 405, "POST, OPTIONS", NULL);
+        break;
+    }
+}
+
 void edge_routes_apply(const struct edge_routes *routes, struct http_server_config *config)
 {
     config->routes = routes->table;
     config->route_count = routes->count;
     config->refuse = reply_refusal;
+    config->fallback = serve_other_path;
+    config->fallback_arg = (void *)routes;
 }

@@ -113,6 +113,12 @@ static enum pl_err sink_emit(void *ctx, struct event *event, struct pl_why *why)
     return PL_OK;
 }
 
+static bool sink_is_claimed(void *ctx, const struct dialect_claim *claim)
+{
+    const struct passage *p = ctx;
+    return p->claimed && admit_account(p->loop, p->request, claim) == p->admission.entry;
+}
+
 static bool sink_seen(void *ctx, struct pl_span message_id)
 {
     const struct passage *p = ctx;
@@ -454,6 +460,7 @@ void tracker_handle(struct http_request *request, void *arg)
     const struct dialect_sink sink = {.ctx = &p,
                                       .claim = sink_claim,
                                       .emit = sink_emit,
+                                      .is_claimed = sink_is_claimed,
                                       .seen = sink_seen,
                                       .has_campaign = sink_has_campaign,
                                       .config = sink_config};

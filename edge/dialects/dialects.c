@@ -1,9 +1,11 @@
 #include "edge/dialects/crobox.h"
 #include "edge/dialects/pixel.h"
 #include "edge/dialects/segment.h"
+#include "edge/dialects/snowplow.h"
 
 const struct dialect *const dialects[] = {
     &dialect_segment,
+    &dialect_snowplow,
     &dialect_crobox,
     &dialect_pixel,
 };
