@@ -107,8 +107,10 @@ struct dialect_reply {
     bool always_ok;
     bool names_outcome; /* X-Polder-Outcome with other replies, too */
     /* Appends the body of an error reply in the dialect's own form (as error_content_type);
-     * NULL: {"error":word,"field":…,"message":…} as application/json. why is complete. */
-    void (*error_body)(const struct pl_why *why, struct pl_buf *out);
+     * NULL: {"error":word,"field":…,"message":…} as application/json. why is complete; outcome is
+     * the operator's word. */
+    void (*error_body)(const struct pl_why *why, const char *outcome, struct json_writer *writer,
+                       struct pl_buf *out);
     const char *error_content_type;
 };
 

@@ -270,7 +270,7 @@ static void reply_bad(struct http_request *request, const struct dialect_reply *
     }
     pl_buf_reset(&loop->reply);
     if (reply->error_body != NULL) {
-        reply->error_body(why, &loop->reply);
+        reply->error_body(why, outcome, loop->writer, &loop->reply);
     } else {
         reply_error_body(loop, why, &loop->reply);
         answer.content_type = "application/json";
