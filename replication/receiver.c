@@ -108,6 +108,14 @@ enum pl_err receiver_new(struct receiver **out, const struct receiver_config *co
     return err;
 }
 
+uint16_t receiver_port(const struct receiver *receiver)
+{
+    int port = 0;
+    if (nng_stream_listener_get_int(receiver->listener, NNG_OPT_TCP_BOUND_PORT, &port) != 0)
+        return 0;
+    return (uint16_t)port;
+}
+
 enum pl_err receiver_start(struct receiver *r, struct pl_why *why)
 {
     enum pl_err err = listen_at(r, why);
@@ -119,6 +127,8 @@ enum pl_err receiver_start(struct receiver *r, struct pl_why *why)
                        strerror(rc));
     r->started = true;
     receiver_accept(r);
+    pl_log(r->config.log, PL_LOG_INFO, "receiver", "replication listens on %.*s:%u",
+           (int)(strrchr(r->listen_url, ':') - r->listen_url), r->listen_url, receiver_port(r));
     return PL_OK;
 }
 

@@ -61,6 +61,8 @@ enum pl_err receiver_new(struct receiver **out, const struct receiver_config *co
                          struct pl_why *why);
 /* Listens. PL_EEXISTS: address in use. */
 enum pl_err receiver_start(struct receiver *receiver, struct pl_why *why);
+/* Where it listens, when listen_url left that to the system with port 0. */
+uint16_t receiver_port(const struct receiver *receiver);
 /* Stops taking frames, answers RETRY for those without a verdict, waits for every frame that is
  * out with a taker, closes. */
 void receiver_stop(struct receiver *receiver);

@@ -406,6 +406,20 @@ static void an_origin_that_is_not_there_is_waited_for(void **state)
     world_free(w);
 }
 
+static void a_port_of_the_systems_choice_is_told(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 100);
+    strcpy(w->listen_url, "tls+tcp://127.0.0.1:0");
+    start_receiver(w);
+    const unsigned port = receiver_port(w->receiver);
+    assert_in_range(port, 1024, 65535);
+    snprintf(w->origin_url, sizeof(w->origin_url), "tls+tcp://127.0.0.1:%u", port);
+    start_uplink(w);
+    UNTIL(5000, status_of(w).connected);
+    world_free(w);
+}
+
 static void two_receivers_do_not_share_a_port(void **state)
 {
     (void)state;
@@ -440,6 +454,7 @@ int main(void)
         cmocka_unit_test(slow_books_are_not_a_cut_path),
         cmocka_unit_test(a_stop_with_patience_drains),
         cmocka_unit_test(an_origin_that_is_not_there_is_waited_for),
+        cmocka_unit_test(a_port_of_the_systems_choice_is_told),
         cmocka_unit_test(two_receivers_do_not_share_a_port),
     };
     cmocka_set_test_filter(getenv("LINK_TEST")); /* one by name; NULL: all */
