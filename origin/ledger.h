@@ -121,6 +121,13 @@ struct ledger_chain {
 /* Newest first, at most max; returns how many there are. */
 size_t ledger_chains(struct ledger *ledger, struct ledger_chain *out, size_t max);
 
+/* What the store keeps aside. */
+struct ledger_kept {
+    uint64_t blocks, bytes;
+    int64_t oldest_ms; /* wall clock; 0: there is none */
+};
+void ledger_kept(struct ledger *ledger, struct ledger_kept *out);
+
 /* Whether a block of the chain was kept aside as a fork: what the edge and this side counted under
  * that number is not the same block. As far as alarms are held in memory. */
 bool ledger_forked(struct ledger *ledger, const struct pl_id128 *edge,

@@ -24,6 +24,21 @@ void ledger_keep_alarm(struct ledger *l, const struct ledger_alarm *alarm)
     pthread_mutex_unlock(&l->lock);
 }
 
+void ledger_kept_add(struct ledger_kept *sum, int64_t since_ms, size_t bytes)
+{
+    sum->blocks++;
+    sum->bytes += bytes;
+    if (sum->oldest_ms == 0 || since_ms < sum->oldest_ms)
+        sum->oldest_ms = since_ms;
+}
+
+void ledger_kept(struct ledger *l, struct ledger_kept *out)
+{
+    pthread_mutex_lock(&l->lock);
+    *out = l->stored_kept;
+    pthread_mutex_unlock(&l->lock);
+}
+
 enum pl_err ledger_quarantine(struct ledger *l, struct store_batch *batch,
                               const struct ledger_block *block, enum ledger_alarm_kind kind,
                               struct pl_span bytes, const char *reason)
@@ -46,16 +61,19 @@ enum pl_err ledger_quarantine(struct ledger *l, struct store_batch *batch,
         return PL_OK; /* told and kept before */
     if (err != PL_ENOTFOUND)
         return err;
-    if (l->quarantine_bytes + sizeof(key) + bytes.len > l->quarantine_bytes_max)
+    const uint64_t kept = l->stored_kept.bytes + sizeof(key);
+    if (kept + bytes.len > l->quarantine_bytes_max)
         bytes = pl_span(NULL, 0);
     err = ledger_alarm_encode(&alarm, bytes, &l->row);
     if (err != PL_OK)
         return err;
     struct pl_span value = pl_span(l->row.data + before, l->row.len - before);
     /* Alarms without bytes are small, but a hostile edge must not fill the disk with them. */
-    if (l->quarantine_bytes + sizeof(key) + value.len <= l->quarantine_bytes_max) {
+    if (kept + value.len <= l->quarantine_bytes_max) {
         store_batch_put(batch, l->store, FAMILY_QUARANTINE, pl_span(key, sizeof(key)), value);
-        l->quarantine_bytes += sizeof(key) + value.len;
+        pthread_mutex_lock(&l->lock);
+        ledger_kept_add(&l->stored_kept, alarm.since_ms, sizeof(key) + value.len);
+        pthread_mutex_unlock(&l->lock);
     }
     l->row.len = before;
     ledger_keep_alarm(l, &alarm);

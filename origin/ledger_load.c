@@ -264,7 +264,7 @@ static enum pl_err load_kept(struct ledger *l, void *arg, struct pl_span key, st
     enum pl_err err = ledger_alarm_decode(key, value, &alarm);
     if (err == PL_OK)
         ledger_keep_alarm(l, &alarm);
-    l->quarantine_bytes += key.len + value.len;
+    ledger_kept_add(&l->stored_kept, alarm.since_ms, key.len + value.len);
     return err;
 }
 
@@ -278,9 +278,9 @@ static void take_over(struct ledger *l, struct ledger *fresh)
     l->chain_room = fresh->chain_room;
     l->kept = fresh->kept;
     l->kept_count = fresh->kept_count;
+    l->stored_kept = fresh->stored_kept;
     l->totals = fresh->totals;
     pthread_mutex_unlock(&l->lock);
-    l->quarantine_bytes = fresh->quarantine_bytes;
     l->dirty = NULL;
     memset(&l->staged, 0, sizeof(l->staged));
     ledger_forget(&old);

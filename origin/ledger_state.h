@@ -55,7 +55,6 @@ struct ledger {
     /* the writer's */
     struct ledger_counts staged;
     struct ledger_links *dirty;
-    size_t quarantine_bytes;
     struct pl_buf row;
 
     /* everybody's, for a few instructions; only the writer changes them */
@@ -65,6 +64,7 @@ struct ledger {
     struct ledger_counts totals;
     struct ledger_alarm *kept; /* oldest first */
     size_t kept_count;
+    struct ledger_kept stored_kept;
 };
 
 /* ---- rows (ledger_rows.c) */
@@ -114,5 +114,6 @@ void ledger_remove(struct ledger *l, struct ledger_links *chain);
 enum pl_err ledger_load(struct ledger *l, struct pl_why *why);
 /* Adds an alarm to those in memory; one for the same block gives way. */
 void ledger_keep_alarm(struct ledger *l, const struct ledger_alarm *alarm);
+void ledger_kept_add(struct ledger_kept *sum, int64_t since_ms, size_t bytes);
 
 #endif

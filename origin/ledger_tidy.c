@@ -5,7 +5,7 @@
 #define TIDY_CHAINS 64     /* dropped in one call */
 
 static enum pl_err drop_kept(struct ledger *l, struct store_batch *batch, int64_t before_ms,
-                             size_t *bytes)
+                             struct ledger_kept *left)
 {
     struct store_scan *scan;
     struct pl_span key, value;
@@ -17,15 +17,15 @@ static enum pl_err drop_kept(struct ledger *l, struct store_batch *batch, int64_
     while ((err = store_scan_next(scan, &key, &value)) == PL_OK) {
         /* One that cannot be understood cannot be dated either. */
         if (ledger_alarm_decode(key, value, &alarm) != PL_OK || alarm.since_ms >= before_ms)
-            continue;
-        store_batch_delete(batch, l->store, FAMILY_QUARANTINE, key);
-        *bytes += key.len + value.len;
+            ledger_kept_add(left, alarm.since_ms, key.len + value.len);
+        else
+            store_batch_delete(batch, l->store, FAMILY_QUARANTINE, key);
     }
     store_scan_free(scan);
     return err == PL_ENOTFOUND ? PL_OK : err;
 }
 
-static void forget_kept(struct ledger *l, int64_t before_ms)
+static void forget_kept(struct ledger *l, int64_t before_ms, const struct ledger_kept *stored)
 {
     size_t left = 0;
     pthread_mutex_lock(&l->lock);
@@ -33,6 +33,7 @@ static void forget_kept(struct ledger *l, int64_t before_ms)
         if (l->kept[i].since_ms >= before_ms)
             l->kept[left++] = l->kept[i];
     l->kept_count = left;
+    l->stored_kept = *stored;
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -152,11 +153,12 @@ enum pl_err ledger_tidy(struct ledger *l, struct pl_why *why)
 {
     struct store_batch *batch;
     int64_t before_ms = pl_wall_ms(l->clock) - LEDGER_KEEP_DAYS * PL_DAY_MS;
-    size_t bytes = 0;
+    struct ledger_kept left = {.blocks = 0};
     enum pl_err err = store_batch_new(&batch);
     if (err != PL_OK)
         return pl_fail(why, err, "out of memory for tidying the ledger");
-    err = drop_kept(l, batch, before_ms, &bytes);
+    err = drop_kept(l, batch, before_ms, &left);
+    const bool looked = err == PL_OK;
     /* What rot hides in one chain must not keep the others. */
     for (size_t i = 0; i < l->chain_count; i++) {
         enum pl_err failed = drop_rows(l, batch, l->chains[i], before_ms);
@@ -164,10 +166,8 @@ enum pl_err ledger_tidy(struct ledger *l, struct pl_why *why)
     }
     if (store_batch_bytes(batch) > 0) {
         enum pl_err failed = store_write(l->store, batch, false, why);
-        if (failed == PL_OK) {
-            l->quarantine_bytes -= bytes;
-            forget_kept(l, before_ms);
-        }
+        if (failed == PL_OK && looked)
+            forget_kept(l, before_ms, &left);
         err = failed != PL_OK ? failed : err;
     }
     store_batch_free(batch);

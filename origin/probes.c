@@ -164,6 +164,12 @@ static void check_replication(const struct view *view, const struct origin_parts
             edge_name(view, &alarm->edge), alarm->text);
     }
     reasons->dropped += view->alarms_found - view->alarm_count;
+    if (view->kept.blocks > 0) {
+        add(reasons, PROBES_DEGRADED,
+            "%" PRIu64 " blocks (%" PRIu64 " bytes) are kept aside, the oldest for %" PRId64
+            " days of %d",
+            view->kept.blocks, view->kept.bytes, view->kept_days, LEDGER_KEEP_DAYS);
+    }
 }
 
 static void write_chain(const struct chain_record *record, struct json_writer *w)
@@ -267,6 +273,23 @@ static void write_alarms(const struct view *view, struct json_writer *w)
     json_write_array_end(w);
 }
 
+static void write_kept(const struct view *view, struct json_writer *w)
+{
+    json_write_key(w, "quarantine");
+    json_write_object(w);
+    json_write_pair_u64(w, "blocks", view->kept.blocks);
+    json_write_pair_u64(w, "bytes", view->kept.bytes);
+    json_write_key(w, "since");
+    if (view->kept.oldest_ms == 0) {
+        json_write_null(w);
+    } else {
+        char since[PL_TIME_TEXT];
+        pl_time_format(view->kept.oldest_ms, since);
+        json_write_text(w, since);
+    }
+    json_write_object_end(w);
+}
+
 static enum pl_err replication(const struct view *view, const struct origin_parts *parts,
                                struct json_writer *w, enum probes_verdict *verdict)
 {
@@ -289,6 +312,7 @@ static enum pl_err replication(const struct view *view, const struct origin_part
     json_write_array_end(w);
     write_totals(&view->totals, w);
     write_alarms(view, w);
+    write_kept(view, w);
     json_write_object_end(w);
     free(reasons);
     return PL_OK;

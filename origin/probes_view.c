@@ -111,6 +111,10 @@ enum pl_err view_new(struct view **out, const struct origin_parts *parts)
     view->alarm_count =
         view->alarms_found < LEDGER_ALARMS_MAX ? view->alarms_found : LEDGER_ALARMS_MAX;
     ledger_totals(parts->ledger, &view->totals);
+    ledger_kept(parts->ledger, &view->kept);
+    view->kept_days = view->kept.oldest_ms == 0
+                          ? 0
+                          : (pl_wall_ms(parts->clock) - view->kept.oldest_ms) / PL_DAY_MS;
     intake_status(parts->intake, &view->intake);
     keyring_status(parts->keyring, &view->keyring);
     view->certificate_ends_ms = receiver_certificate_ends_ms(parts->receiver);

@@ -30,6 +30,8 @@ struct view {
     size_t alarm_count;  /* in alarms */
     size_t alarms_found; /* there are more than fit */
     struct ledger_counts totals;
+    struct ledger_kept kept;
+    int64_t kept_days; /* since the oldest of them came */
     struct intake_status intake;
     struct keyring_status keyring;
     struct lifecycle_status lifecycle;

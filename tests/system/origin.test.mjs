@@ -330,6 +330,7 @@ test('probes tell the truth and name their reasons', async (t) => {
     });
     assert.equal(status, 200);
     assert.equal(json.reasons.length, 1);
+    assert.deepEqual(json.quarantine, { blocks: 0, bytes: 0, since: null });
     assert.match(json.reasons[0], /quiet "one" has not been heard of for \d+ s/);
     const [quiet] = json.edges;
     assert.equal(quiet.connected, false);

@@ -430,6 +430,9 @@ static void what_is_kept_aside_is_dropped_in_time(void **state)
     assert_int_equal(ledger_tidy(t->ledger, NULL), PL_OK);
     assert_int_equal(rows(t, FAMILY_QUARANTINE), 0);
     assert_int_equal(ledger_alarms(t->ledger, NULL, 0), 0);
+    struct ledger_kept kept;
+    ledger_kept(t->ledger, &kept);
+    assert_true(kept.blocks == 0 && kept.bytes == 0 && kept.oldest_ms == 0);
 }
 
 static void old_rows_go_and_their_sums_stay(void **state)
@@ -532,6 +535,14 @@ static void the_quarantine_is_bounded(void **state)
     store_scan_free(scan);
     assert_true(total > 3000 && total <= 4096);
     assert_int_equal(ledger_alarms(t->ledger, NULL, 0), 100); /* told all the same */
+    struct ledger_kept kept;
+    for (int round = 0; round < 2; round++) {
+        ledger_kept(t->ledger, &kept);
+        assert_int_equal(kept.bytes, total);
+        assert_int_equal(kept.blocks, rows(t, FAMILY_QUARANTINE));
+        assert_true(kept.oldest_ms == t->now_ms);
+        assert_int_equal(ledger_reload(t->ledger, NULL), PL_OK);
+    }
     free(bytes);
     pl_buf_release(&out);
 }
