@@ -4,6 +4,7 @@
 #include "edge/probes.h"
 #include "edge/reply.h"
 #include "edge/sdk.h"
+#include "edge/segment_settings.h"
 #include "edge/serve.h"
 #include "edge/tracker.h"
 
@@ -25,6 +26,7 @@ static const struct http_route public_routes[] = {
     {HTTP_GET, "/v1/config", serve_own_config, NULL},
     {HTTP_GET, "/s/*", serve_script, NULL},
     {HTTP_GET, "/s.js", serve_own_script, NULL},
+    {HTTP_GET, "/v1/projects/*", segment_settings_serve, NULL},
     {HTTP_GET | HTTP_POST, "/v1/optout", consent_optout, NULL},
     {HTTP_POST, "/v1/optin", consent_optin, NULL},
     {HTTP_GET, "/v1/consent", consent_show, NULL},

@@ -138,7 +138,7 @@ static const struct catalog_entry *check(struct http_request *request,
     return entry;
 }
 
-static const struct catalog_entry *find_key(struct http_request *request, struct pl_span key)
+const struct catalog_entry *serve_find_key(struct http_request *request, struct pl_span key)
 {
     return check(request, catalog_find_key(edge_loop_of(request)->snapshot, key), "write key", key);
 }
@@ -168,7 +168,7 @@ static void send_script(struct http_request *request, const struct catalog_entry
 void serve_config(struct http_request *request, void *arg)
 {
     (void)arg;
-    send_config(request, find_key(request, http_request_tail(request)));
+    send_config(request, serve_find_key(request, http_request_tail(request)));
 }
 
 void serve_own_config(struct http_request *request, void *arg)
@@ -186,7 +186,7 @@ void serve_script(struct http_request *request, void *arg)
         key.len -= suffix.len;
     else
         key.len = 0;
-    send_script(request, find_key(request, key));
+    send_script(request, serve_find_key(request, key));
 }
 
 void serve_own_script(struct http_request *request, void *arg)

@@ -11,6 +11,9 @@
 
 #include "edge/loop.h"
 
+/* The active account of a write key or alias. NULL: it has been answered why not. */
+const struct catalog_entry *serve_find_key(struct http_request *request, struct pl_span key);
+
 /* Handlers; arg unused. */
 void serve_config(struct http_request *request, void *arg); /* /v1/config/KEY */
 void serve_script(struct http_request *request, void *arg); /* /s/KEY.js */

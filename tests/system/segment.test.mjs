@@ -2,7 +2,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { Analytics } from '@segment/analytics-node';
-import { startCluster, exported, until } from './lib/fixture.mjs';
+import { startCluster, untilServed, exported, until } from './lib/fixture.mjs';
 
 test('@segment/analytics-node sends every kind of call; the origin exports each once', { timeout: 120000 }, async (t) => {
     const { cluster, account } = await startCluster(t);
@@ -121,4 +121,25 @@ test('a batch larger than the limit leaves its connection usable', { timeout: 60
     const last = await send(small);
     assert.deepEqual([first.status, large.status, last.status], [200, 413, 200]);
     await until('all stored', 10000, async () => (await cluster.books(['eu'])).rows[0].stored === 2);
+});
+
+test('analytics.js is told where to send by the edge it loads from', { timeout: 60000 }, async (t) => {
+    const { cluster, account } = await startCluster(t);
+    const url = cluster.url('eu');
+    await untilServed(cluster, 'eu', account, 0);
+    const settings = (key, headers) => fetch(`${url}/v1/projects/${key}/settings`, { headers });
+    for (const [headers, protocol] of [[{}, 'https'], [{ Origin: 'https://shop.example' }, 'https'], [{ Origin: 'http://shop.localhost' }, 'http'], [{ Referer: 'http://shop.localhost/a' }, 'http']]) {
+        const reply = await settings(account.write_key, headers);
+        assert.equal(reply.status, 200);
+        assert.equal(reply.headers.get('content-type'), 'application/json');
+        assert.equal(reply.headers.get('access-control-allow-origin'), '*');
+        assert.match(reply.headers.get('cache-control'), /^public, max-age=\d+$/);
+        assert.match(reply.headers.get('vary'), /origin/);
+        const body = await reply.json();
+        assert.deepEqual(body.integrations, { 'Segment.io': { apiKey: account.write_key, apiHost: `${new URL(url).host}/v1`, protocol } });
+        assert.equal(body.metrics.sampleRate, 0);
+    }
+    for (const path of ['0'.repeat(32), '', 'x']) assert.equal((await settings(path)).status, 404);
+    assert.equal((await fetch(`${url}/v1/projects/${account.write_key}`)).status, 404);
+    assert.equal((await fetch(`${url}/v1/projects/${account.write_key}/settings`, { method: 'POST' })).status, 405);
 });
