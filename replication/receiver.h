@@ -1,6 +1,6 @@
 /*
- * receiver: the origin's end of the link. Takes blocks from any number of edges over one nng REP
- * socket with mutual TLS and hands the changelog out.
+ * receiver: the origin's end of the link. Takes blocks from any number of edges, each over a
+ * connection of its own with mutual TLS (pipe.h), and hands the changelog out.
  *
  * Promise: nothing is handed on from a pipe that has not proved, by signing a fresh nonce with
  * the key enrolled for it, which edge it is; a revoked edge's session ends within a second.

@@ -1,6 +1,6 @@
 /*
- * uplink: the edge's end of the link. Moves blocks up and the changelog down over one nng REQ
- * socket with mutual TLS, for as long as the process lives.
+ * uplink: the edge's end of the link. Moves blocks up and the changelog down over one
+ * connection with mutual TLS at a time (pipe.h), for as long as the process lives.
  *
  * Promise: every block the source offers is sent until the origin gives its verdict, across any
  * number of reconnects, and acked to the source once; blocks in flight are bounded in bytes, not
