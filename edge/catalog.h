@@ -80,7 +80,6 @@ const struct catalog_entry *catalog_find_host(const struct catalog_snapshot *sna
 /* By the path that the account has for Snowplow's POSTs. */
 const struct catalog_entry *catalog_find_path(const struct catalog_snapshot *snapshot,
                                               struct pl_span path);
-size_t catalog_count(const struct catalog_snapshot *snapshot);
 
 struct suppressions;
 struct catalog_config {

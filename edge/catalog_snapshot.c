@@ -186,8 +186,3 @@ const struct catalog_entry *catalog_find_path(const struct catalog_snapshot *sna
 {
     return path.len > CATALOG_PATH_BYTES ? NULL : seek(snapshot, BY_PATH, path)->entry;
 }
-
-size_t catalog_count(const struct catalog_snapshot *snapshot)
-{
-    return snapshot->count;
-}

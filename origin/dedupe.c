@@ -25,7 +25,6 @@ struct dedupe {
     struct pl_buf sealed;  /* one value of the vault */
     struct pl_buf encoded; /* one event */
     struct moved *moved;
-    uint64_t collisions;
     /* grown with the largest call */
     size_t room;
     slot *open; /* indexes of entries still to be decided */
@@ -106,11 +105,6 @@ void dedupe_free(struct dedupe *d)
     free(d);
 }
 
-uint64_t dedupe_collisions(const struct dedupe *d)
-{
-    return d->collisions;
-}
-
 /* For so many entries, and a set at most half full. */
 static enum pl_err make_room(struct dedupe *d, size_t count)
 {
@@ -170,7 +164,6 @@ static enum pl_err move_on(struct dedupe *d, struct dedupe_entry *e)
         return err;
     e->value = pl_buf_span(&m->value);
     e->key = next;
-    d->collisions++;
     return PL_OK;
 }
 

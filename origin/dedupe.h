@@ -42,7 +42,6 @@ void dedupe_free(struct dedupe *dedupe);
  * memory of dedupe's own (valid until the next call). Blocks on the disk. */
 enum pl_err dedupe_check(struct dedupe *dedupe, struct dedupe_entry *const *entries, size_t count,
                          struct pl_why *why);
-uint64_t dedupe_collisions(const struct dedupe *dedupe);
 
 /* Removes the entries of one day's events (call for days older than DEDUPE_SWEEP_DAYS, before the
  * events themselves go). Entries of events that the disk does not give back may stay: they cost

@@ -301,17 +301,6 @@ enum pl_err edges_revoke(struct edges *edges, const struct pl_id128 *id, struct 
     return err;
 }
 
-enum pl_err edges_get(struct edges *edges, const struct pl_id128 *id, struct edge_record *out)
-{
-    pthread_rwlock_rdlock(&edges->lock);
-    const struct edge_record *edge = find(edges, id);
-    if (edge != NULL) {
-        *out = *edge;
-    }
-    pthread_rwlock_unlock(&edges->lock);
-    return edge == NULL ? PL_ENOTFOUND : PL_OK;
-}
-
 enum pl_err edges_list(struct edges *edges, struct edge_record **out, size_t *count)
 {
     pthread_rwlock_rdlock(&edges->lock);
@@ -330,8 +319,15 @@ enum pl_err edges_list(struct edges *edges, struct edge_record **out, size_t *co
 static enum pl_err get_valid(struct edges *edges, const struct pl_id128 *id,
                              struct edge_record *out)
 {
-    enum pl_err err = edges_get(edges, id, out);
-    return err == PL_OK && out->revoked_ms != 0 ? PL_EDENIED : err;
+    enum pl_err err = PL_ENOTFOUND;
+    pthread_rwlock_rdlock(&edges->lock);
+    const struct edge_record *edge = find(edges, id);
+    if (edge != NULL) {
+        *out = *edge;
+        err = edge->revoked_ms != 0 ? PL_EDENIED : PL_OK;
+    }
+    pthread_rwlock_unlock(&edges->lock);
+    return err;
 }
 
 enum pl_err edges_link_key(void *ctx, const struct pl_id128 *id, struct pl_buf *spki_der)

@@ -40,7 +40,6 @@ enum pl_err edges_enroll(struct edges *edges, struct json request, struct edge_r
 /* PL_ENOTFOUND. Revoking twice is fine. Blocks. */
 enum pl_err edges_revoke(struct edges *edges, const struct pl_id128 *id, struct edge_record *out,
                          struct pl_why *why);
-enum pl_err edges_get(struct edges *edges, const struct pl_id128 *id, struct edge_record *out);
 /* A copy of all, in order of enrolment; the caller frees *out. */
 enum pl_err edges_list(struct edges *edges, struct edge_record **out, size_t *count);
 void edge_write_json(const struct edge_record *edge, struct json_writer *w);

@@ -3,7 +3,6 @@
 #include <brotli/encode.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <zdict.h>
 #include <zlib.h>
 #include <zstd.h>
 #include <zstd_errors.h>
@@ -40,32 +39,6 @@ void pl_zstd_dict_free(struct pl_zstd_dict *dict)
     ZSTD_freeCDict(dict->compress);
     ZSTD_freeDDict(dict->decompress);
     free(dict);
-}
-
-enum pl_err pl_zstd_train(const struct pl_span *samples, size_t count, size_t max_bytes,
-                          struct pl_buf *dict)
-{
-    if (count > UINT_MAX)
-        return PL_ELIMIT;
-    struct pl_buf all;
-    pl_buf_init(&all, SIZE_MAX);
-    size_t *sizes = calloc(count + 1, sizeof(*sizes));
-    enum pl_err err = sizes == NULL ? PL_ENOMEM : pl_buf_reserve(dict, max_bytes);
-    for (size_t i = 0; err == PL_OK && i < count; i++) {
-        sizes[i] = samples[i].len;
-        err = pl_buf_append_span(&all, samples[i]);
-    }
-    if (err == PL_OK) {
-        size_t rc = ZDICT_trainFromBuffer(dict->data + dict->len, max_bytes, all.data, sizes,
-                                          (unsigned)count);
-        if (ZDICT_isError(rc))
-            err = PL_EINVAL;
-        else
-            dict->len += rc;
-    }
-    pl_buf_release(&all);
-    free(sizes);
-    return err;
 }
 
 enum pl_err pl_zstd_new(struct pl_zstd **out, int level)

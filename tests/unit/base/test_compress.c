@@ -97,54 +97,6 @@ static void frames_carry_no_needless_byte(void **state)
     assert_int_equal(f->plain.len, 0);
 }
 
-static void a_trained_dictionary_beats_raw_content(void **state)
-{
-    struct fixture *f = *state;
-    enum { SAMPLES = 2000, SAMPLE_BYTES = 256 };
-    static char texts[SAMPLES][SAMPLE_BYTES];
-    static struct pl_span samples[SAMPLES];
-    struct pl_buf dict;
-    uint32_t x = 1;
-    pl_buf_init(&dict, 4096);
-    for (size_t i = 0; i < SAMPLES; i++) {
-        x = x * 1664525 + 1013904223;
-        int len =
-            snprintf(texts[i], SAMPLE_BYTES,
-                     "{\"type\":\"track\",\"event\":\"%s\",\"messageId\":\"m-%08x\","
-                     "\"anonymousId\":\"a-%u\",\"properties\":{\"price\":%u.%02u}}",
-                     x >> 30 ? "Product Viewed" : "Order Completed", x, x >> 12, x % 90, x % 100);
-        samples[i] = pl_span(texts[i], (size_t)len);
-    }
-    assert_int_equal(pl_zstd_train(samples, SAMPLES, 8192, &dict), PL_ELIMIT);
-    assert_int_equal(pl_zstd_train(samples, 1, 4096, &dict), PL_EINVAL);
-    assert_int_equal(dict.len, 0);
-    assert_int_equal(pl_zstd_train(samples, SAMPLES, 4096, &dict), PL_OK);
-
-    struct pl_zstd_dict *trained = NULL, *raw = NULL;
-    size_t trained_bytes = 0, raw_bytes = 0;
-    assert_int_equal(pl_zstd_dict_new(&trained, pl_buf_span(&dict), 3), PL_OK);
-    /* without its magic number it is but content */
-    assert_int_equal(pl_zstd_dict_new(&raw, pl_span_from(pl_buf_span(&dict), 8), 3), PL_OK);
-    for (size_t i = 0; i < 100; i++) {
-        pl_buf_reset(&f->packed);
-        pl_buf_reset(&f->plain);
-        assert_int_equal(pl_zstd_compress(f->z, raw, samples[i], &f->packed), PL_OK);
-        raw_bytes += f->packed.len;
-        pl_buf_reset(&f->packed);
-        assert_int_equal(pl_zstd_compress(f->z, trained, samples[i], &f->packed), PL_OK);
-        trained_bytes += f->packed.len;
-        assert_int_equal(f->packed.data[4] & 0x07, 0); /* still no dictionary id */
-        assert_int_equal(
-            pl_zstd_decompress(f->z, trained, pl_buf_span(&f->packed), SAMPLE_BYTES, &f->plain),
-            PL_OK);
-        assert_true(pl_span_eq(pl_buf_span(&f->plain), samples[i]));
-    }
-    assert_true(trained_bytes * 10 < raw_bytes * 9);
-    pl_zstd_dict_free(trained);
-    pl_zstd_dict_free(raw);
-    pl_buf_release(&dict);
-}
-
 static void corrupt_input_is_told(void **state)
 {
     struct fixture *f = *state;
@@ -273,13 +225,9 @@ static void browsers_encodings_open_elsewhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(all_sizes_come_back),
-        TEST(frames_carry_no_needless_byte),
-        TEST(a_trained_dictionary_beats_raw_content),
-        TEST(corrupt_input_is_told),
-        TEST(a_bomb_is_stopped_at_the_limit),
-        TEST(output_limits_hold),
-        TEST(browsers_encodings_open_elsewhere),
+        TEST(all_sizes_come_back),   TEST(frames_carry_no_needless_byte),
+        TEST(corrupt_input_is_told), TEST(a_bomb_is_stopped_at_the_limit),
+        TEST(output_limits_hold),    TEST(browsers_encodings_open_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -694,7 +694,6 @@ static void a_hash_collision_swallows_nothing(void **state)
         assert_int_equal(store_write(t->rig.store, batch, true, NULL), PL_OK);
         store_batch_clear(batch);
     }
-    assert_true(dedupe_collisions(d) == 1 + 2);
     /* each opens where it went, and each is found again from where it started */
     for (int i = 0; i < 3; i++) {
         pl_buf_reset(&t->plain);
