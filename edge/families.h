@@ -10,12 +10,12 @@
 #include "proto/store/store.h"
 
 enum edge_family {
-    EDGE_BLOCKS,     /* incarnation | number -> sealed block */
-    EDGE_MARKS,      /* incarnation | number -> its hash, sizes and running totals */
-    EDGE_CHAINS,     /* incarnation -> how far it is acked */
-    EDGE_QUARANTINE, /* incarnation | number -> verdict and block that the origin won't
-                      * take; the verdict alone when the block was dropped for its age */
-    EDGE_CATALOG,    /* accounts, their compressed documents, the feed's position */
+    EDGE_BLOCKS,       /* incarnation | number -> sealed block */
+    EDGE_MARKS,        /* incarnation | number -> its hash, sizes and running totals */
+    EDGE_CHAINS,       /* incarnation -> how far it is acked */
+    EDGE_QUARANTINE,   /* incarnation | number -> verdict and block that the origin won't
+                        * take; the verdict alone when the block was dropped for its age */
+    EDGE_CATALOG,      /* accounts, their compressed documents, the feed's position */
     EDGE_SUPPRESSIONS, /* account | consent id -> one opt-out: proto/wire/suppression.h */
     EDGE_FAMILY_COUNT
 };
