@@ -1,7 +1,7 @@
 /*
  * Requests in any dialect, from the bytes of query and body to encoded events: any answer but a
- * named error or events that can be read back is a defect. The first byte picks the dialect, the
- * second its route; the query ends at the first newline, the body follows.
+ * named error or events that can be read back is a defect. The first byte is the dialect's number,
+ * the second picks its route; the query ends at the first newline, the body follows.
  */
 #include "edge/dialect.h"
 
@@ -18,9 +18,9 @@ static const char config[] =
 
 static struct {
     struct json_parser *json, *nested;
-    struct json_writer *writer;
+    struct json_writer *writer, *exporter;
     struct event_reader *reader;
-    struct pl_buf scratch, wire, body;
+    struct pl_buf scratch, wire, body, json_text;
     struct event event, back;
 } world;
 
@@ -35,10 +35,12 @@ __attribute__((destructor)) static void end(void)
     json_parser_free(world.json);
     json_parser_free(world.nested);
     json_writer_free(world.writer);
+    json_writer_free(world.exporter);
     event_reader_free(world.reader);
     pl_buf_release(&world.scratch);
     pl_buf_release(&world.wire);
     pl_buf_release(&world.body);
+    pl_buf_release(&world.json_text);
 }
 
 static void begin(void)
@@ -46,9 +48,11 @@ static void begin(void)
     require(json_parser_new(&world.json, LIMIT_DRAIN_BYTES, LIMIT_JSON_DEPTH) == PL_OK);
     require(json_parser_new(&world.nested, LIMIT_DRAIN_BYTES, LIMIT_JSON_DEPTH) == PL_OK);
     require(json_writer_new(&world.writer, false) == PL_OK);
+    require(json_writer_new(&world.exporter, false) == PL_OK);
     require(event_reader_new(&world.reader) == PL_OK);
     pl_buf_init(&world.wire, 1 << 24);
     pl_buf_init(&world.body, 1 << 22);
+    pl_buf_init(&world.json_text, 1 << 24);
     pl_buf_init(&world.scratch, DIALECT_SCRATCH_BYTES);
     require(pl_buf_reserve(&world.scratch, DIALECT_SCRATCH_BYTES) == PL_OK);
 }
@@ -69,8 +73,11 @@ static enum pl_err take_event(void *ctx, struct event *event, struct pl_why *why
     if (err != PL_OK)
         return pl_fail(why, err, "the event is refused");
     struct pl_span rest = pl_buf_span(&world.wire);
-    if (rest.len <= LIMIT_EVENT_WIRE_BYTES)
+    if (rest.len <= LIMIT_EVENT_WIRE_BYTES) {
         require(event_read(world.reader, &rest, &world.back, NULL, NULL) == PL_OK);
+        pl_buf_reset(&world.json_text);
+        require(event_write_json(&world.back, world.exporter, &world.json_text) == PL_OK);
+    }
     return PL_OK;
 }
 
@@ -86,13 +93,29 @@ static struct pl_span public_config(void *ctx)
     return pl_span_str(config);
 }
 
+static bool is_claimed(void *ctx, const struct dialect_claim *claim)
+{
+    (void)ctx;
+    return claim->key.len % 2 == 0;
+}
+
+static const struct dialect *find(unsigned id)
+{
+    for (size_t i = 0; i < dialect_count; i++)
+        if (dialects[i]->id == id)
+            return dialects[i];
+    return NULL;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (world.json == NULL)
         begin();
     if (size < 2)
         return 0;
-    const struct dialect *dialect = dialects[data[0] % dialect_count];
+    const struct dialect *dialect = find(data[0] % EVENT_DIALECT_COUNT);
+    if (dialect == NULL)
+        return 0;
     const struct dialect_route *route = &dialect->routes[data[1] % dialect->route_count];
     const struct pl_span text = pl_span(data + 2, size - 2);
     const uint8_t *newline = text.len == 0 ? NULL : memchr(text.data, '\n', text.len);
@@ -114,6 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     };
     const struct dialect_sink sink = {.claim = take_claim,
                                       .emit = take_event,
+                                      .is_claimed = is_claimed,
                                       .seen = has_seen,
                                       .has_campaign = has_seen,
                                       .config = public_config};
