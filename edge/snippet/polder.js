@@ -61,16 +61,30 @@ const watchHistory = () => {
 
 let answer = Promise.resolve(); // of the choices told so far: one after the other
 
-const tellChoice = (what, body, tries = 5) =>
-    post(what, JSON.stringify({ writeKey: key, ...body() }), { keepalive: true })
+const tellChoice = (what, choice, tries = 5) =>
+    post(what, JSON.stringify({ writeKey: key, ...choice }), { keepalive: true })
         .then((reply) => {
-            if (reply.status >= 500) throw reply;
+            if (reply.status === 429 || reply.status >= 500) throw reply;
             return reply.json();
         })
         .catch(() => {
             elsewhere();
-            return tries > 1 && new Promise((resolve) => setTimeout(() => resolve(tellChoice(what, body, tries - 1)), RETRY_FIRST_MS));
+            return tries > 1 && new Promise((resolve) => setTimeout(() => resolve(tellChoice(what, choice, tries - 1)), RETRY_FIRST_MS));
         });
+
+// What the edge knows of this browser's choice: it may have been made by a link.
+const askChoice = () =>
+    fetch(`${bases[0]}/v1/consent?write_key=${key}`, { credentials: 'include' })
+        .then((reply) => reply.json())
+        .catch(() => ({}));
+
+const hearNo = () =>
+    askChoice().then(({ opted_out: out, consent_id: id }) => {
+        if (!out) return;
+        forget();
+        write('optout', '1');
+        if (id) write('consent', id);
+    });
 
 const forget = () => {
     queue = [];
@@ -83,7 +97,8 @@ const forget = () => {
 // Names the opt-out it takes back; until an edge has heard it, later pages say it again.
 const takeBack = () => {
     answer = answer
-        .then(() => tellChoice('optin', () => ({ consentId: read('consent') })))
+        .then(() => (read('consent') ? { consent_id: read('consent') } : askChoice()))
+        .then(({ consent_id: id }) => tellChoice('optin', id && { consentId: id }))
         .then((said) => said && said.success && write('consent'));
 };
 
@@ -107,7 +122,7 @@ const commands = {
         const who = { visitorId: read('visitor'), userId: read('user') };
         forget();
         write('optout', '1');
-        answer = answer.then(() => tellChoice('optout', () => who)).then((said) => said && said.consent_id && write('consent', said.consent_id));
+        answer = answer.then(() => tellChoice('optout', who)).then((said) => said && said.consent_id && write('consent', said.consent_id));
     },
     optin: () => {
         write('optout');

@@ -103,7 +103,7 @@ const flush = () => {
     const done = (ms) => {
         sending = false;
         if (queue.length) schedule(ms || 0);
-        else if (young) schedule(ORPHAN_MS);
+        else if (young) setTimeout(schedule, ORPHAN_MS, 0);
     };
     const sent = locked(() => attempt('send', send));
     if (sent) sent.then(done);
@@ -120,8 +120,9 @@ const locked = (work) => {
 
 // Gives a promise of how long to wait before more is sent, or nothing.
 const send = () => {
-    young = meet();
-    if (saidNo()) queue = [];
+    const no = saidNo();
+    young = !no && meet();
+    if (no) queue = [];
     if (!queue.length) return undefined;
     const { entries, text } = fitting(0, share, BATCH_BYTES);
     return post('batch', text).then(
@@ -140,6 +141,7 @@ const answered = (entries, status, askedMs) => {
         return Math.max(askedMs || 0, retryMs * (0.5 + Math.random() / 2));
     }
     retryMs = failures = 0;
+    if (status === 403) hearNo();
     // One bad event spoils its batch: halves find it, so that it goes alone.
     if ((status === 400 || status === 413) && entries.length > 1) {
         share = entries.length >> 1;

@@ -39,9 +39,9 @@ export function useBrowser(options = {}) {
 
 let accounts = 0;
 
-// An account with this config, served by these edges.
-export async function publish(world, config, edges = ['eu']) {
-    const account = await world.cluster.ctlJson('account', 'create', `site-${++accounts}`);
+// An account with this config, served by these edges, made with these options of polderctl.
+export async function publish(world, config, edges = ['eu'], ...options) {
+    const account = await world.cluster.ctlJson('account', 'create', `site-${++accounts}`, ...options);
     if (config) {
         const file = path.join(world.dir, `config-${accounts}.json`);
         writeFileSync(file, JSON.stringify({ campaigns: [], ...config }));
