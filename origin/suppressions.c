@@ -125,11 +125,7 @@ bool suppressions_concern(struct suppressions *s, const struct event *event)
     if (!suppression_set_any(s->set, account) ||
         s->config.id_key(s->config.id_key_ctx, account, key) != PL_OK)
         return false;
-    const bool concerned =
-        suppression_set_holds_id(s->set, account, key, event_str(event, EVENT_VISITOR_ID),
-                                 accepted_ms) ||
-        suppression_set_holds_id(s->set, account, key, event_str(event, EVENT_USER_ID),
-                                 accepted_ms);
+    const bool concerned = suppression_set_concerns(s->set, account, key, event, accepted_ms);
     pl_wipe(key, sizeof(key));
     return concerned;
 }

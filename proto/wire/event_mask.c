@@ -153,6 +153,22 @@ bool mask_text(struct mask *mask, enum mask_use use, struct pl_span *text)
     return changed;
 }
 
+enum pl_err event_mask_stored_id(const struct event_mask_policy *policy, struct pl_span id,
+                                 struct pl_buf *scratch, struct pl_span *stored)
+{
+    struct mask mask = {.policy = policy, .scratch = scratch};
+    char form[EVENT_MASK_ID_BYTES];
+    const size_t start = scratch->len;
+    *stored = id;
+    if (event_mask_id(policy, id, form)) {
+        mask_took(&mask, pl_buf_append_str(scratch, form));
+        *stored = pl_span(scratch->data + start, scratch->len - start);
+    } else {
+        (void)mask_text(&mask, MASK_ID, stored);
+    }
+    return mask.err;
+}
+
 /* ---- fields */
 
 static enum mask_use use_of(unsigned field)

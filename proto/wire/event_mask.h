@@ -32,4 +32,12 @@ enum pl_err event_mask(struct event *event, const struct event_mask_policy *poli
 bool event_mask_id(const struct event_mask_policy *policy, struct pl_span id,
                    char out[EVENT_MASK_ID_BYTES]);
 
+/* The form in which any id is stored, also one that an address or a number is a part of: *stored is
+ * a view of id itself, or of scratch, which has 2 * EVENT_MASK_SCRATCH_ID_BYTES reserved.
+ * PL_ELIMIT.
+ */
+#define EVENT_MASK_SCRATCH_ID_BYTES 2048
+enum pl_err event_mask_stored_id(const struct event_mask_policy *policy, struct pl_span id,
+                                 struct pl_buf *scratch, struct pl_span *stored);
+
 #endif

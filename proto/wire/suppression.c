@@ -1,9 +1,21 @@
 #include "proto/wire/suppression.h"
+#include "proto/wire/event_mask.h"
 
 #include <pthread.h>
 #include <search.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+
+enum pl_err suppression_hash(const uint8_t id_key[CATALOG_ID_KEY_BYTES], struct pl_span id,
+                             uint8_t out[ID_HASH_BYTES])
+{
+    const struct event_mask_policy all = {.kinds = PII_ALL, .id_key = id_key};
+    uint8_t room[2 * EVENT_MASK_SCRATCH_ID_BYTES];
+    struct pl_buf scratch = {.data = room, .cap = sizeof(room), .max_bytes = sizeof(room)};
+    struct pl_span stored;
+    enum pl_err err = event_mask_stored_id(&all, id, &scratch, &stored);
+    return err == PL_OK ? id_hash(id_key, ID_HASH_ID, stored, out) : err;
+}
 
 /* ---- as the store keeps it */
 
@@ -50,10 +62,16 @@ struct person {
     struct person *next_gone;
 };
 
+struct tally {
+    uint64_t account;
+    size_t records;
+};
+
 struct suppression_set {
     pthread_rwlock_t lock;
     void *records; /* tsearch's, by account and consent id */
     void *persons; /* tsearch's, by account and hash */
+    void *tallies; /* tsearch's, by account */
     size_t active;
     _Atomic uint64_t hints[HINTS / 64];
 };
@@ -78,6 +96,12 @@ static int compare_persons(const void *a, const void *b)
     return compare(x->account, x->hash, y->account, y->hash);
 }
 
+static int compare_tallies(const void *a, const void *b)
+{
+    const struct tally *x = a, *y = b;
+    return x->account == y->account ? 0 : x->account < y->account ? -1 : 1;
+}
+
 enum pl_err suppression_set_new(struct suppression_set **out)
 {
     struct suppression_set *set = calloc(1, sizeof(*set));
@@ -94,6 +118,7 @@ void suppression_set_free(struct suppression_set *set)
         return;
     tdestroy(set->records, free);
     tdestroy(set->persons, free);
+    tdestroy(set->tallies, free);
     pthread_rwlock_destroy(&set->lock);
     free(set);
 }
@@ -124,10 +149,15 @@ static void hint(struct suppression_set *set, uint64_t account)
 /* Under the lock. */
 static enum pl_err put(struct suppression_set *set, struct suppression *s, bool *news)
 {
+    const struct tally account = {.account = s->account};
+    struct tally *tally = find_or_add(&set->tallies, &account, sizeof(account), compare_tallies);
+    if (tally == NULL)
+        return PL_ENOMEM;
     const struct record probe = {.said = *s};
     struct record *record = find_or_add(&set->records, &probe, sizeof(probe), compare_records);
     if (record == NULL)
         return PL_ENOMEM;
+    tally->records += *news;
     const bool fresh = record->person == NULL;
     if (s->active && fresh) {
         struct person whom = {.account = s->account};
@@ -146,7 +176,7 @@ static enum pl_err put(struct suppression_set *set, struct suppression *s, bool 
         *news = true;
     } else if (!s->active && record->said.active) {
         record->said.active = false;
-        set->active--;
+        set->active -= record->person != NULL; /* of one that no memory was left for */
         *news = true;
     }
     *s = record->said;
@@ -212,6 +242,10 @@ void suppression_set_forget(struct suppression_set *set, uint64_t account)
         tdelete(p, &set->persons, compare_persons);
         free(p);
     }
+    struct tally **tally =
+        tfind(&(struct tally){.account = account}, &set->tallies, compare_tallies);
+    if (tally != NULL)
+        (*tally)->records = 0;
     pthread_rwlock_unlock(&set->lock);
 }
 
@@ -246,9 +280,23 @@ bool suppression_set_holds_id(struct suppression_set *set, uint64_t account,
     uint8_t hash[ID_HASH_BYTES];
     if (id.len == 0 || !suppression_set_any(set, account))
         return false;
-    if (id_hash(id_key, ID_HASH_ID, id, hash) != PL_OK)
+    if (suppression_hash(id_key, id, hash) != PL_OK)
         return true;
     return suppression_set_holds(set, account, hash, accepted_ms);
+}
+
+bool suppression_set_concerns(struct suppression_set *set, uint64_t account,
+                              const uint8_t id_key[CATALOG_ID_KEY_BYTES], const struct event *event,
+                              int64_t accepted_ms)
+{
+    static const enum event_field ids[] = {EVENT_VISITOR_ID, EVENT_USER_ID, EVENT_PREVIOUS_ID,
+                                           EVENT_NETWORK_ID};
+    if (!suppression_set_any(set, account))
+        return false;
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+        if (suppression_set_holds_id(set, account, id_key, event_str(event, ids[i]), accepted_ms))
+            return true;
+    return false;
 }
 
 size_t suppression_set_count(struct suppression_set *set)
@@ -257,4 +305,25 @@ size_t suppression_set_count(struct suppression_set *set)
     const size_t active = set->active;
     pthread_rwlock_unlock(&set->lock);
     return active;
+}
+
+bool suppression_set_knows(struct suppression_set *set, const struct suppression *s)
+{
+    const struct record probe = {.said = *s};
+    pthread_rwlock_rdlock(&set->lock);
+    struct record **found = tfind(&probe, &set->records, compare_records);
+    const bool known = found != NULL && (*found)->said.active &&
+                       memcmp((*found)->said.id_hash, s->id_hash, ID_HASH_BYTES) == 0;
+    pthread_rwlock_unlock(&set->lock);
+    return known;
+}
+
+size_t suppression_set_count_of(struct suppression_set *set, uint64_t account)
+{
+    pthread_rwlock_rdlock(&set->lock);
+    struct tally **tally =
+        tfind(&(struct tally){.account = account}, &set->tallies, compare_tallies);
+    const size_t records = tally == NULL ? 0 : (*tally)->records;
+    pthread_rwlock_unlock(&set->lock);
+    return records;
 }

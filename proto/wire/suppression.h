@@ -9,6 +9,7 @@
 #define POLDER_PROTO_WIRE_SUPPRESSION_H
 
 #include "proto/base/id.h"
+#include "proto/wire/event.h"
 #include "proto/wire/id_hash.h"
 
 struct suppression {
@@ -18,6 +19,12 @@ struct suppression {
     int64_t since_ms; /* events accepted from then on are concerned */
     bool active;      /* false: taken back; id_hash and since_ms may then be unknown (zeros) */
 };
+
+/* The hash that stands for an id: of the form in which it would be stored were everything masked
+ * (event_mask.h), so that both nodes find it whatever the account's policy makes of the id, and
+ * whichever way an address is written. PL_EINVAL: empty. A few microseconds. */
+enum pl_err suppression_hash(const uint8_t id_key[CATALOG_ID_KEY_BYTES], struct pl_span id,
+                             uint8_t out[ID_HASH_BYTES]);
 
 /* As a node's store keeps one. */
 #define SUPPRESSION_KEY_BYTES   24 /* account(8) consent-id(16) */
@@ -49,6 +56,14 @@ bool suppression_set_holds(struct suppression_set *set, uint64_t account,
 bool suppression_set_holds_id(struct suppression_set *set, uint64_t account,
                               const uint8_t id_key[CATALOG_ID_KEY_BYTES], struct pl_span id,
                               int64_t accepted_ms);
+/* The same for any of an event's ids. */
+bool suppression_set_concerns(struct suppression_set *set, uint64_t account,
+                              const uint8_t id_key[CATALOG_ID_KEY_BYTES], const struct event *event,
+                              int64_t accepted_ms);
+/* Whether just that is known: this opt-out, about this hash, not taken back. */
+bool suppression_set_knows(struct suppression_set *set, const struct suppression *s);
 size_t suppression_set_count(struct suppression_set *set); /* active ones */
+/* All that is known of an account, about 200 bytes each. */
+size_t suppression_set_count_of(struct suppression_set *set, uint64_t account);
 
 #endif

@@ -58,7 +58,7 @@ static struct suppression of(uint64_t account, uint8_t consent, const char *id, 
         .account = account, .consent_id = {{consent}}, .since_ms = 1000, .active = active};
     must(id_key(NULL, account, key), &r.why);
     if (active)
-        must(id_hash(key, ID_HASH_ID, pl_span_str(id), s.id_hash), &r.why);
+        must(suppression_hash(key, pl_span_str(id), s.id_hash), &r.why);
     return s;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cmocka.h>
 
+#include "proto/wire/event_mask.h"
 #include "proto/wire/suppression.h"
 
 static const uint8_t key[CATALOG_ID_KEY_BYTES] = {7};
@@ -14,7 +15,7 @@ static struct suppression said(uint64_t account, uint8_t consent, const char *id
     struct suppression s = {
         .account = account, .consent_id = {{consent}}, .since_ms = since_ms, .active = active};
     if (id != NULL)
-        assert_int_equal(id_hash(key, ID_HASH_ID, pl_span_str(id), s.id_hash), PL_OK);
+        assert_int_equal(suppression_hash(key, pl_span_str(id), s.id_hash), PL_OK);
     return s;
 }
 
@@ -76,6 +77,44 @@ static void test_any_order(void **state)
     assert_false(held(set, 1, "ann", 300));
 }
 
+/* The mask makes hashes of addresses, on one node or the other: it is the same person. */
+static void test_ids_that_are_masked(void **state)
+{
+    struct suppression_set *set = *state;
+    const struct event_mask_policy policy = {.kinds = PII_EMAIL, .id_key = key};
+    char stored[EVENT_MASK_ID_BYTES] = "";
+    assert_true(event_mask_id(&policy, PL_SPAN_LIT("Ann@Shop.example"), stored));
+    put(set, said(1, 1, "ann@shop.example", 100, true));
+    assert_true(held(set, 1, "ann@shop.example", 100));
+    assert_true(held(set, 1, " Ann@SHOP.example ", 100));
+    assert_true(held(set, 1, stored, 100));
+    assert_false(held(set, 1, "bob@shop.example", 100));
+    put(set, said(1, 2, stored, 100, true));
+    put(set, said(1, 1, NULL, 0, false));
+    assert_true(held(set, 1, "ANN@shop.example", 100));
+    put(set, said(2, 3, "crm:ann@shop.example", 100, true));
+    assert_true(held(set, 2, "crm:Ann@shop.example", 100));
+    assert_false(held(set, 2, "crm:bob@shop.example", 100));
+    put(set, said(3, 4, "+31 20 555 0199", 100, true));
+    assert_true(held(set, 3, "+31 20 555 0199", 100));
+}
+
+static void test_any_id_of_an_event(void **state)
+{
+    struct suppression_set *set = *state;
+    struct event event;
+    static const enum event_field ids[] = {EVENT_VISITOR_ID, EVENT_USER_ID, EVENT_PREVIOUS_ID,
+                                           EVENT_NETWORK_ID};
+    put(set, said(1, 1, "ann", 100, true));
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+        event_clear(&event);
+        assert_false(suppression_set_concerns(set, 1, key, &event, 100));
+        event_set_str(&event, ids[i], PL_SPAN_LIT("ann"));
+        assert_true(suppression_set_concerns(set, 1, key, &event, 100));
+        assert_false(suppression_set_concerns(set, 1, key, &event, 99));
+    }
+}
+
 static void test_forget(void **state)
 {
     struct suppression_set *set = *state;
@@ -87,6 +126,26 @@ static void test_forget(void **state)
     assert_true(held(set, 2, "ann", 1));
     assert_true(put(set, said(1, 1, "ann", 0, true)));
     assert_true(held(set, 1, "ann", 1));
+}
+
+static void test_what_is_known(void **state)
+{
+    struct suppression_set *set = *state;
+    struct suppression ann = said(1, 1, "ann", 100, true), bob = said(1, 1, "bob", 100, true);
+    assert_false(suppression_set_knows(set, &ann));
+    put(set, ann);
+    assert_true(suppression_set_knows(set, &ann));
+    assert_false(suppression_set_knows(set, &bob));
+    assert_int_equal(suppression_set_count_of(set, 1), 1);
+    put(set, said(1, 1, NULL, 0, false));
+    assert_false(suppression_set_knows(set, &ann));
+    put(set, said(1, 2, NULL, 0, false));
+    put(set, said(1, 2, "bob", 0, true));
+    put(set, said(2, 3, "ann", 0, true));
+    assert_int_equal(suppression_set_count_of(set, 1), 2);
+    suppression_set_forget(set, 1);
+    assert_int_equal(suppression_set_count_of(set, 1), 0);
+    assert_int_equal(suppression_set_count_of(set, 2), 1);
 }
 
 static void test_rows(void **state)
@@ -117,7 +176,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_out_and_in, make, unmake),
         cmocka_unit_test_setup_teardown(test_any_order, make, unmake),
+        cmocka_unit_test_setup_teardown(test_ids_that_are_masked, make, unmake),
+        cmocka_unit_test_setup_teardown(test_any_id_of_an_event, make, unmake),
         cmocka_unit_test_setup_teardown(test_forget, make, unmake),
+        cmocka_unit_test_setup_teardown(test_what_is_known, make, unmake),
         cmocka_unit_test(test_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
