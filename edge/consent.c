@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-/* The id of the opt-out, or just "1", is a no. Behind the name "_" and a write key it
+/* The ids of opt-outs, or just "1", are a no. Behind the name "_" and a write key it
  * is the word on that one account, which counts more: "0" says yes in spite of a no to all. */
 #define COOKIE_NAME "polder_optout"
 
@@ -18,10 +18,25 @@ void consent_cookie_name(const struct pl_id128 *write_key, char name[CONSENT_COO
     snprintf(name, CONSENT_COOKIE_BYTES, COOKIE_NAME "_%s", key);
 }
 
+size_t consent_ids(struct pl_span value, struct pl_id128 ids[CONSENT_IDS_MAX])
+{
+    size_t count = 0;
+    while (count < CONSENT_IDS_MAX && value.len > 0) {
+        const uint8_t *dot = memchr(value.data, '.', value.len);
+        const struct pl_span one =
+            pl_span(value.data, dot == NULL ? value.len : (size_t)(dot - value.data));
+        if (!pl_id128_parse(one, &ids[count]))
+            break;
+        count++;
+        value = pl_span_from(value, one.len + 1);
+    }
+    return count;
+}
+
 static bool is_no(struct pl_span value)
 {
-    struct pl_id128 id;
-    return pl_span_eq_str(value, "1") || pl_id128_parse(value, &id);
+    struct pl_id128 ids[CONSENT_IDS_MAX];
+    return pl_span_eq_str(value, "1") || consent_ids(value, ids) > 0;
 }
 
 struct consent_choice consent_choice(const struct http_request *request,

@@ -27,6 +27,12 @@ struct consent_choice {
 struct consent_choice consent_choice(const struct http_request *request,
                                      const struct pl_id128 *write_key);
 
+/* The opt-outs in a cookie's value, the newest first: a browser may say no again before it takes
+ * any of it back, of ids that it did not have before. */
+#define CONSENT_IDS_MAX     4
+#define CONSENT_VALUE_BYTES (CONSENT_IDS_MAX * PL_ID128_TEXT)
+size_t consent_ids(struct pl_span value, struct pl_id128 ids[CONSENT_IDS_MAX]);
+
 /* NULL: collect. Else which sign the visitor gave, for the reply. */
 const char *consent_refusal(const struct http_request *request, const struct catalog_entry *entry);
 
@@ -34,7 +40,7 @@ const char *consent_refusal(const struct http_request *request, const struct cat
 #define CONSENT_COOKIE_BYTES 64
 void consent_cookie_name(const struct pl_id128 *write_key, char name[CONSENT_COOKIE_BYTES]);
 
-/* Handlers (consent_change.c); arg unused. */
+/* Handlers (consent_change.c); arg unused. README.md has their replies. */
 void consent_optout(struct http_request *request, void *arg);
 void consent_optin(struct http_request *request, void *arg);
 void consent_show(struct http_request *request, void *arg);

@@ -1,6 +1,5 @@
 #include "edge/cookie.h"
 
-
 #include <stdio.h>
 
 #define VISITOR_AGE_S 15552000 /* 180 days, whatever an account would like */
@@ -46,6 +45,15 @@ bool cookie_find_visitor(struct pl_span cookies, const struct cookie_policy *pol
             return true;
     *id = pl_span(NULL, 0);
     return false;
+}
+
+struct cookie_site cookie_site_of(const struct http_request *request)
+{
+    struct pl_span proto;
+    const bool forwarded = http_request_header(request, "x-forwarded-proto", &proto) &&
+                           pl_span_eq_nocase(proto, PL_SPAN_LIT("https"));
+    return (struct cookie_site){http_request_authority(request),
+                                forwarded || http_request_is_tls(request)};
 }
 
 /* A browser ignores a cookie for a domain that the asked host does not belong to. */

@@ -8,6 +8,7 @@
 #define POLDER_EDGE_COOKIE_H
 
 #include "proto/base/span.h"
+#include "proto/http/http.h"
 #include "proto/wire/catalog.h"
 
 /* Takes the next pair off *rest; views. False at the end. Pairs without "=" have an empty value. */
@@ -24,6 +25,9 @@ struct cookie_site {
     struct pl_span authority; /* as the request has it */
     bool tls;                 /* without it there is no Secure, and hence no SameSite=None */
 };
+/* A proxy that ends TLS says so by X-Forwarded-Proto: https. Anyone may be believed: who lies about
+ * it gets a cookie that browsers do not take. */
+struct cookie_site cookie_site_of(const struct http_request *request);
 #define COOKIE_LINE_BYTES 512
 /* The value of a Set-Cookie line. id NULL: deletes the cookie. */
 void cookie_write_visitor(const struct cookie_policy *policy, const struct cookie_site *site,

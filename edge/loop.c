@@ -6,8 +6,11 @@
 
 #define AGE_SILENCE_S    10                /* heard less long ago than this: no Age is sent */
 #define EVENTS_MAX_BYTES (2 * 1024 * 1024) /* canonical events of one request */
-#define REPLY_MAX_BYTES  (256 * 1024)
-#define SECOND_MS        1000
+/* Of an account, by id, on each loop: people say no now and then, each time it is kept for good. */
+#define CHOICES_PER_S   50
+#define CHOICES_BURST   1000
+#define REPLY_MAX_BYTES (256 * 1024)
+#define SECOND_MS       1000
 
 /* ---- snapshots */
 
@@ -145,6 +148,7 @@ static enum pl_err init_loop(struct edge *edge, unsigned index)
     rate_init(&loop->rates,
               o->rate_events_per_s == 0 ? 0 : (o->rate_events_per_s + share - 1) / share,
               (o->rate_burst_events + share - 1) / share);
+    rate_init(&loop->choices, CHOICES_PER_S, CHOICES_BURST);
     enum pl_err err = pl_buf_reserve(&loop->scratch, DIALECT_SCRATCH_BYTES);
     if (err == PL_OK)
         err = pl_buf_reserve(&loop->masked, EVENT_MASK_SCRATCH_BYTES);

@@ -55,7 +55,7 @@ struct edge_loop {
     uint32_t ends[LIMIT_BATCH_EVENTS];
     struct event event;
     struct loop_ticket *free_tickets;
-    struct rate_table rates;
+    struct rate_table rates, choices; /* of events; of opt-outs and opt-ins */
     struct metrics_shard metrics;
     struct pl_histogram durable_us; /* from a request's arrival to its events' fsync */
 

@@ -383,6 +383,8 @@ static enum pl_err write_work(struct edge *edge, struct pl_buf *out)
          (double)c.plain_bytes},
         {"polder_commit_block_bytes_total", "counter", "Bytes of sealed blocks",
          (double)c.block_bytes},
+        {"polder_suppressions", "gauge", "Opt-outs by id that are in force",
+         (double)suppressions_count(edge->suppressions)},
         {"polder_http_connections", "gauge", "Open connections", (double)h.connections_open},
         {"polder_http_connections_total", "counter", "Connections accepted",
          (double)h.connections_accepted},

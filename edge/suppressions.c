@@ -109,10 +109,20 @@ void suppressions_forget(struct suppressions *s, struct store_batch *batch, uint
     suppression_set_forget(s->set, account);
 }
 
-bool suppressions_hold(const struct suppressions *s, const struct catalog_entry *entry,
-                       struct pl_span id)
+bool suppressions_concern(const struct suppressions *s, const struct catalog_entry *entry,
+                          const struct event *event)
 {
-    return suppression_set_holds_id(s->set, entry->account, entry->id_key, id, INT64_MAX);
+    return suppression_set_concerns(s->set, entry->account, entry->id_key, event, INT64_MAX);
+}
+
+bool suppressions_know(const struct suppressions *s, const struct suppression *said)
+{
+    return suppression_set_knows(s->set, said);
+}
+
+size_t suppressions_of(const struct suppressions *s, uint64_t account)
+{
+    return suppression_set_count_of(s->set, account);
 }
 
 size_t suppressions_count(const struct suppressions *s)

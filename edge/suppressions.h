@@ -30,9 +30,13 @@ enum pl_err suppressions_apply(struct suppressions *suppressions, struct store_b
 void suppressions_forget(struct suppressions *suppressions, struct store_batch *batch,
                          uint64_t account);
 
-/* Whether an id is of somebody who said no to the account. Any thread, memory only. */
-bool suppressions_hold(const struct suppressions *suppressions, const struct catalog_entry *entry,
-                       struct pl_span id);
+/* Whether an event has the id of somebody who said no to the account. Any thread, memory only. */
+bool suppressions_concern(const struct suppressions *suppressions,
+                          const struct catalog_entry *entry, const struct event *event);
+/* Whether just that is known: the opt-out, whom it is about, and that it was not taken back. */
+bool suppressions_know(const struct suppressions *suppressions, const struct suppression *said);
+/* What is known of an account, taken back or not. Any thread. */
+size_t suppressions_of(const struct suppressions *suppressions, uint64_t account);
 size_t suppressions_count(const struct suppressions *suppressions); /* any thread */
 
 #endif

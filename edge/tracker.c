@@ -53,14 +53,6 @@ static void add_visitor(struct passage *p, struct event *event)
         event_set_str(event, EVENT_VISITOR_ID, p->visitor);
 }
 
-static bool is_suppressed(const struct passage *p, const struct event *event)
-{
-    const struct suppressions *s = p->loop->edge->suppressions;
-    const struct catalog_entry *entry = p->admission.entry;
-    return suppressions_hold(s, entry, event_str(event, EVENT_VISITOR_ID)) ||
-           suppressions_hold(s, entry, event_str(event, EVENT_USER_ID));
-}
-
 /* Before anything of it reaches a disk. The event behind `start` is encoded again if it must be. */
 static enum pl_err mask(struct passage *p, struct event *event, size_t start)
 {
@@ -89,7 +81,7 @@ static enum pl_err sink_emit(void *ctx, struct event *event, struct pl_why *why)
     if (p->events == LIMIT_BATCH_EVENTS)
         return pl_fail(why, PL_ELIMIT, "more than %d events in one request", LIMIT_BATCH_EVENTS);
     add_visitor(p, event);
-    if (is_suppressed(p, event)) {
+    if (suppressions_concern(loop->edge->suppressions, p->admission.entry, event)) {
         p->suppressed++;
         return PL_OK;
     }
@@ -367,8 +359,7 @@ static bool keep_visitor(struct loop_ticket *ticket, const struct passage *p)
     char line[COOKIE_LINE_BYTES];
     if (p->new_visitor[0] == '\0')
         return true;
-    const struct cookie_site site = {http_request_authority(p->request),
-                                     http_request_is_tls(p->request)};
+    const struct cookie_site site = cookie_site_of(p->request);
     cookie_write_visitor(&p->admission.entry->cookie, &site, p->new_visitor, line);
     ticket->set_cookie = strdup(line);
     return ticket->set_cookie != NULL;
