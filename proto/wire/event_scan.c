@@ -116,20 +116,35 @@ static bool may_be_phone(const struct scan *scan, size_t first)
            digits_from(scan, first) >= DIGITS_MIN;
 }
 
+/* Does a label of a domain begin at `at`, and another one follow it? Heads of msgpack and numbers
+ * are soon no UTF-8. */
+static bool may_be_domain(const struct scan *scan, size_t at)
+{
+    const size_t start = at;
+    for (;;) {
+        const uint8_t c = byte_at(scan, at);
+        if (c != '-' && !pii_is_alnum(c))
+            return at > start && (c == '.' || c == '%');
+        at++;
+        if (c < 0x80)
+            continue;
+        if (c < 0xc2 || (byte_at(scan, at) & 0xc0) != 0x80)
+            return false;
+        while ((byte_at(scan, at) & 0xc0) == 0x80)
+            at++;
+    }
+}
+
 /* The at-sign from `at` to `behind`. What stands before it may be the head of a string that begins
  * with it, which looks like the end of a character. */
 static bool may_be_email(const struct scan *scan, size_t at, size_t behind)
 {
     const uint8_t *data = scan->in.data;
-    const uint8_t next = byte_at(scan, behind);
-    if ((scan->kinds & PII_EMAIL) == 0 || at < 2 || (next != '-' && !pii_is_alnum(next)))
+    if ((scan->kinds & PII_EMAIL) == 0 || at < 2)
         return false;
-    /* The id of props is an '@' as well: the heads of bin and of a map or array follow it. */
-    if (next == 0xc4 && (byte_at(scan, behind + 2) & 0xe0) == 0x80)
-        return false;
-    if (data[at - 1] >= 0x80)
-        return data[at - 1] < 0xc0 && data[at - 2] >= 0x80;
-    return pii_is_local(data[at - 1]);
+    const bool is_local = data[at - 1] >= 0x80 ? data[at - 1] < 0xc0 && data[at - 2] >= 0x80
+                                               : pii_is_local(data[at - 1]);
+    return is_local && may_be_domain(scan, behind);
 }
 
 /* "%40", "%2540", "%2B6…" */

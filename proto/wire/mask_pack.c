@@ -143,15 +143,17 @@ static void put_word(struct walk *walk, const char *word)
 }
 
 /* What is a card or phone number only as a whole, and only because of its name. */
-static bool put_number(struct walk *walk, const struct head *head, bool names_phone)
+static bool put_number(struct walk *walk, const struct head *head, struct pl_span name)
 {
     char digits[24];
-    const int len = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)head->n);
+    const int len = head->kind == HEAD_UINT
+                        ? snprintf(digits, sizeof(digits), "%llu", (unsigned long long)head->n)
+                        : 0;
     const struct pl_span text = head->kind == HEAD_STR ? head->bytes : pl_span(digits, (size_t)len);
     const unsigned kinds = walk->mask->policy->kinds;
     if ((kinds & PII_CARD) != 0 && head->kind == HEAD_UINT && pii_is_card(text.data, text.len))
         put_word(walk, "[card]");
-    else if ((kinds & PII_PHONE) != 0 && names_phone && pii_is_phone(text))
+    else if ((kinds & PII_PHONE) != 0 && pii_is_phone(text) && pii_is_phone_name(name))
         put_word(walk, "[phone]");
     else
         return false;
@@ -202,11 +204,11 @@ static void put_value(struct walk *walk, struct pl_span name, unsigned depth)
     case HEAD_STR:
         if (walk->is_traits && depth == 1 && pl_span_eq(name, PL_SPAN_LIT("email")))
             mask_describes(walk->mask, head.bytes);
-        if (!put_number(walk, &head, pii_is_phone_name(name)))
+        if (!put_number(walk, &head, name))
             put_text(walk, head.bytes);
         break;
     case HEAD_UINT:
-        if (put_number(walk, &head, pii_is_phone_name(name)))
+        if (put_number(walk, &head, name))
             break;
         /* fall through */
     case HEAD_OTHER:

@@ -169,6 +169,9 @@ static size_t named_at(struct pl_span text, size_t at)
 bool pii_find_phone(struct pl_span text, size_t from, struct pii_piece *piece)
 {
     for (size_t at = from; at < text.len; at++) {
+        const uint8_t c = text.data[at];
+        if (c != '+' && c != '%' && c != '=' && c != ':')
+            continue;
         size_t start = at, end = international_at(text, at);
         if (end == 0) {
             end = named_at(text, at);

@@ -1,18 +1,17 @@
 /*
  * bench_dialect: what one event costs between a request's body and its bytes in a block: the
  * dialect's decoder and event_encode, on one thread; then the same with personal data masked. The
- * reference is parsing the same JSON and doing nothing with it. A row a dialect.
+ * reference is parsing the same JSON and doing nothing with it.
  *
- *   bench_dialect EVENTS.ndjson              prints one JSON object
+ *   bench_dialect EVENTS.ndjson              Segment's, on its own and in batches: one JSON object
  *   bench_dialect EVENTS.ndjson --encode OUT writes the encoded events, back to back
+ *   bench_dialect --golden FOLDER            every dialect's golden requests: an object a dialect
  */
-#include "edge/dialect.h"
+#include "tests/bench/bench_dialect.h"
 #include "proto/wire/catalog.h"
 #include "proto/wire/event_mask.h"
 #include "proto/wire/event_scan.h"
-#include "tests/bench/bench.h"
 
-#define ROUNDS       9
 #define BATCH_EVENTS 50
 
 struct body {
@@ -27,21 +26,35 @@ struct bodies {
     struct pl_buf text;
 };
 
-struct bench {
+struct segment {
+    struct bench bench;
     struct bodies singles, batches;
-    struct json_parser *json, *nested;
-    struct pl_buf scratch, masked, out;
-    struct event event;
-    enum event_dialect dialect;
-    bool masks;
 };
 
 /* ---- the edge's end of a dialect, without admission ------------------------------------ */
 
 static enum pl_err take_claim(void *ctx, const struct dialect_claim *claim, struct pl_why *why)
 {
+    (void)ctx, (void)claim, (void)why;
+    return PL_OK;
+}
+
+static bool is_claimed(void *ctx, const struct dialect_claim *claim)
+{
+    (void)ctx, (void)claim;
+    return true;
+}
+
+static bool is_none(void *ctx, struct pl_span id)
+{
+    (void)ctx, (void)id;
+    return false;
+}
+
+static struct pl_span config(void *ctx)
+{
     (void)ctx;
-    return claim->key.len != 0 ? PL_OK : pl_fail(why, PL_ENOTFOUND, "no write key");
+    return PL_SPAN_LIT("{\"version\":1,\"campaigns\":[],\"settings\":{}}");
 }
 
 static enum pl_err mask(struct bench *bench, struct event *event)
@@ -58,7 +71,8 @@ static enum pl_err take_event(void *ctx, struct event *event, struct pl_why *why
     (void)why;
     event_set_u64(event, EVENT_ACCOUNT, UINT64_C(0x0123456789abcdef));
     event_set_u64(event, EVENT_DIALECT, bench->dialect);
-    event_set_i64(event, EVENT_ACCEPTED_MS, INT64_C(1793440000000));
+    event_set_i64(event, EVENT_ACCEPTED_MS, BENCH_NOW_MS);
+    bench->events++;
     event_set_str(event, EVENT_REGION, PL_SPAN_LIT("eu"));
     const size_t start = bench->out.len;
     enum pl_err err = event_encode(event, &bench->out);
@@ -80,24 +94,46 @@ static const struct dialect_route *find_route(const char *path)
     exit(1);
 }
 
-static void decode(struct bench *bench, const struct body *body)
+struct dialect_input bench_input(struct bench *bench)
 {
-    struct dialect_input input = {
+    return (struct dialect_input){
         .method = DIALECT_POST,
-        .path = pl_span_str(body->path),
-        .body = body->text,
-        .content_type = PL_SPAN_LIT("text/plain"),
-        .now_ms = INT64_C(1793440000000),
+        .now_ms = BENCH_NOW_MS,
         .json = bench->json,
         .json_nested = bench->nested,
+        .writer = bench->writer,
         .scratch = &bench->scratch,
         .event = &bench->event,
     };
-    struct dialect_sink sink = {.ctx = bench, .claim = take_claim, .emit = take_event};
-    struct dialect_outcome outcome = {0};
-    struct pl_why why = {0};
+}
+
+enum pl_err bench_decode(struct bench *bench, const struct dialect_route *route,
+                         const struct dialect_input *input, struct pl_why *why)
+{
+    const struct dialect_sink sink = {
+        .ctx = bench,
+        .claim = take_claim,
+        .emit = take_event,
+        .is_claimed = is_claimed,
+        .seen = is_none,
+        .has_campaign = is_none,
+        .config = config,
+    };
+    struct dialect_outcome outcome = {.body = &bench->reply};
     pl_buf_reset(&bench->scratch);
-    bench_must(body->route->decode(&input, &sink, &outcome, &why), body->path, &why);
+    pl_buf_reset(&bench->reply);
+    pl_buf_reset(&bench->out);
+    return route->decode(input, &sink, &outcome, why);
+}
+
+static void decode(struct bench *bench, const struct body *body)
+{
+    struct dialect_input input = bench_input(bench);
+    struct pl_why why = {0};
+    input.path = pl_span_str(body->path);
+    input.body = body->text;
+    input.content_type = PL_SPAN_LIT("text/plain");
+    bench_must(bench_decode(bench, body->route, &input, &why), body->path, &why);
 }
 
 /* ---- bodies ---------------------------------------------------------------------------- */
@@ -148,10 +184,8 @@ static void make_batches(const struct bodies *singles, struct bodies *batches)
 static double run_decode(struct bench *bench, const struct bodies *bodies, size_t events)
 {
     double before = bench_clock_s(CLOCK_PROCESS_CPUTIME_ID);
-    for (size_t i = 0; i < bodies->count; ++i) {
-        pl_buf_reset(&bench->out);
+    for (size_t i = 0; i < bodies->count; ++i)
         decode(bench, &bodies->items[i]);
-    }
     return (bench_clock_s(CLOCK_PROCESS_CPUTIME_ID) - before) * 1e9 / (double)events;
 }
 
@@ -159,26 +193,26 @@ static double run_parse(struct bench *bench, const struct bodies *bodies, size_t
 {
     struct json root;
     double before = bench_clock_s(CLOCK_PROCESS_CPUTIME_ID);
-    for (size_t i = 0; i < bodies->count; ++i) {
-        pl_buf_reset(&bench->out);
+    for (size_t i = 0; i < bodies->count; ++i)
         bench_must(json_parse(bench->json, bodies->items[i].text, &root, NULL), "json_parse", NULL);
-    }
     return (bench_clock_s(CLOCK_PROCESS_CPUTIME_ID) - before) * 1e9 / (double)events;
 }
 
-static void report(struct bench *bench)
+static void report(struct segment *segment)
 {
+    struct bench *bench = &segment->bench;
+    const struct bodies *singles = &segment->singles, *batches = &segment->batches;
     double single[ROUNDS], batch[ROUNDS], parse_single[ROUNDS], parse_batch[ROUNDS];
     double masked_single[ROUNDS], masked_batch[ROUNDS];
-    size_t batched = bench->batches.count * BATCH_EVENTS;
+    size_t batched = batches->count * BATCH_EVENTS;
     for (size_t i = 0; i < ROUNDS; ++i) {
-        single[i] = run_decode(bench, &bench->singles, bench->singles.count);
-        parse_single[i] = run_parse(bench, &bench->singles, bench->singles.count);
-        batch[i] = run_decode(bench, &bench->batches, batched);
-        parse_batch[i] = run_parse(bench, &bench->batches, batched);
+        single[i] = run_decode(bench, singles, singles->count);
+        parse_single[i] = run_parse(bench, singles, singles->count);
+        batch[i] = run_decode(bench, batches, batched);
+        parse_batch[i] = run_parse(bench, batches, batched);
         bench->masks = true;
-        masked_single[i] = run_decode(bench, &bench->singles, bench->singles.count);
-        masked_batch[i] = run_decode(bench, &bench->batches, batched);
+        masked_single[i] = run_decode(bench, singles, singles->count);
+        masked_batch[i] = run_decode(bench, batches, batched);
         bench->masks = false;
     }
     printf("{\"dialect\":\"segment\",\"single_ns\":%.1f,\"single_parse_ns\":%.1f,"
@@ -187,52 +221,81 @@ static void report(struct bench *bench)
            bench_median(single, ROUNDS), bench_median(parse_single, ROUNDS),
            bench_median(masked_single, ROUNDS), bench_median(batch, ROUNDS),
            bench_median(parse_batch, ROUNDS), bench_median(masked_batch, ROUNDS),
-           (double)bench->singles.text.len / (double)bench->singles.count - 1);
+           (double)singles->text.len / (double)singles->count - 1);
 }
 
-static void write_encoded(struct bench *bench, const char *path)
+/* decode starts out anew each time. */
+static void write_encoded(struct segment *segment, const char *path)
 {
     struct pl_why why = {0};
-    pl_buf_reset(&bench->out);
-    for (size_t i = 0; i < bench->singles.count; ++i)
-        decode(bench, &bench->singles.items[i]);
-    bench_must(pl_file_replace(path, "encoded events", 0600, pl_buf_span(&bench->out), &why), path,
-               &why);
+    struct pl_buf all;
+    pl_buf_init(&all, BENCH_FILE_BYTES);
+    for (size_t i = 0; i < segment->singles.count; ++i) {
+        decode(&segment->bench, &segment->singles.items[i]);
+        bench_must(pl_buf_append_span(&all, pl_buf_span(&segment->bench.out)), "events", NULL);
+    }
+    bench_must(pl_file_replace(path, "encoded events", 0600, pl_buf_span(&all), &why), path, &why);
+    pl_buf_release(&all);
+}
+
+static void bench_init(struct bench *bench)
+{
+    pl_buf_init(&bench->scratch, DIALECT_SCRATCH_BYTES);
+    pl_buf_init(&bench->masked, EVENT_MASK_SCRATCH_BYTES);
+    pl_buf_init(&bench->out, BENCH_FILE_BYTES);
+    pl_buf_init(&bench->reply, BENCH_FILE_BYTES);
+    bench_must(pl_buf_reserve(&bench->masked, EVENT_MASK_SCRATCH_BYTES), "scratch", NULL);
+    bench_must(pl_buf_reserve(&bench->scratch, DIALECT_SCRATCH_BYTES), "scratch", NULL);
+    bench_must(json_parser_new(&bench->json, LIMIT_BATCH_BYTES, LIMIT_JSON_DEPTH), "json", NULL);
+    bench_must(json_writer_new(&bench->writer, false), "json", NULL);
+    bench_must(json_parser_new(&bench->nested, LIMIT_BATCH_BYTES, LIMIT_JSON_DEPTH), "json", NULL);
+}
+
+static void bench_release(struct bench *bench)
+{
+    json_writer_free(bench->writer);
+    json_parser_free(bench->nested);
+    json_parser_free(bench->json);
+    pl_buf_release(&bench->reply);
+    pl_buf_release(&bench->out);
+    pl_buf_release(&bench->masked);
+    pl_buf_release(&bench->scratch);
+}
+
+static void bench_segment(struct segment *segment, const char *events, const char *out)
+{
+    segment->bench.dialect = EVENT_DIALECT_SEGMENT;
+    bench_read(events, &segment->singles.text);
+    split(&segment->singles, NULL);
+    make_batches(&segment->singles, &segment->batches);
+    if (segment->batches.count == 0) {
+        fprintf(stderr, "%s: needs at least %d events\n", events, BATCH_EVENTS);
+        exit(1);
+    }
+    if (out != NULL)
+        write_encoded(segment, out);
+    else
+        report(segment);
+    pl_buf_release(&segment->batches.text);
+    pl_buf_release(&segment->singles.text);
+    free(segment->batches.items);
+    free(segment->singles.items);
 }
 
 int main(int argc, char **argv)
 {
-    static struct bench bench = {.dialect = EVENT_DIALECT_SEGMENT};
-    if (argc != 2 && (argc != 4 || strcmp(argv[2], "--encode") != 0)) {
-        fprintf(stderr, "usage: bench_dialect EVENTS.ndjson [--encode OUT]\n");
+    static struct segment segment;
+    const bool golden = argc == 3 && strcmp(argv[1], "--golden") == 0;
+    const bool encode = argc == 4 && strcmp(argv[2], "--encode") == 0;
+    if (argc != 2 && !golden && !encode) {
+        fprintf(stderr, "usage: bench_dialect EVENTS.ndjson [--encode OUT] | --golden FOLDER\n");
         return 2;
     }
-    bench_read(argv[1], &bench.singles.text);
-    split(&bench.singles, NULL);
-    make_batches(&bench.singles, &bench.batches);
-    if (bench.batches.count == 0) {
-        fprintf(stderr, "%s: needs at least %d events\n", argv[1], BATCH_EVENTS);
-        return 1;
-    }
-    pl_buf_init(&bench.scratch, DIALECT_SCRATCH_BYTES);
-    pl_buf_init(&bench.masked, EVENT_MASK_SCRATCH_BYTES);
-    pl_buf_init(&bench.out, BENCH_FILE_BYTES);
-    bench_must(pl_buf_reserve(&bench.masked, EVENT_MASK_SCRATCH_BYTES), "scratch", NULL);
-    bench_must(pl_buf_reserve(&bench.scratch, DIALECT_SCRATCH_BYTES), "scratch", NULL);
-    bench_must(json_parser_new(&bench.json, LIMIT_BATCH_BYTES, LIMIT_JSON_DEPTH), "json", NULL);
-    bench_must(json_parser_new(&bench.nested, LIMIT_BATCH_BYTES, LIMIT_JSON_DEPTH), "json", NULL);
-    if (argc == 4)
-        write_encoded(&bench, argv[3]);
+    bench_init(&segment.bench);
+    if (golden)
+        bench_golden(&segment.bench, argv[2]);
     else
-        report(&bench);
-    json_parser_free(bench.nested);
-    json_parser_free(bench.json);
-    pl_buf_release(&bench.out);
-    pl_buf_release(&bench.masked);
-    pl_buf_release(&bench.scratch);
-    pl_buf_release(&bench.batches.text);
-    pl_buf_release(&bench.singles.text);
-    free(bench.batches.items);
-    free(bench.singles.items);
+        bench_segment(&segment, argv[1], encode ? argv[3] : NULL);
+    bench_release(&segment.bench);
     return 0;
 }

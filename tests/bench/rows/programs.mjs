@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
+import { root } from '../../../deploy/demo/cluster.mjs';
 import { writeEvents } from '../events.mjs';
 import { median } from '../machine.mjs';
 import { row, rate } from '../table.mjs';
@@ -22,10 +23,16 @@ export const dialect = {
         const { file } = await prepare(context);
         const { stdout } = await run(path.join(context.bin, 'bench_dialect'), [file]);
         const found = JSON.parse(stdout);
+        const golden = (await run(path.join(context.bin, 'bench_dialect'), ['--golden', path.join(root, 'tests/golden')])).stdout;
+        const rows = golden.trim().split('\n').map((line) => JSON.parse(line));
+        const segment = rows.find((each) => each.dialect === 'segment');
         const as = (value) => `${(value / 1000).toFixed(2)} µs/event`;
         return [
             row({ what: `segment, single: body to encoded event, ${Math.round(found.json_bytes)} B`, measured: found.single_ns, as, reference: 'parsing its JSON', against: found.single_parse_ns }),
+            row({ what: 'with personal data masked', measured: found.single_masked_ns, as, reference: 'parsing its JSON', against: found.single_parse_ns }),
             row({ what: 'segment, in batches of 50', measured: found.batch_ns, as, reference: 'parsing its JSON', against: found.batch_parse_ns }),
+            row({ what: 'with personal data masked', measured: found.batch_masked_ns, as, reference: 'parsing its JSON', against: found.batch_parse_ns }),
+            ...rows.map((each) => row({ what: `${each.dialect}: its golden requests, masked, ${Math.round(each.bytes)} B an event`, measured: each.masked_ns, as, reference: "Segment's", against: segment.masked_ns })),
         ];
     },
 };
