@@ -59,7 +59,10 @@ const watchHistory = () => {
 
 // ---- consent
 
-let answer = Promise.resolve(); // of the choices told so far: one after the other
+let answer = Promise.resolve(); // of the choices told so far
+const afterwards = (work) => {
+    answer = answer.then(work).catch(() => {});
+};
 
 const tellChoice = (what, choice, tries = 5) =>
     post(what, JSON.stringify({ writeKey: key, ...choice }), { keepalive: true })
@@ -78,13 +81,13 @@ const askChoice = () =>
         .then((reply) => reply.json())
         .catch(() => ({}));
 
-const hearNo = () =>
-    askChoice().then(({ opted_out: out, consent_id: id }) => {
-        if (!out) return;
-        forget();
-        write('optout', '1');
-        if (id) write('consent', id);
-    });
+const hearNo = async () => {
+    const { opted_out: out, consent_id: id } = await askChoice();
+    if (!out) return;
+    forget();
+    write('optout', '1');
+    if (id) write('consent', id);
+};
 
 const forget = () => {
     queue = [];
@@ -95,11 +98,10 @@ const forget = () => {
 };
 
 // Names the opt-out it takes back; until an edge has heard it, later pages say it again.
-const takeBack = () => {
-    answer = answer
-        .then(() => (read('consent') ? { consent_id: read('consent') } : askChoice()))
-        .then(({ consent_id: id }) => tellChoice('optin', id && { consentId: id }))
-        .then((said) => said && said.success && write('consent'));
+const takeBack = async () => {
+    const consentId = read('consent') || (await askChoice()).consent_id;
+    const said = await tellChoice('optin', consentId && { consentId });
+    if (said && said.success) write('consent');
 };
 
 // ---- commands
@@ -122,11 +124,14 @@ const commands = {
         const who = { visitorId: read('visitor'), userId: read('user') };
         forget();
         write('optout', '1');
-        answer = answer.then(() => tellChoice('optout', who)).then((said) => said && said.consent_id && write('consent', said.consent_id));
+        afterwards(async () => {
+            const said = await tellChoice('optout', who);
+            if (said && said.consent_id) write('consent', said.consent_id);
+        });
     },
     optin: () => {
         write('optout');
-        takeBack();
+        afterwards(takeBack);
     },
     variant: (id, callback) => {
         const campaign = !saidNo() && config.campaigns.find((one) => one.id === id);
@@ -147,10 +152,11 @@ attempt('guard', uncover);
 attempt('history', watchHistory);
 attempt('page', announce, 0);
 schedule(FLUSH_MS); // what an earlier page left
-if (read('consent') && read('optout') !== '1') takeBack();
+if (read('consent') && read('optout') !== '1') afterwards(takeBack);
 attempt('clicks', () => document.addEventListener('click', (event) => attempt('click', clicked, event), true));
-addEventListener('pagehide', leave);
-addEventListener('visibilitychange', () => document.visibilityState === 'hidden' && leave());
+const left = () => attempt('beacon', leave);
+addEventListener('pagehide', left);
+addEventListener('visibilitychange', () => document.visibilityState === 'hidden' && left());
 addEventListener('online', () => {
     clearTimeout(timer);
     timer = 0;

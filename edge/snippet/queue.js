@@ -141,7 +141,7 @@ const answered = (entries, status, askedMs) => {
         return Math.max(askedMs || 0, retryMs * (0.5 + Math.random() / 2));
     }
     retryMs = failures = 0;
-    if (status === 403) hearNo();
+    if (status === 403) afterwards(hearNo);
     // One bad event spoils its batch: halves find it, so that it goes alone.
     if ((status === 400 || status === 413) && entries.length > 1) {
         share = entries.length >> 1;

@@ -76,24 +76,11 @@ bool catalog_path_is_taken(struct pl_span path)
 {
     /* One that ends in '*' stands for all that begins so. */
     static const char *const taken[] = {
-        "/v1/*",
-        "/s/*",
-        "/s.js",
-        "/sdk.js",
-        "/ce.js",
-        "/health",
-        "/ready",
-        "/replication",
-        "/metrics",
-        "/i",
-        "/ice.png",
-        "/com.snowplowanalytics.*",
-        "/socket.gif",
-        "/promotions",
-        "/events",
-        "/pixel.gif",
-        "/pixel.html",
-        "/postback",
+        "/v1/*",       "/s/*",        "/s.js",    "/sdk.js",
+        "/ce.js",      "/health",     "/ready",   "/replication",
+        "/metrics",    "/i",          "/ice.png", "/com.snowplowanalytics.*",
+        "/socket.gif", "/promotions", "/events",  "/pixel.gif",
+        "/pixel.html", "/postback",
     };
     for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
         struct pl_span one = pl_span_str(taken[i]);
