@@ -1,0 +1,160 @@
+// No means no in headless Chromium, for visitors that an edge's cookie knows and for those that the
+// snippet knows: said by the snippet, by a link, by the browser itself. Afterwards their ids stand
+// in no file of any node, and nowhere in the browser.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { exported } from '../system/lib/fixture.mjs';
+import { SHOP, loaded, openSite, publish, sent, until, useBrowser } from './lib/site.mjs';
+
+const REGIONS = ['eu', 'us'];
+const world = useBrowser({ edges: REGIONS });
+const TIMEOUT = { timeout: 60000 };
+
+let hosts = 0;
+
+// Pages that links lead to come from a server: a redirect is followed past what a test routes.
+async function serveGoodbye(t, body) {
+    const server = http.createServer((request, reply) => {
+        reply.setHeader('Content-Type', 'text/html; charset=utf-8');
+        reply.end(`<!doctype html><title>Bye</title><link rel="icon" href="data:,"><p>As you like.</p>${body}`);
+    });
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.after(() => {
+        server.closeAllConnections();
+        server.close();
+    });
+    return `${SHOP}:${server.address().port}`;
+}
+
+// A shop whose edge is a host of its own, as browsers keep a site's own cookies; each page tells the
+// edge by an image, and by the snippet where it says so.
+async function openShop(t, { snippet = false, visitor } = {}) {
+    const host = `metrics-${++hosts}.shop.localhost`;
+    const edge = `http://${host}:${world.cluster.port('eu')}`;
+    const image = `<img src="${edge}/pixel.gif?goal=seen" alt="">`;
+    const goodbye = await serveGoodbye(t, image);
+    const account = await publish(world, {}, REGIONS, '--origins', `${SHOP},${goodbye}`, '--hosts', host);
+    await until('the edge knows the host', 10000, async () => (await fetch(`${world.edge}/v1/consent?write_key=${account.write_key}`, { headers: { Origin: SHOP } })).ok);
+    const pages = {
+        '/': { bare: !snippet, body: `${image}<a href="${edge}/v1/optout?redirect=${encodeURIComponent(`${goodbye}/bye`)}">Do not follow me</a>` },
+        '/bye': { bare: !snippet, body: image },
+    };
+    const site = await openSite(t, world, account, pages, { edges: [edge], visitor, wait: snippet });
+    await site.page.waitForLoadState('load');
+    const cookies = async () => Object.fromEntries((await site.context.cookies(edge)).map(({ name, value }) => [name, value]));
+    return { ...site, account, edge, goodbye, cookies, optOutCookie: `polder_optout_${account.write_key}` };
+}
+
+const visit = async (shop, at) => {
+    await shop.page.goto(`${SHOP}${at}`, { waitUntil: 'load' });
+};
+
+// Every file of every node, logs included, searched for an id as it is written and as bytes.
+function filesHolding(id) {
+    const bytes = Buffer.from(id.replaceAll('-', ''), 'hex');
+    const needles = [Buffer.from(id), Buffer.from(id.replaceAll('-', '')), bytes.length === 16 ? bytes : Buffer.from(id)];
+    const hits = [];
+    let files = 0;
+    for (const entry of readdirSync(world.cluster.dir, { withFileTypes: true, recursive: true })) {
+        if (!entry.isFile()) continue;
+        const file = path.join(entry.parentPath ?? entry.path, entry.name);
+        const content = readFileSync(file);
+        files++;
+        if (needles.some((needle) => content.includes(needle))) hits.push(file);
+    }
+    assert.ok(files > 20, 'the nodes have files');
+    return hits;
+}
+
+// What the browser still has of a visitor: cookies, storage of pages that are open.
+async function browserHolds(shop, id) {
+    const state = JSON.stringify(await shop.context.storageState());
+    const session = await shop.page.evaluate(() => JSON.stringify(sessionStorage));
+    return state.includes(id) || session.includes(id);
+}
+
+const eventsOf = async (shop) => {
+    await world.cluster.untilSettled(REGIONS, 20000);
+    return (await exported(world.cluster, shop.account)).filter(({ type }) => !type.startsWith('opt_'));
+};
+
+// Whoever has the old id and tells any region of it is not heard.
+async function isRefusedEverywhere(shop, id) {
+    for (const region of REGIONS)
+        await until(`${region} refuses`, 10000, async () => {
+            const reply = await fetch(`${world.cluster.url(region)}/pixel.gif?write_key=${shop.account.write_key}&goal=late&visitor_id=${id}`);
+            await reply.arrayBuffer();
+            return reply.headers.get('x-polder-outcome') === 'OPTED_OUT';
+        });
+}
+
+test('a link, for a visitor that a cookie knows', TIMEOUT, async (t) => {
+    const shop = await openShop(t);
+    await until('the visitor has a cookie', 5000, async () => 'polder_id' in (await shop.cookies()));
+    const { polder_id: visitor } = await shop.cookies();
+    await visit(shop, '/');
+    assert.equal((await shop.cookies()).polder_id, visitor);
+    const before = (await eventsOf(shop)).filter(({ visitor_id }) => visitor_id === visitor).length;
+    assert.ok(before >= 2);
+    await Promise.all([shop.page.waitForURL(`${shop.goodbye}/bye`), shop.page.click('a')]);
+    await shop.page.waitForLoadState('load');
+    assert.deepEqual(Object.keys(await shop.cookies()), [shop.optOutCookie]);
+    await visit(shop, '/');
+    await visit(shop, '/bye');
+    assert.deepEqual(Object.keys(await shop.cookies()), [shop.optOutCookie], 'nothing in its place');
+    await isRefusedEverywhere(shop, visitor);
+    assert.equal((await eventsOf(shop)).length, before);
+    assert.deepEqual(filesHolding(visitor), []);
+    assert.equal(await browserHolds(shop, visitor), false);
+});
+
+test('the snippet, for visitors that it knows and that a cookie knows', TIMEOUT, async (t) => {
+    const shop = await openShop(t, { snippet: true });
+    const [{ anonymousId }] = await sent(shop, 'page');
+    await until('the visitor has a cookie, too', 5000, async () => 'polder_id' in (await shop.cookies()));
+    const { polder_id: cookieId } = await shop.cookies();
+    assert.notEqual(anonymousId, cookieId);
+    await until('nothing waits', 10000, () => shop.page.evaluate(() => !Object.keys(localStorage).some((key) => key.includes('queue'))));
+    const before = (await eventsOf(shop)).length;
+    await shop.page.evaluate(() => {
+        window.polder('track', 'Too late');
+        window.polder('optout');
+        window.polder('track', 'Never');
+    });
+    await until('the edge has answered', 5000, () => shop.page.evaluate(() => Object.keys(localStorage).some((key) => key.includes('consent'))));
+    assert.deepEqual(Object.keys(await shop.cookies()), [shop.optOutCookie]);
+    await visit(shop, '/bye');
+    await loaded(shop.page);
+    await shop.page.evaluate(() => window.polder('track', 'Never'));
+    await shop.page.waitForTimeout(800); // longer than the snippet waits before it sends
+    for (const id of [anonymousId, cookieId]) {
+        await isRefusedEverywhere(shop, id);
+        assert.deepEqual(filesHolding(id), []);
+        assert.equal(await browserHolds(shop, id), false);
+    }
+    assert.equal((await eventsOf(shop)).length, before);
+
+    // The page can ask how things stand, and take it back.
+    const asked = () => shop.page.evaluate(async (url) => (await fetch(url, { credentials: 'include' })).json(), `${shop.edge}/v1/consent`);
+    const { consent_id: consentId, ...rest } = await asked();
+    assert.deepEqual(rest, { opted_out: true, collecting: false });
+    assert.match(consentId, /^[0-9a-f]{32}$/);
+    await shop.page.evaluate(() => {
+        window.polder('optin');
+        window.polder('track', 'Again');
+    });
+    await until('it is taken back', 10000, async () => !(await asked()).opted_out);
+    const [again] = await sent(shop, 'Again');
+    assert.notEqual(again.anonymousId, anonymousId);
+    await until('it is stored', 10000, async () => (await eventsOf(shop)).some(({ name }) => name === 'Again'));
+});
+
+test('a browser that says it with every request', TIMEOUT, async (t) => {
+    const shop = await openShop(t, { visitor: { extraHTTPHeaders: { 'Sec-GPC': '1' } } });
+    for (const at of ['/', '/bye', '/']) await visit(shop, at);
+    assert.deepEqual(await shop.cookies(), {});
+    assert.deepEqual(await eventsOf(shop), []);
+});
