@@ -9,9 +9,10 @@
 #include "edge/reply.h"
 #include "edge/suppressions.h"
 
-#define CONSENT_RETRY_S    10
-#define CONSENT_PEOPLE_MAX 3 /* ids an opt-out is about: the visitor's, the user's, the cookie's   \
-                              */
+#define CONSENT_RETRY_S 10
+#define CONSENT_PEOPLE_MAX                                                                         \
+    3 /* ids an opt-out is about: the visitor's, the user's, the cookie's                          \
+       */
 #define REDIRECT_MAX 2048
 
 /* ---- what a request asks for (consent_wish.c) */
