@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { Analytics } from '@segment/analytics-node';
 import { startCluster, untilServed, exported, until } from './lib/fixture.mjs';
+import { metricsOf } from './lib/metrics.mjs';
 
 test('@segment/analytics-node sends every kind of call; the origin exports each once', { timeout: 120000 }, async (t) => {
     const { cluster, account } = await startCluster(t);
@@ -142,4 +143,23 @@ test('analytics.js is told where to send by the edge it loads from', { timeout: 
     for (const path of ['0'.repeat(32), '', 'x']) assert.equal((await settings(path)).status, 404);
     assert.equal((await fetch(`${url}/v1/projects/${account.write_key}`)).status, 404);
     assert.equal((await fetch(`${url}/v1/projects/${account.write_key}/settings`, { method: 'POST' })).status, 405);
+});
+
+test('personal data is masked before it is stored, and only counted', { timeout: 60000 }, async (t) => {
+    const { cluster, account } = await startCluster(t);
+    const url = cluster.url('eu');
+    await untilServed(cluster, 'eu', account, 0);
+    const send = (userId, properties) => fetch(`${url}/v1/track`, { method: 'POST', body: JSON.stringify({ writeKey: account.write_key, event: 'E', userId, properties }) });
+    assert.equal((await send('Jan@Shop.example', { card: '4111 1111 1111 1111', order: 'o-4111' })).status, 200);
+    assert.equal((await send('jan@shop.example', { phone: '0612345678' })).status, 200);
+    assert.equal((await send('u-2', { order: '4000-1234-5678-9010' })).status, 200);
+    await cluster.untilSettled(['eu'], 20000);
+    const events = await exported(cluster, account);
+    const ids = events.map((event) => event.user_id).sort();
+    assert.match(ids[0], /^email:[0-9a-f]{32}$/);
+    assert.equal(ids[0], ids[1], 'the same visitor, however the address is written');
+    assert.equal(ids[2], 'u-2');
+    assert.deepEqual(events.map((event) => event.masked).sort(), [2, 2, undefined]);
+    assert.doesNotMatch(JSON.stringify(events), /shop\.example|4111 1111|0612345678/i);
+    assert.equal((await metricsOf(url)).samples.get('polder_masked_pieces_total'), 4);
 });
