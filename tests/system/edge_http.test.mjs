@@ -441,7 +441,7 @@ test('what an edge takes and refuses', { timeout: 180000 }, async (t) => {
         assertError(await ask(optin, { headers: { Origin: PAGE } }), 405); // an image cannot say yes
         assertError(await post(optin, '', { Origin: 'https://evil.example' }), 403, { cors: 'https://evil.example' });
         assertError(await post(optin, ''), 403, { cors: null });
-        assertError(await post(`${url}/v1/optin`, '', { Origin: PAGE }), 401, { field: 'write_key' });
+        assertError(await post(`${url}/v1/optin`, '', { Origin: PAGE }), 401, { field: 'writeKey' });
         const back = await post(optin, '', { Origin: PAGE });
         assert.equal(back.status, 200);
         assert.equal(cookieOf(back), `polder_optout_${shop.write_key}=`);
