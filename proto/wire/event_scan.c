@@ -46,10 +46,17 @@ static inline uint64_t bits_of(vec v)
 #if defined(__SSE2__)
     return (uint64_t)(unsigned)_mm_movemask_epi8((__m128i)v);
 #else
-    uint64_t bits = 0;
-    for (unsigned i = 0; i < sizeof(v); i++)
-        bits |= (uint64_t)(v[i] >> 7) << i;
-    return bits;
+    uint64_t half[2];
+    memcpy(half, &v, sizeof(half));
+    for (int i = 0; i < 2; i++) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        half[i] = __builtin_bswap64(half[i]);
+#endif
+        /* Each byte's bit moves to its place in the top byte. */
+        half[i] =
+            (half[i] >> 7 & UINT64_C(0x0101010101010101)) * UINT64_C(0x0102040810204080) >> 56;
+    }
+    return half[0] | half[1] << 8;
 #endif
 }
 
