@@ -55,7 +55,9 @@ static const struct param *find(const struct params *params, struct pl_span name
 {
     for (size_t i = 0; i < params->count; i++) {
         const struct param *param = &params->list[i];
-        if (!param->taken && param->value.len > 0 && pl_span_eq(param->name, name))
+        /* Short names of one length are the rule: one byte tells most of them apart. */
+        if (!param->taken && param->value.len > 0 && param->name.len == name.len &&
+            param->name.data[0] == name.data[0] && pl_span_eq(param->name, name))
             return param;
     }
     return NULL;

@@ -28,10 +28,15 @@ static const struct param_home homes[] = {
 };
 /* What is about the tracker and its device, not about what happened: whatever has found no field
  * of these goes to the context. */
-static const char *const envelope[] = {
-    "p",       "tv",   "tna",   "aid",   "cv",   "tid",     "cd",    "cs",    "ds",    "fp",
-    "cookie",  "mac",  "ctype", "f_pdf", "f_qt", "f_realp", "f_wma", "f_dir", "f_fla", "f_java",
-    "f_gears", "f_ag", "ttm",   "dtm",   "stm",  "res",     "vp",    "vid",   "nuid",
+static const struct pl_span envelope[] = {
+    PL_SPAN_INIT("p"),       PL_SPAN_INIT("tv"),    PL_SPAN_INIT("tna"),    PL_SPAN_INIT("aid"),
+    PL_SPAN_INIT("cv"),      PL_SPAN_INIT("tid"),   PL_SPAN_INIT("cd"),     PL_SPAN_INIT("cs"),
+    PL_SPAN_INIT("ds"),      PL_SPAN_INIT("fp"),    PL_SPAN_INIT("cookie"), PL_SPAN_INIT("mac"),
+    PL_SPAN_INIT("ctype"),   PL_SPAN_INIT("f_pdf"), PL_SPAN_INIT("f_qt"),   PL_SPAN_INIT("f_realp"),
+    PL_SPAN_INIT("f_wma"),   PL_SPAN_INIT("f_dir"), PL_SPAN_INIT("f_fla"),  PL_SPAN_INIT("f_java"),
+    PL_SPAN_INIT("f_gears"), PL_SPAN_INIT("f_ag"),  PL_SPAN_INIT("ttm"),    PL_SPAN_INIT("dtm"),
+    PL_SPAN_INIT("stm"),     PL_SPAN_INIT("res"),   PL_SPAN_INIT("vp"),     PL_SPAN_INIT("vid"),
+    PL_SPAN_INIT("nuid"),
 };
 
 /* ---- the parameters of an element */
@@ -230,7 +235,7 @@ static void move_tracker(struct snowplow_work *work, bool all, struct params *tr
         struct param *param = &work->params.list[i];
         bool is = all && !pl_span_eq_str(param->name, "co") && !pl_span_eq_str(param->name, "cx");
         for (size_t k = 0; !param->taken && !is && k < COUNT(envelope); k++)
-            is = pl_span_eq_str(param->name, envelope[k]);
+            is = pl_span_eq(param->name, envelope[k]);
         if (param->taken || !is)
             continue;
         tracker->list[tracker->count++] = *param;

@@ -115,6 +115,11 @@ static bool base64_alphabet(struct pl_span text)
     return !(standard && url);
 }
 
+static uint32_t base64_bits(uint8_t digit, unsigned shift)
+{
+    return (uint32_t)base64_digit(digit) << shift;
+}
+
 enum pl_err pl_base64_decode(struct pl_span text, struct pl_buf *out)
 {
     if (!base64_unpad(&text) || text.len % 4 == 1 || !base64_alphabet(text))
@@ -128,16 +133,18 @@ enum pl_err pl_base64_decode(struct pl_span text, struct pl_buf *out)
     if (err != PL_OK || out_len == 0)
         return err;
     uint8_t *p = out->data + out->len;
-    uint32_t bits = 0;
-    int have = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        bits = bits << 6 | (uint32_t)base64_digit(text.data[i]);
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            *p++ = (uint8_t)(bits >> have);
-        }
+    const uint8_t *digits = text.data, *last = text.data + text.len - tail;
+    for (; digits < last; digits += 4) {
+        const uint32_t quad = base64_bits(digits[0], 18) | base64_bits(digits[1], 12) |
+                              base64_bits(digits[2], 6) | base64_bits(digits[3], 0);
+        *p++ = (uint8_t)(quad >> 16);
+        *p++ = (uint8_t)(quad >> 8);
+        *p++ = (uint8_t)quad;
     }
+    if (tail >= 2)
+        *p++ = (uint8_t)(base64_bits(digits[0], 2) | base64_bits(digits[1], 0) >> 4);
+    if (tail == 3)
+        *p++ = (uint8_t)(base64_bits(digits[1], 4) | base64_bits(digits[2], 0) >> 2);
     out->len += out_len;
     return PL_OK;
 }
