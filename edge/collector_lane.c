@@ -160,7 +160,7 @@ void lane_return(struct lane *lane, struct lane_fill *fill, enum pl_err err)
         t->err = err;
     pthread_mutex_lock(&lane->lock);
     ticket_list_join(&lane->done, &fill->tickets);
-    if (!lane->posted) {
+    if (!lane->posted && !lane->closing) {
         lane->posted = true;
         lane->task.run = on_task;
         http_loop_post(lane->loop, &lane->task);
@@ -173,6 +173,7 @@ void lane_return(struct lane *lane, struct lane_fill *fill, enum pl_err err)
 void lane_close(struct lane *lane)
 {
     pthread_mutex_lock(&lane->lock);
+    lane->closing = true;
     while (lane->taken || lane->active.count > 0)
         pthread_cond_wait(&lane->idle, &lane->lock);
     pthread_mutex_unlock(&lane->lock);

@@ -39,8 +39,9 @@ struct lane {
     pthread_cond_t idle;  /* the committer holds nothing of this lane any more */
     struct lane_fill active;
     struct ticket_list done;
-    bool posted; /* task is on its way to the loop */
-    bool taken;  /* the committer holds a fill */
+    bool posted;  /* task is on its way to the loop */
+    bool taken;   /* the committer holds a fill */
+    bool closing; /* lane_close delivers: the loop runs no more tasks */
     struct http_loop *loop;
     struct http_task task;
     void (*on_done)(struct http_loop *loop, struct collector_ticket *tickets);
@@ -53,7 +54,7 @@ void lane_release(struct lane *lane);
 bool lane_take(struct lane *lane, struct lane_fill *fill);
 /* The committer: gives the tickets back to the loop with their result. */
 void lane_return(struct lane *lane, struct lane_fill *fill, enum pl_err err);
-/* The loop, at its end. */
+/* The loop, at its end. What is handed in afterwards needs another call. */
 void lane_close(struct lane *lane);
 
 #endif

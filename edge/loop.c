@@ -69,8 +69,13 @@ static void on_incoming(struct http_task *task)
 
 static void every_second(struct http_loop *http, void *arg)
 {
+    struct edge_loop *loop = arg;
     (void)http;
-    look_at_age(arg);
+    look_at_age(loop);
+    if (--loop->tally_due_s > 0)
+        return;
+    loop->tally_due_s = loop->edge->options->tally_interval_s;
+    tally_submit(loop);
 }
 
 /* ---- start and stop, on the loop's thread */
@@ -95,11 +100,24 @@ void edge_loop_start(struct http_loop *http, unsigned index, void *arg)
         pl_log(&edge->log, PL_LOG_ERROR, "edge", "no memory for the timer of loop %u", index);
 }
 
+/* Twice where the last tally was still under way when the loop stopped. */
+static void close_lane(struct edge_loop *loop)
+{
+    for (int i = 0; i < 2; i++) {
+        tally_submit(loop);
+        collector_lane_close(loop->edge->collector, loop->index);
+    }
+    const unsigned lost = loop->tally.rows + loop->tally.pending_count;
+    if (lost > 0)
+        pl_log(&loop->edge->log, PL_LOG_WARN, "edge",
+               "%u counts of refused requests could not be stored and are lost", lost);
+}
+
 void edge_loop_stop(struct http_loop *http, void *arg)
 {
     struct edge *edge = arg;
     struct edge_loop *loop = http_loop_user(http);
-    collector_lane_close(edge->collector, loop->index);
+    close_lane(loop);
     pthread_mutex_lock(&edge->publish_lock);
     loop->http = NULL;
     pthread_mutex_unlock(&edge->publish_lock);
@@ -139,7 +157,9 @@ static enum pl_err init_loop(struct edge *edge, unsigned index)
     const int64_t share = edge->loop_count;
     loop->edge = edge;
     loop->index = index;
+    loop->tally_due_s = o->tally_interval_s;
     atomic_init(&loop->incoming, NULL);
+    tally_init(&loop->tally);
     pl_buf_init(&loop->scratch, DIALECT_SCRATCH_BYTES);
     pl_buf_init(&loop->masked, EVENT_MASK_SCRATCH_BYTES);
     pl_buf_init(&loop->events, EVENTS_MAX_BYTES);
@@ -183,6 +203,7 @@ void edge_loops_free(struct edge *edge)
         json_parser_free(loop->json);
         json_parser_free(loop->json_nested);
         json_writer_free(loop->writer);
+        tally_release(&loop->tally);
         pl_buf_release(&loop->scratch);
         pl_buf_release(&loop->masked);
         pl_buf_release(&loop->events);

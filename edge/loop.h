@@ -12,17 +12,18 @@
 #include "edge/edge.h"
 #include "edge/metrics.h"
 #include "edge/rate.h"
+#include "edge/tally.h"
 #include "proto/base/histogram.h"
 
 #include <stdatomic.h>
 
 struct edge_loop;
 
-/* A request that waits for its events to be on disk. */
+/* A request that waits for its events to be on disk, or the loop's own events. */
 struct loop_ticket {
     struct collector_ticket base;
     struct loop_ticket *next_free;
-    struct http_suspended *suspended;
+    struct http_suspended *suspended; /* NULL: nobody waits */
     /* Answers; base.err says what became of the events. request NULL: the client has gone. */
     void (*finish)(struct edge_loop *loop, struct loop_ticket *ticket,
                    struct http_request *request);
@@ -44,6 +45,9 @@ struct edge_loop {
     /* recomputed once a second */
     int64_t age_s;   /* since the origin last said that this is all; 0 while recent */
     bool collecting; /* the catalog is young enough */
+
+    struct tally tally;
+    int64_t tally_due_s; /* until it is handed in */
 
     struct json_parser *json, *json_nested;
     struct json_writer *writer;

@@ -35,6 +35,8 @@ static const struct {
                                   "Events passed over: their visitor has opted out"},
     [METRIC_PII_MASKED] = {"polder_masked_pieces_total", "",
                            "Addresses, card and phone numbers taken out of events"},
+    [METRIC_TALLY_OVERFLOW] = {"polder_tally_overflow_total", "",
+                               "Outcomes that no account's tally had room for"},
     [METRIC_OPTED_OUT] = {"polder_consent_changes_total", "to=\"opted_out\"",
                           "Visitors who said no, or yes again"},
     [METRIC_OPTED_IN] = {"polder_consent_changes_total", "to=\"opted_in\"", NULL},

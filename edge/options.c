@@ -50,6 +50,8 @@ const struct pl_option edge_option_table[] = {
         "free room that the spool leaves on its file system; 503 below"),
     INT(catalog_max_age_days, "7", 1, 3650,
         "collecting stops (503) when the origin has not been heard for this long"),
+    INT(tally_interval_s, "60", 1, 3600,
+        "how often each account's refused requests are told to the origin"),
 
     TEXT(origin_url, "origin_url", NULL, "the origin's link: tls+tcp://HOST:PORT"),
     TEXT(origin_name, "origin_name", NULL, "the name in the origin's certificate"),

@@ -33,6 +33,7 @@ struct edge_options {
     int64_t rate_events_per_s, rate_burst_events;
     int64_t spool_max_bytes, disk_spare_bytes;
     int64_t catalog_max_age_days;
+    int64_t tally_interval_s;
     /* the origin's side */
     char *origin_url, *origin_name;
     char *ca_file, *link_cert_file, *link_key_file;

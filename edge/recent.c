@@ -40,10 +40,15 @@ static uint64_t hash_of(uint64_t account, struct pl_span id)
     return (hash ^ (hash >> 29)) | 1;
 }
 
+static size_t home_of(uint64_t hash)
+{
+    return (size_t)(hash >> 32) & (SLOTS - 1) & ~(size_t)(NEIGHBOURS - 1);
+}
+
 bool recent_note(struct recent *recent, uint64_t account, struct pl_span id)
 {
     const uint64_t hash = hash_of(account, id);
-    const size_t home = (size_t)(hash >> 32) & (SLOTS - 1) & ~(size_t)(NEIGHBOURS - 1);
+    const size_t home = home_of(hash);
     bool known = false;
     pthread_mutex_lock(&recent->lock);
     for (unsigned i = 0; i < NEIGHBOURS; i++)
@@ -52,4 +57,15 @@ bool recent_note(struct recent *recent, uint64_t account, struct pl_span id)
         recent->slots[home + recent->turn++ % NEIGHBOURS] = hash;
     pthread_mutex_unlock(&recent->lock);
     return known;
+}
+
+void recent_forget(struct recent *recent, uint64_t account, struct pl_span id)
+{
+    const uint64_t hash = hash_of(account, id);
+    const size_t home = home_of(hash);
+    pthread_mutex_lock(&recent->lock);
+    for (unsigned i = 0; i < NEIGHBOURS; i++)
+        if (recent->slots[home + i] == hash)
+            recent->slots[home + i] = 0;
+    pthread_mutex_unlock(&recent->lock);
 }

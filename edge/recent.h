@@ -15,5 +15,7 @@ struct recent *recent_new(void); /* NULL: no memory */
 void recent_free(struct recent *recent);
 /* Whether account and id were noted before; notes them. Any thread. */
 bool recent_note(struct recent *recent, uint64_t account, struct pl_span id);
+/* Takes a note back: the event was not taken after all. Any thread. */
+void recent_forget(struct recent *recent, uint64_t account, struct pl_span id);
 
 #endif

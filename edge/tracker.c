@@ -23,10 +23,28 @@ struct passage {
     struct admission admission;
     int64_t began_us;
     bool claimed, anonymous;
-    unsigned events, suppressed;
+    unsigned events, suppressed, masked;
+    struct pl_span noted;           /* a message id that was not known yet; of the scratch */
     struct pl_span visitor;         /* the cookie's id, once it was asked for */
     char new_visitor[PL_UUID_TEXT]; /* given to this visitor now; "": not */
 };
+
+/* For the account's own books, where it is known. */
+static void note(struct passage *p, const char *outcome, unsigned n)
+{
+    struct edge_loop *loop = p->loop;
+    if (n > 0 && outcome != NULL && p->admission.entry != NULL &&
+        !tally_note(&loop->tally, p->admission.entry, p->tracker->dialect->id, outcome, n))
+        metrics_add(&loop->metrics, METRIC_TALLY_OVERFLOW, n);
+}
+
+/* Nothing of it is kept: who sends it again does not repeat himself. */
+static void note_refusal(struct passage *p, const char *outcome)
+{
+    note(p, outcome, 1);
+    if (p->noted.len > 0)
+        recent_forget(p->loop->edge->recent, p->admission.entry->account, p->noted);
+}
 
 /* ---- the dialect's sink */
 
@@ -66,6 +84,7 @@ static enum pl_err mask(struct passage *p, struct event *event, size_t start)
     err = event_mask(event, &policy, &loop->masked, &masked);
     if (err == PL_OK) {
         metrics_add(&loop->metrics, METRIC_PII_MASKED, masked);
+        p->masked += masked;
         loop->events.len = start;
         err = event_encode(event, &loop->events);
     }
@@ -113,8 +132,11 @@ static bool sink_is_claimed(void *ctx, const struct dialect_claim *claim)
 
 static bool sink_seen(void *ctx, struct pl_span message_id)
 {
-    const struct passage *p = ctx;
-    return recent_note(p->loop->edge->recent, p->admission.entry->account, message_id);
+    struct passage *p = ctx;
+    const bool known = recent_note(p->loop->edge->recent, p->admission.entry->account, message_id);
+    if (!known)
+        p->noted = message_id;
+    return known;
 }
 
 static struct pl_span sink_config(void *ctx)
@@ -309,9 +331,10 @@ static void refuse(struct passage *p, struct http_request *request, enum pl_err 
     if (why->err != err)
         pl_fail(why, err, "the request cannot be taken: %s", pl_err_word(err));
     name_refusal(err, a);
+    const char *name = outcome->name != NULL ? outcome->name : a->outcome;
     metrics_add(&p->loop->metrics, a->metric, 1);
-    reply_bad(request, p->tracker->route->reply, reply_status_of(err),
-              outcome->name != NULL ? outcome->name : a->outcome, a->retry_after_s, why);
+    note_refusal(p, name);
+    reply_bad(request, p->tracker->route->reply, reply_status_of(err), name, a->retry_after_s, why);
 }
 
 /* Nothing is left of the request: all of it was of people who said no. */
@@ -323,6 +346,14 @@ static void refuse_suppressed(struct passage *p, struct http_request *request)
     p->admission.metric = METRIC_REFUSED_CONSENT;
     pl_fail(&why, PL_EDENIED, "nothing is collected: the visitor has opted out");
     refuse(p, request, PL_EDENIED, &outcome, &why);
+}
+
+/* A request that was understood and brought no event. */
+static void reply_nothing(struct passage *p, struct http_request *request,
+                          const struct dialect_outcome *outcome)
+{
+    note(p, outcome->name, 1);
+    reply_good(request, p->tracker->route->reply, outcome->name, pl_buf_span(outcome->body), NULL);
 }
 
 static void refuse_unavailable(struct http_request *request, const struct dialect_reply *reply,
@@ -394,6 +425,7 @@ static void submit(struct passage *p, struct http_request *request,
         (ticket->suspended = http_suspend(request)) == NULL) {
         if (ticket != NULL)
             edge_ticket_put(loop, ticket);
+        note_refusal(p, "UNAVAILABLE");
         pl_fail(&why, PL_ENOMEM, "this edge is out of memory; try again");
         refuse_unavailable(request, reply, BUSY_RETRY_S, &why);
         return;
@@ -408,10 +440,13 @@ static void submit(struct passage *p, struct http_request *request,
     enum pl_err err = collector_submit(loop->edge->collector, loop->index, &events, &ticket->base);
     if (err == PL_OK) {
         rate_charge(&loop->rates, p->admission.entry->account, p->events);
+        note(p, outcome->name, 1);
+        note(p, "MASKED", p->masked);
         return;
     }
     request = http_resume(ticket->suspended);
     edge_ticket_put(loop, ticket);
+    note_refusal(p, "UNAVAILABLE");
     if (err == PL_EAGAIN) {
         pl_fail(&why, err, "this edge has more events in hand than it may; try again");
         refuse_unavailable(request, reply, BUSY_RETRY_S, &why);
@@ -424,7 +459,7 @@ static void finish(struct edge_loop *loop, struct loop_ticket *ticket, int64_t n
 {
     if (ticket->base.err == PL_OK && ticket->began_us != 0)
         pl_histogram_note(&loop->durable_us, &pl_histogram_times, now_us - ticket->began_us);
-    ticket->finish(loop, ticket, http_resume(ticket->suspended));
+    ticket->finish(loop, ticket, ticket->suspended == NULL ? NULL : http_resume(ticket->suspended));
     edge_ticket_put(loop, ticket);
 }
 
@@ -474,12 +509,13 @@ void tracker_handle(struct http_request *request, void *arg)
         err = tracker->route->decode(&input, &sink, &outcome, &why);
     if (p.suppressed > 0)
         metrics_add(&loop->metrics, METRIC_EVENTS_SUPPRESSED, p.suppressed);
+    note(&p, "SUPPRESSED", p.suppressed);
     if (err != PL_OK)
         refuse(&p, request, err, &outcome, &why);
     else if (p.events == 0 && p.suppressed > 0)
         refuse_suppressed(&p, request);
     else if (p.events == 0)
-        reply_good(request, tracker->route->reply, outcome.name, pl_buf_span(outcome.body), NULL);
+        reply_nothing(&p, request, &outcome);
     else
         submit(&p, request, &outcome);
 }

@@ -33,14 +33,16 @@ enum pl_err export_begin(struct export_cursor *cursor, uint64_t account, int64_t
     return PL_OK;
 }
 
-/* ---- cursors as text: "1.DAY.KEY.AFTER.DONE.EVENTS.DAMAGED" */
+/* ---- cursors as text: "1.DAY.KEY.AFTER.DONE.EVENTS.DAMAGED"; AFTER counts 2 more
+ * with tallies */
 
 void export_cursor_format(const struct export_cursor *cursor, char out[EXPORT_CURSOR_TEXT])
 {
     char key[2 * VAULT_KEY_BYTES + 1];
     pl_hex_encode(vault_key_span(&cursor->at), key);
     snprintf(out, EXPORT_CURSOR_TEXT, "1.%" PRId64 ".%s.%d.%d.%" PRIu64 ".%" PRIu64,
-             cursor->last_day, key, cursor->after, cursor->done, cursor->events, cursor->damaged);
+             cursor->last_day, key, cursor->after + 2 * cursor->tallies, cursor->done,
+             cursor->events, cursor->damaged);
 }
 
 /* The text up to the next point, or the end. */
@@ -62,7 +64,7 @@ enum pl_err export_cursor_parse(struct pl_span text, struct export_cursor *curso
                 version == 1 && pl_span_to_i64(next_part(&text), &c.last_day) && c.last_day >= 0 &&
                 c.last_day <= VAULT_DAY_MAX &&
                 pl_hex_decode(next_part(&text), c.at.bytes, VAULT_KEY_BYTES) &&
-                pl_span_to_u64(next_part(&text), &after) && after <= 1 &&
+                pl_span_to_u64(next_part(&text), &after) && after <= 3 &&
                 pl_span_to_u64(next_part(&text), &done) && done <= 1 &&
                 pl_span_to_u64(next_part(&text), &c.events) &&
                 pl_span_to_u64(next_part(&text), &c.damaged) && text.len == 0;
@@ -70,7 +72,8 @@ enum pl_err export_cursor_parse(struct pl_span text, struct export_cursor *curso
         return pl_fail_field(why, PL_EINVAL, "cursor",
                              "this is not a cursor that an export gave out");
     c.account = vault_key_account(&c.at);
-    c.after = after != 0;
+    c.after = (after & 1) != 0;
+    c.tallies = (after & 2) != 0;
     c.done = done != 0;
     *cursor = c;
     return PL_OK;
@@ -144,6 +147,8 @@ static enum pl_err put_line(struct exporter *x, struct export_cursor *cursor,
         struct pl_span rest = pl_buf_span(&x->encoded);
         err = event_read(x->reader, &rest, x->event, NULL, NULL);
     }
+    if (err == PL_OK && !cursor->tallies && event_u64(x->event, EVENT_TYPE) == EVENT_TALLY)
+        return PL_OK;
     if (err == PL_OK)
         err = event_write_json(x->event, x->json, out);
     if (err == PL_EAUTH || err == PL_ECORRUPT || err == PL_EUNSUPPORTED || err == PL_EINVAL) {

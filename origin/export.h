@@ -2,11 +2,12 @@
  * export: gives an account's events back, as NDJSON, by day range.
  *
  * Promise: every event stored before the export began is in it once, in order of day, visitor
- * and time. Work is done in slices; nothing in the store is pinned between two calls, and a
- * cursor kept as text resumes after a restart of either side. A value that does not open becomes
- * a line {"polder_error": …, "key": HEX} in its place and is counted: never skipped in silence,
- * never the end of the rest. So does a stretch of keys on a damaged part of the disk, once for all
- * of it, with "readable_from". When the account's key is destroyed meanwhile, the export ends with
+ * and time; tallies, which are the edges' word and no visitor's, only where they are asked for.
+ * Work is done in slices; nothing in the store is pinned between two calls, and a cursor kept as
+ * text resumes after a restart of either side. A value that does not open becomes a line
+ * {"polder_error": …, "key": HEX} in its place and is counted: never skipped in silence, never the
+ * end of the rest. So does a stretch of keys on a damaged part of the disk, once for all of it,
+ * with "readable_from". When the account's key is destroyed meanwhile, the export ends with
  * PL_EEXPIRED.
  *
  * An exporter is single-owner: one per API worker. Blocks on the disk.
@@ -24,6 +25,7 @@ struct export_cursor {
     struct vault_key at; /* where to go on */
     bool after;          /* at itself has been given */
     bool done;
+    bool tallies;     /* include them; false after export_begin */
     uint64_t events;  /* lines given so far */
     uint64_t damaged; /* of them, errors */
 };

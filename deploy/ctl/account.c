@@ -1,4 +1,5 @@
 /* polderctl account: who may collect, until when. */
+#include "deploy/ctl/account_outcomes.h"
 #include "deploy/ctl/account_rules.h"
 #include "deploy/ctl/api.h"
 #include "deploy/ctl/names.h"
@@ -334,5 +335,12 @@ const struct ctl_command account_commands[] = {
      "  polderctl account reinstate my-shop\n"
      "  polderctl account reinstate my-shop --expires-at 2028-12-31",
      reinstate_options, run_reinstate},
+    {"outcomes", "ACCOUNT", "Shows what became of its requests beside plain success",
+     "Refusals and special outcomes by day, dialect and name, as the edges have counted them: "
+     "they tell it once a minute.\n\n"
+     "Examples:\n"
+     "  polderctl account outcomes my-shop\n"
+     "  polderctl account outcomes my-shop --from 2026-11-01 --to 2026-11-30",
+     account_outcomes_options, account_outcomes_run},
     {0},
 };

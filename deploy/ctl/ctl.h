@@ -82,5 +82,7 @@ static inline enum ctl_exit ctl_result(enum pl_err err)
 /* The call was wrong: fills why and gives CTL_USAGE. */
 enum ctl_exit ctl_usage(struct pl_why *why, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same for an option's value that is no day; text NULL is fine. */
+enum ctl_exit ctl_check_day(const char *option, const char *text, struct pl_why *why);
 
 #endif

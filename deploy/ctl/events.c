@@ -56,14 +56,6 @@ static enum pl_err on_bytes(void *ctx, struct pl_span bytes, struct pl_why *why)
     return PL_OK;
 }
 
-static enum ctl_exit check_day(const char *option, const char *text, struct pl_why *why)
-{
-    int64_t wall_ms;
-    if (text != NULL && (strlen(text) != 10 || !pl_time_parse(pl_span_str(text), &wall_ms)))
-        return ctl_usage(why, "--%s must be a day such as 2026-11-22, not '%.100s'", option, text);
-    return CTL_OK;
-}
-
 /* Days that were not given: all that the account has been there, and one more at each end, since
  * it is edges' clocks that events are dated by. */
 static enum pl_err fill_days(struct ctl *ctl, const char *id, const struct ctl_args *args,
@@ -115,9 +107,9 @@ static enum pl_err write_days(struct ctl *ctl, const char *id, const char *from,
 static enum ctl_exit run_export(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
     char id[NAMES_ID_TEXT], from[PL_TIME_TEXT], to[PL_TIME_TEXT];
-    enum ctl_exit usage = check_day("from", args->options[FROM], why);
+    enum ctl_exit usage = ctl_check_day("from", args->options[FROM], why);
     if (usage == CTL_OK)
-        usage = check_day("to", args->options[TO], why);
+        usage = ctl_check_day("to", args->options[TO], why);
     if (usage != CTL_OK)
         return usage;
     struct lines lines = {.count = 0};

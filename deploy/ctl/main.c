@@ -37,6 +37,14 @@ enum ctl_exit ctl_usage(struct pl_why *why, const char *format, ...)
     return CTL_USAGE;
 }
 
+enum ctl_exit ctl_check_day(const char *option, const char *text, struct pl_why *why)
+{
+    int64_t wall_ms;
+    if (text != NULL && (strlen(text) != 10 || !pl_time_parse(pl_span_str(text), &wall_ms)))
+        return ctl_usage(why, "--%s must be a day such as 2026-11-22, not '%.100s'", option, text);
+    return CTL_OK;
+}
+
 /* ---- options that every command takes */
 
 enum { KEY_ORIGIN = 0x100, KEY_TOKEN, KEY_DIR, KEY_JSON, KEY_COMMAND = 0x200 };

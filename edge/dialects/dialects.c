@@ -5,10 +5,6 @@
 #include "edge/dialects/snowplow.h"
 
 const struct dialect *const dialects[] = {
-    &dialect_segment,
-    &dialect_snowplow,
-    &dialect_crobox,
-    &dialect_crossengage,
-    &dialect_pixel,
+    &dialect_segment, &dialect_snowplow, &dialect_crobox, &dialect_crossengage, &dialect_pixel,
 };
 const size_t dialect_count = sizeof(dialects) / sizeof(dialects[0]);

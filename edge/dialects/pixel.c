@@ -4,7 +4,8 @@
 #include <stdio.h>
 
 #define CURRENCY_BYTES 3 /* ISO 4217 */
-/* "pixel:" goal ":" transaction, as the message id: what is told twice is one event. */
+/* "pixel:" goal ":" transaction, as the message id: what is told twice is one event. In the goal
+ * ':' and '%' are escaped, so that no two pairs give the same. */
 #define ID_PREFIX "pixel:"
 
 static const struct param_home homes[] = {
@@ -55,6 +56,17 @@ static enum pl_err check_currency(const struct event *event, struct dialect_outc
                          "must be a code of three letters (ISO 4217), like EUR");
 }
 
+static enum pl_err append_goal(struct pl_span goal, struct pl_buf *out)
+{
+    enum pl_err err = PL_OK;
+    for (size_t i = 0; i < goal.len && err == PL_OK; i++)
+        if (goal.data[i] == ':' || goal.data[i] == '%')
+            err = pl_buf_appendf(out, "%%%02X", (unsigned)goal.data[i]);
+        else
+            err = pl_buf_put_u8(out, goal.data[i]);
+    return err;
+}
+
 static enum pl_err set_message_id(struct event *event, struct pl_buf *scratch,
                                   struct dialect_outcome *outcome, struct pl_why *why)
 {
@@ -65,7 +77,7 @@ static enum pl_err set_message_id(struct event *event, struct pl_buf *scratch,
         return PL_OK;
     enum pl_err err = pl_buf_append_str(scratch, ID_PREFIX);
     if (err == PL_OK)
-        err = pl_buf_append_span(scratch, goal);
+        err = append_goal(goal, scratch);
     if (err == PL_OK)
         err = pl_buf_append_str(scratch, ":");
     if (err == PL_OK)
@@ -80,7 +92,7 @@ static enum pl_err set_message_id(struct event *event, struct pl_buf *scratch,
 static void add_headers(const struct dialect_input *input, struct event *event)
 {
     if (!event_has(event, EVENT_PAGE_URL) && input->referer.len > 0 &&
-        input->referer.len <= LIMIT_URL_BYTES)
+        input->referer.len <= LIMIT_URL_BYTES && pl_span_is_utf8(input->referer))
         event_set_str(event, EVENT_PAGE_URL, input->referer);
     if (input->user_agent.len > 0 && pl_span_is_utf8(input->user_agent))
         event_set_str(event, EVENT_USER_AGENT, input->user_agent);
@@ -123,6 +135,8 @@ static enum pl_err decode(const struct dialect_input *input, const struct dialec
         !sink->has_campaign(sink->ctx, event_str(event, EVENT_OFFER_CAMPAIGN)))
         return refuse(outcome, "UNKNOWN_CAMPAIGN", why, "campaign_id",
                       "is no campaign of the account's published config");
+    if (err == PL_OK && event_str(event, EVENT_GOAL).len > LIMIT_NAME_BYTES)
+        return refuse(outcome, "MALFORMED", why, "goal", "is longer than 512 bytes");
     if (err == PL_OK)
         err = take_amount(&params, event, outcome, why);
     if (err == PL_OK)

@@ -86,6 +86,18 @@ API_HANDLER(api_account_update)
     return err;
 }
 
+API_HANDLER(api_account_outcomes)
+{
+    struct account account;
+    int64_t first_day = 0, last_day = VAULT_DAY_MAX;
+    enum pl_err err = find(worker, call->target.account, &account, why);
+    if (err != PL_OK || (err = api_read_day(call, "from", &first_day, why)) != PL_OK ||
+        (err = api_read_day(call, "to", &last_day, why)) != PL_OK) {
+        return err;
+    }
+    return outcomes_write(worker->outcomes, account.id, first_day, last_day, worker->writer, why);
+}
+
 API_HANDLER(api_account_expire)
 {
     static const char *const members[] = {"at", NULL};

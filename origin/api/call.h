@@ -10,6 +10,7 @@
 #include "origin/api/api.h"
 #include "origin/api/attempts.h"
 #include "origin/export.h"
+#include "origin/outcomes.h"
 #include "proto/base/mailbox.h"
 
 #define API_REPLY_BYTES_MAX ((size_t)64 << 20)
@@ -26,6 +27,7 @@ struct api_worker {
     struct json_parser *parser;
     struct json_writer *writer;
     struct exporter *exporter;
+    struct outcomes *outcomes;
     _Atomic unsigned waiting; /* in the box or in hand */
 };
 
@@ -138,6 +140,8 @@ void api_call_free(struct api_call *call); /* loop thread */
 void api_export_work(struct api_worker *worker, struct api_call *call);
 void api_export_done(struct api_call *call);
 void api_export_free(struct api_call *call);
+/* A day of the query, like 2026-11-22; *day stays where it names none. */
+enum pl_err api_read_day(struct api_call *call, const char *name, int64_t *day, struct pl_why *why);
 
 /* ---- what handlers share */
 
@@ -159,6 +163,7 @@ API_HANDLER(api_account_records);
 API_HANDLER(api_config_put);
 API_HANDLER(api_config_get);
 API_HANDLER(api_events_export);
+API_HANDLER(api_account_outcomes);
 API_HANDLER(api_edge_enroll);
 API_HANDLER(api_edge_list);
 API_HANDLER(api_edge_revoke);

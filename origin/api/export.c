@@ -25,8 +25,7 @@ void api_export_free(struct api_call *call)
 
 /* ---- worker */
 
-static enum pl_err read_day(struct api_call *call, const char *name, int64_t *day,
-                            struct pl_why *why)
+enum pl_err api_read_day(struct api_call *call, const char *name, int64_t *day, struct pl_why *why)
 {
     struct pl_span text;
     struct pl_buf plain;
@@ -43,6 +42,15 @@ static enum pl_err read_day(struct api_call *call, const char *name, int64_t *da
     }
     *day = pl_day_of(wall_ms);
     return PL_OK;
+}
+
+static enum pl_err read_include(struct api_call *call, bool *tallies, struct pl_why *why)
+{
+    struct pl_span text;
+    *tallies = pl_form_find(pl_buf_span(&call->query), "include", &text);
+    return !*tallies || pl_span_eq_str(text, "tally")
+               ? PL_OK
+               : pl_fail_field(why, PL_EINVAL, "include", "include can be tally only");
 }
 
 /* Fills call->reply. An end without lines is an end. */
@@ -68,10 +76,11 @@ API_HANDLER(api_events_export)
         return pl_fail_field(why, err, "account", "there is no account %016llx",
                              (unsigned long long)call->target.account);
     }
-    if ((err = read_day(call, "from", &first_day, why)) != PL_OK ||
-        (err = read_day(call, "to", &last_day, why)) != PL_OK ||
+    if ((err = api_read_day(call, "from", &first_day, why)) != PL_OK ||
+        (err = api_read_day(call, "to", &last_day, why)) != PL_OK ||
         (err = export_begin(&call->export->cursor, account.id, first_day, last_day, why)) !=
-            PL_OK) {
+            PL_OK ||
+        (err = read_include(call, &call->export->cursor.tallies, why)) != PL_OK) {
         return err;
     }
     call->content_type = "application/x-ndjson";

@@ -19,6 +19,7 @@ const struct api_route api_routes[] = {
     {HTTP_PUT, "accounts/{account}/config", OWNER, api_config_put, false},
     {HTTP_GET, "accounts/{account}/config", OWNER, api_config_get, false},
     {HTTP_GET, "accounts/{account}/events", OWNER, api_events_export, true},
+    {HTTP_GET, "accounts/{account}/outcomes", OWNER, api_account_outcomes, false},
     {HTTP_POST, "edges", OPERATOR, api_edge_enroll, false},
     {HTTP_GET, "edges", AUDITOR, api_edge_list, false},
     {HTTP_POST, "edges/{id}/revoke", OPERATOR, api_edge_revoke, false},

@@ -26,6 +26,7 @@ static void *work_on(void *arg)
     for (;;) {
         struct pl_mail *mail = pl_mailbox_take(&worker->box, TIDY_MS);
         exporter_tidy(worker->exporter);
+        outcomes_tidy(worker->outcomes);
         if (mail == NULL && pl_mailbox_closed(&worker->box)) {
             return NULL;
         }
@@ -70,6 +71,7 @@ static void release(struct api_worker *worker)
     json_parser_free(worker->parser);
     json_writer_free(worker->writer);
     exporter_free(worker->exporter);
+    outcomes_free(worker->outcomes);
 }
 
 static enum pl_err start(struct api *api, struct api_worker *worker)
@@ -79,7 +81,8 @@ static enum pl_err start(struct api *api, struct api_worker *worker)
     pl_mailbox_init(&worker->box);
     if ((err = json_parser_new(&worker->parser, BODY_BYTES_MAX, LIMIT_JSON_DEPTH)) == PL_OK &&
         (err = json_writer_new(&worker->writer, false)) == PL_OK &&
-        (err = exporter_new(&worker->exporter, api->parts->store, api->parts->keyring)) == PL_OK) {
+        (err = exporter_new(&worker->exporter, api->parts->store, api->parts->keyring)) == PL_OK &&
+        (err = outcomes_new(&worker->outcomes, api->parts->store, api->parts->keyring)) == PL_OK) {
         int failed = pthread_create(&worker->thread, NULL, work_on, worker);
         err = failed == 0 ? PL_OK : pl_err_from_errno(failed);
     }
