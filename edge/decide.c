@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <strings.h>
 
-#define PARAM_BYTES_MAX 1024 /* rules are shorter, so that a longer value only matters by its end  \
-                              */
+#define PARAM_BYTES_MAX                                                                            \
+    1024 /* rules are shorter, so that a longer value only matters by its end                      \
+          */
 
 /* ---- variants */
 
