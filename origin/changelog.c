@@ -12,7 +12,8 @@ static const struct pl_span EPOCH_KEY = PL_SPAN_INIT("changelog-epoch");
  * tsearch's. */
 struct place {
     uint64_t account;
-    struct pl_id128 consent_id; /* zeros: the account itself */
+    bool is_optout;             /* else of the account itself */
+    struct pl_id128 consent_id; /* any, zeros included: clients name those that they take back */
     uint64_t position;
     struct place *next_gone;
 };
@@ -34,6 +35,9 @@ static int compare_places(const void *a, const void *b)
     if (x->account != y->account) {
         return x->account > y->account ? 1 : -1;
     }
+    if (x->is_optout != y->is_optout) {
+        return x->is_optout ? 1 : -1;
+    }
     return memcmp(x->consent_id.bytes, y->consent_id.bytes, sizeof(x->consent_id.bytes));
 }
 
@@ -41,6 +45,7 @@ static struct place *place_of(struct changelog *changelog, const struct catalog_
 {
     struct place probe = {.account = item->account};
     if (item->kind == CATALOG_SUPPRESSION) {
+        probe.is_optout = true;
         probe.consent_id = item->consent_id;
     }
     struct place **found = tfind(&probe, &changelog->places, compare_places);
@@ -180,7 +185,7 @@ static void note_gone(const void *node, VISIT visit, void *ctx)
     struct gone *gone = ctx;
     struct place *place = *(struct place *const *)node;
     if ((visit == preorder || visit == leaf) && place->account == gone->account &&
-        !pl_id128_eq(&place->consent_id, &(struct pl_id128){{0}})) {
+        place->is_optout) {
         place->next_gone = gone->places;
         gone->places = place;
     }

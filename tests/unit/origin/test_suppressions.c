@@ -137,6 +137,24 @@ static void test_what_goes_with_its_account(void **state)
     assert_true(concerns(2, "ann", NULL, 2000));
 }
 
+/* Clients name the opt-outs that they take back: none may stand for the account itself. */
+static void test_no_id_hides_the_account(void **state)
+{
+    struct store_batch *batch;
+    struct catalog_item account = {
+        .kind = CATALOG_ACCOUNT, .account = 1, .state = ACCOUNT_ACTIVE, .write_key = {{1}}};
+    (void)state;
+    catalog_rule_defaults(&account);
+    must(store_batch_new(&batch), &r.why);
+    must(changelog_write(changelog, batch, &account, &r.why), &r.why);
+    store_batch_free(batch);
+    record(of(1, 0, NULL, false));
+    assert_int_equal(count_rows(&r, FAMILY_CHANGES), 2);
+    restart();
+    record(of(1, 0, "ann", true));
+    assert_int_equal(count_rows(&r, FAMILY_CHANGES), 2);
+}
+
 static void test_parsing(void **state)
 {
     struct event event;
@@ -167,6 +185,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_events_of_who_said_no, setup, teardown),
         cmocka_unit_test_setup_teardown(test_edges_are_told_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_goes_with_its_account, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_id_hides_the_account, setup, teardown),
         cmocka_unit_test(test_parsing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
