@@ -176,6 +176,14 @@ static bool is_impression(struct pl_span name)
     return true;
 }
 
+static size_t count_commas(struct pl_span text)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < text.len; i++)
+        count += text.data[i] == ',';
+    return count;
+}
+
 static bool take_number(struct params *params, const char *name, double *number)
 {
     struct pl_span text, ignored;
@@ -195,7 +203,9 @@ static size_t take_items(struct params *params, struct items *items)
         product->has_price = take_number(params, "price", &product->price);
         product->has_quantity = take_number(params, "qty", &product->quantity);
     }
-    if (params_take(params, "lst", &text)) {
+    /* One that is longer than what becomes items stays whole under props. */
+    if (params_peek(params, "lst", &text) && count_commas(text) + 1 + items->count <= ITEMS_MAX &&
+        params_take(params, "lst", &text)) {
         while (text.len > 0) {
             const uint8_t *comma = memchr(text.data, ',', text.len);
             struct pl_span one =

@@ -254,16 +254,20 @@ static enum pl_err offer(struct request *r, size_t chosen, struct pl_span produc
 {
     struct json modifications, modification;
     char offer_id[PL_UUID_TEXT];
-    if (is_control(r->chosen[chosen].variant) ||
-        !json_get(r->chosen[chosen].variant, "modifications", &modifications))
-        return PL_OK;
-    struct json_iter each = json_elements(modifications);
-    if (!json_next_element(&each, &modification))
-        return PL_OK;
+    /* The control group is shown nothing, and counted, so that it can be compared. */
+    const bool control = is_control(r->chosen[chosen].variant);
+    if (!control) {
+        if (!json_get(r->chosen[chosen].variant, "modifications", &modifications))
+            return PL_OK;
+        struct json_iter each = json_elements(modifications);
+        if (!json_next_element(&each, &modification))
+            return PL_OK;
+    }
     enum pl_err err = pl_uuid4(pl_random_system(), offer_id);
     if (err != PL_OK)
         return pl_fail(why, err, "no randomness for an offer's id");
-    write_promotion(r, chosen, offer_id, product, modification, w);
+    if (!control)
+        write_promotion(r, chosen, offer_id, product, modification, w);
     return record(r, chosen, offer_id, product, why);
 }
 
