@@ -32,7 +32,7 @@ void recent_free(struct recent *recent)
  * loses nothing. */
 static uint64_t hash_of(uint64_t account, struct pl_span id)
 {
-    uint64_t hash = account ^ UINT64_C(0xcbf29ce484222325);
+    uint64_t hash = account * UINT64_C(0x9e3779b97f4a7c15) ^ UINT64_C(0xcbf29ce484222325);
     for (size_t i = 0; i < id.len; i++)
         hash = (hash ^ id.data[i]) * UINT64_C(0x100000001b3);
     hash ^= hash >> 32;
