@@ -17,13 +17,19 @@ const struct catalog_entry *admit_account(const struct edge_loop *loop,
                                           const struct http_request *request,
                                           const struct dialect_claim *claim)
 {
-    const struct catalog_entry *entry =
+    struct pl_id128 write_key;
+    const struct catalog_entry *by_key =
         claim->key.len > 0 ? catalog_find_key(loop->snapshot, claim->key) : NULL;
-    if (entry != NULL || (claim->key.len > 0 && !claim->key_is_hint))
-        return entry;
-    entry = catalog_find_path(loop->snapshot, http_request_path(request));
-    return entry != NULL ? entry
-                         : catalog_find_host(loop->snapshot, http_request_authority(request));
+    if (claim->key.len > 0 &&
+        (!claim->key_is_hint || (by_key != NULL && pl_id128_parse(claim->key, &write_key))))
+        return by_key;
+    /* A word like "web" may be another account's alias: what comes to an account's own path or host
+     * is that account's. */
+    const struct catalog_entry *entry =
+        catalog_find_path(loop->snapshot, http_request_path(request));
+    if (entry == NULL)
+        entry = catalog_find_host(loop->snapshot, http_request_authority(request));
+    return entry != NULL ? entry : by_key;
 }
 
 static enum pl_err find_account(struct edge_loop *loop, const struct http_request *request,

@@ -60,7 +60,7 @@ static inline bool dialect_header(const struct dialect_input *input, const char 
  * to be told about the account is a member more. */
 struct dialect_claim {
     struct pl_span key; /* the write key or an alias; empty: none was sent, so the host says it */
-    bool key_is_hint;   /* where nobody is known by it, the path or the host says it */
+    bool key_is_hint;   /* a word of the site's: an account's own path or host says more */
     bool opted_out;     /* the dialect's own sign of "do not track me" was there */
     bool anonymous;     /* the tracker wants no cookie: none is read or set */
 };

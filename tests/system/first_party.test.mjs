@@ -173,6 +173,13 @@ test('what is sent to a host is its account\'s, under its certificate', { timeou
         assert.match(wrong.text, /no account has the write key or alias \\"com\.nobody\\"/);
     });
 
+    await t.test('a word that is another account’s alias leaves events to the host they came to', async () => {
+        const eid = randomUUID();
+        const reply = await askHost(port, OTHER, `/i?e=pv&p=web&aid=com.shop&duid=v&eid=${eid}`);
+        assert.equal(reply.headers['x-polder-outcome'], 'OK');
+        sent.other.push(eid);
+    });
+
     await t.test('a third host joins while the edge runs', async () => {
         await cluster.ctl('account', 'update', other.id, '--hosts', `${OTHER},${LATE}`);
         pair(LATE);
