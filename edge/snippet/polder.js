@@ -126,7 +126,7 @@ const commands = {
         write('optout', '1');
         afterwards(async () => {
             const said = await tellChoice('optout', who);
-            if (said && said.consent_id) write('consent', said.consent_id);
+            if (said && said.consent_id && (who.visitorId || who.userId || !read('consent'))) write('consent', said.consent_id);
         });
     },
     optin: () => {

@@ -152,6 +152,24 @@ test('the snippet, for visitors that it knows and that a cookie knows', TIMEOUT,
     await until('it is stored', 10000, async () => (await eventsOf(shop)).some(({ name }) => name === 'Again'));
 });
 
+test('said twice, where no cookie travels, it is still taken back with one word', TIMEOUT, async (t) => {
+    const account = await publish(world, {}, REGIONS, '--origins', SHOP);
+    const site = await openSite(t, world, account, { '/': 'Page' });
+    const [{ anonymousId }] = await sent(site, 'page');
+    const pixel = async () => (await fetch(`${world.edge}/pixel.gif?write_key=${account.write_key}&goal=x&visitor_id=${anonymousId}`)).headers.get('x-polder-outcome');
+    await until('the edge knows the origins', 10000, async () => (await fetch(`${world.edge}/v1/consent?write_key=${account.write_key}`, { headers: { Origin: SHOP } })).ok);
+    const answers = [];
+    site.page.on('response', (reply) => reply.request().method() === 'POST' && /opt(in|out)$/.test(reply.url()) && answers.push(reply.status()));
+    await site.page.evaluate(() => {
+        window.polder('optout');
+        window.polder('optout');
+    });
+    await until('both are answered', 10000, async () => answers.length === 2);
+    assert.equal(await pixel(), 'OPTED_OUT');
+    await site.page.evaluate(() => window.polder('optin'));
+    await until('the visitor is heard again', 10000, async () => (await pixel()) === 'OK');
+});
+
 test('a browser that says it with every request', TIMEOUT, async (t) => {
     const shop = await openShop(t, { visitor: { extraHTTPHeaders: { 'Sec-GPC': '1' } } });
     for (const at of ['/', '/bye', '/']) await visit(shop, at);
