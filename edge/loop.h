@@ -29,6 +29,7 @@ struct loop_ticket {
                    struct http_request *request);
     const struct dialect_reply *reply;
     const char *outcome;
+    struct tally_who who;
     int64_t began_us; /* pl_elapsed_us when the request was here */
     char *set_cookie; /* of the reply, NULL: none; owned */
     uint8_t *body;    /* of the reply where the dialect made one; owned */

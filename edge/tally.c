@@ -20,34 +20,30 @@ void tally_release(struct tally *tally)
 /* ---- counting */
 
 /* The row, or where it would stand; the table is never full. */
-static struct tally_row *find(struct tally *tally, uint64_t account, unsigned dialect,
-                              const char *outcome)
+static struct tally_row *find(struct tally *tally, const struct tally_who *who, const char *outcome)
 {
-    uint64_t hash = account ^ (uint64_t)dialect << 56 ^ (uint8_t)outcome[0];
+    uint64_t hash = who->account ^ (uint64_t)who->dialect << 56 ^ (uint8_t)outcome[0];
     hash *= UINT64_C(0x9e3779b97f4a7c15);
     for (size_t at = (size_t)(hash >> 32);; at++) {
         struct tally_row *row = &tally->slots[at & (TALLY_SLOTS - 1)];
-        if (row->account == 0 || (row->account == account && row->dialect == dialect &&
-                                  strcmp(row->outcome, outcome) == 0))
+        if (row->who.account == 0 ||
+            (row->who.account == who->account && row->who.dialect == who->dialect &&
+             strcmp(row->outcome, outcome) == 0))
             return row;
     }
 }
 
-bool tally_note(struct tally *tally, const struct catalog_entry *entry, unsigned dialect,
-                const char *outcome, uint64_t n)
+bool tally_note(struct tally *tally, const struct tally_who *who, const char *outcome, uint64_t n)
 {
-    struct tally_row *row = find(tally, entry->account, dialect, outcome);
-    if (row->account == 0 && tally->rows >= TALLY_NAMED) {
+    struct tally_row *row = find(tally, who, outcome);
+    if (row->who.account == 0 && tally->rows >= TALLY_NAMED) {
         outcome = OTHER;
-        row = find(tally, entry->account, dialect, outcome);
+        row = find(tally, who, outcome);
     }
-    if (row->account == 0 && tally->rows == TALLY_ROWS)
+    if (row->who.account == 0 && tally->rows == TALLY_ROWS)
         return false;
-    if (row->account == 0) {
-        *row = (struct tally_row){.write_key = entry->write_key,
-                                  .account = entry->account,
-                                  .outcome = outcome,
-                                  .dialect = dialect};
+    if (row->who.account == 0) {
+        *row = (struct tally_row){.who = *who, .outcome = outcome};
         tally->rows++;
     }
     row->count += n;
@@ -63,9 +59,9 @@ static enum pl_err add_event(struct edge_loop *loop, const struct tally_row *row
     char message[MESSAGE_BYTES];
     snprintf(message, sizeof(message), "tally:%s:%u", batch, tally->pending_count);
     event_clear(event);
-    event_set_u64(event, EVENT_ACCOUNT, row->account);
+    event_set_u64(event, EVENT_ACCOUNT, row->who.account);
     event_set_u64(event, EVENT_TYPE, EVENT_TALLY);
-    event_set_u64(event, EVENT_DIALECT, row->dialect);
+    event_set_u64(event, EVENT_DIALECT, row->who.dialect);
     event_set_i64(event, EVENT_ACCEPTED_MS, http_loop_wall_ms(loop->http));
     event_set_str(event, EVENT_REGION, pl_span_str(loop->edge->options->region));
     event_set_str(event, EVENT_MESSAGE_ID, pl_span_str(message));
@@ -81,8 +77,8 @@ static enum pl_err add_event(struct edge_loop *loop, const struct tally_row *row
 /* An account that is gone or has expired takes no more events, these neither. */
 static bool is_wanted(const struct edge_loop *loop, const struct tally_row *row)
 {
-    const struct catalog_entry *entry = catalog_find(loop->snapshot, &row->write_key);
-    return entry != NULL && entry->account == row->account &&
+    const struct catalog_entry *entry = catalog_find(loop->snapshot, &row->who.write_key);
+    return entry != NULL && entry->account == row->who.account &&
            catalog_entry_state(entry, http_loop_wall_ms(loop->http)) == ACCOUNT_ACTIVE;
 }
 
@@ -97,7 +93,7 @@ static enum pl_err encode(struct edge_loop *loop)
         return err;
     pl_id128_format(&id, batch);
     for (size_t i = 0; i < TALLY_SLOTS && err == PL_OK; i++)
-        if (tally->slots[i].account != 0 && is_wanted(loop, &tally->slots[i]))
+        if (tally->slots[i].who.account != 0 && is_wanted(loop, &tally->slots[i]))
             err = add_event(loop, &tally->slots[i], batch);
     if (err != PL_OK) {
         pl_buf_reset(&tally->pending);

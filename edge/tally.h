@@ -24,12 +24,17 @@
 #define TALLY_ROWS  384 /* all of them */
 #define TALLY_NAMED 288 /* of them for named outcomes; the rest is OTHER's */
 
-struct tally_row {
+/* Whose requests, in which dialect. */
+struct tally_who {
     struct pl_id128 write_key;
-    uint64_t account; /* 0: free */
+    uint64_t account; /* 0: nobody known */
+    unsigned dialect;
+};
+
+struct tally_row {
+    struct tally_who who; /* nobody: free */
     uint64_t count;
     const char *outcome; /* static */
-    unsigned dialect;
 };
 
 struct tally {
@@ -44,10 +49,8 @@ struct tally {
 void tally_init(struct tally *tally);
 void tally_release(struct tally *tally);
 
-struct catalog_entry;
 /* Counts n. outcome is static. False: there was no room. */
-bool tally_note(struct tally *tally, const struct catalog_entry *entry, unsigned dialect,
-                const char *outcome, uint64_t n);
+bool tally_note(struct tally *tally, const struct tally_who *who, const char *outcome, uint64_t n);
 
 struct edge_loop;
 /* Hands in what is there, unless the last is still under way. On the loop, between requests. */

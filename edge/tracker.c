@@ -29,13 +29,29 @@ struct passage {
     char new_visitor[PL_UUID_TEXT]; /* given to this visitor now; "": not */
 };
 
+static struct tally_who who_of(const struct passage *p)
+{
+    const struct catalog_entry *entry = p->admission.entry;
+    struct tally_who who = {.dialect = p->tracker->dialect->id};
+    if (entry != NULL) {
+        who.account = entry->account;
+        who.write_key = entry->write_key;
+    }
+    return who;
+}
+
 /* For the account's own books, where it is known. */
+static void note_for(struct edge_loop *loop, const struct tally_who *who, const char *outcome,
+                     unsigned n)
+{
+    if (n > 0 && outcome != NULL && who->account != 0 && !tally_note(&loop->tally, who, outcome, n))
+        metrics_add(&loop->metrics, METRIC_TALLY_OVERFLOW, n);
+}
+
 static void note(struct passage *p, const char *outcome, unsigned n)
 {
-    struct edge_loop *loop = p->loop;
-    if (n > 0 && outcome != NULL && p->admission.entry != NULL &&
-        !tally_note(&loop->tally, p->admission.entry, p->tracker->dialect->id, outcome, n))
-        metrics_add(&loop->metrics, METRIC_TALLY_OVERFLOW, n);
+    const struct tally_who who = who_of(p);
+    note_for(p->loop, &who, outcome, n);
 }
 
 /* Nothing of it is kept: who sends it again does not repeat himself. */
@@ -402,6 +418,8 @@ static void answer_collected(struct edge_loop *loop, struct loop_ticket *ticket,
     if (ticket->base.err == PL_OK) {
         metrics_add(&loop->metrics, METRIC_REQUESTS_COLLECTED, 1);
         metrics_add(&loop->metrics, METRIC_EVENTS_COLLECTED, ticket->events);
+    } else {
+        note_for(loop, &ticket->who, "UNAVAILABLE", 1);
     }
     if (request == NULL)
         return;
@@ -433,6 +451,7 @@ static void submit(struct passage *p, struct http_request *request,
     ticket->finish = answer_collected;
     ticket->reply = reply;
     ticket->outcome = outcome->name;
+    ticket->who = who_of(p);
     ticket->began_us = p->began_us;
     ticket->events = p->events;
     const struct collector_events events = {

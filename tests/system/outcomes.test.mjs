@@ -2,7 +2,9 @@
 // origin for the account's people.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { startCluster, exported, until } from './lib/fixture.mjs';
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startCluster, exported, trackEvent, until } from './lib/fixture.mjs';
 import { ask, post } from './lib/http.mjs';
 import { metricsOf } from './lib/metrics.mjs';
 
@@ -111,4 +113,23 @@ test('owners read their own outcomes, auditors and other owners none', { timeout
     assert.equal((await read(own, '?from=2026-02-02&to=2026-02-01')).status, 400);
     const table = await cluster.ctl('account', 'outcomes', account.id);
     assert.match(table, /^DAY \(UTC\) +DIALECT +OUTCOME +COUNT\n\d{4}-\d\d-\d\d +pixel +INVALID_AMOUNT +1\n$/);
+});
+
+test('what an edge cannot store it counts, and tells once it can again', { timeout: 240000 }, async (t) => {
+    const { cluster, account } = await startCluster(t, { env: { POLDER_TALLY_INTERVAL_S: '1', POLDER_SPOOL_MAX_BYTES: String(1 << 20) } });
+    await cluster.nodes.get('origin').stop();
+    const text = () => randomBytes(12000).toString('base64');
+    const batch = () => ({ writeKey: account.write_key, batch: Array.from({ length: 20 }, () => trackEvent({ properties: { text: text() } })) });
+    let refused = 0;
+    for (let tries = 0; refused < 5 && tries < 60; tries++) {
+        const { status } = await post(`${cluster.url('eu')}/v1/batch`, batch());
+        assert.ok(status === 200 || status === 503, `${status}`);
+        if (status === 503) refused++;
+    }
+    assert.equal(refused, 5);
+    await sleep(3000); // tallies are refused meanwhile, too
+    await cluster.startOrigin();
+    await until('the edge has told', 60000, async () => (await counted(cluster, account))['segment UNAVAILABLE'] >= refused);
+    assert.equal((await counted(cluster, account))['segment UNAVAILABLE'], refused);
+    await cluster.untilSettled(['eu'], 60000);
 });

@@ -1,5 +1,4 @@
 /* What a loop counts, and what becomes of it when the table is full. */
-#include "edge/catalog.h"
 #include "edge/tally.h"
 
 #include <setjmp.h>
@@ -23,19 +22,18 @@ static void drop(struct tally *tally)
     free(tally);
 }
 
-static struct catalog_entry *entry_of(uint64_t account)
+static bool note(struct tally *tally, uint64_t account, unsigned dialect, const char *outcome,
+                 uint64_t n)
 {
-    struct catalog_entry *entry = calloc(1, sizeof(*entry));
-    assert_non_null(entry);
-    entry->account = account;
-    return entry;
+    const struct tally_who who = {.account = account, .dialect = dialect};
+    return tally_note(tally, &who, outcome, n);
 }
 
 static uint64_t count_of(const struct tally *tally, uint64_t account, const char *outcome)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < TALLY_SLOTS; i++)
-        if (tally->slots[i].account == account && strcmp(tally->slots[i].outcome, outcome) == 0)
+        if (tally->slots[i].who.account == account && strcmp(tally->slots[i].outcome, outcome) == 0)
             sum += tally->slots[i].count;
     return sum;
 }
@@ -44,7 +42,7 @@ static uint64_t all_of(const struct tally *tally)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < TALLY_SLOTS; i++)
-        sum += tally->slots[i].account != 0 ? tally->slots[i].count : 0;
+        sum += tally->slots[i].who.account != 0 ? tally->slots[i].count : 0;
     return sum;
 }
 
@@ -52,17 +50,14 @@ static void sums_are_by_account_dialect_and_outcome(void **state)
 {
     (void)state;
     struct tally *tally = new_tally();
-    struct catalog_entry *one = entry_of(1), *two = entry_of(2);
     char again[] = "DUPLICATE"; /* the same words elsewhere are the same outcome */
-    assert_true(tally_note(tally, one, EVENT_DIALECT_PIXEL, "DUPLICATE", 1));
-    assert_true(tally_note(tally, one, EVENT_DIALECT_PIXEL, again, 2));
-    assert_true(tally_note(tally, one, EVENT_DIALECT_CROBOX, "DUPLICATE", 5));
-    assert_true(tally_note(tally, two, EVENT_DIALECT_PIXEL, "DUPLICATE", 7));
+    assert_true(note(tally, 1, EVENT_DIALECT_PIXEL, "DUPLICATE", 1));
+    assert_true(note(tally, 1, EVENT_DIALECT_PIXEL, again, 2));
+    assert_true(note(tally, 1, EVENT_DIALECT_CROBOX, "DUPLICATE", 5));
+    assert_true(note(tally, 2, EVENT_DIALECT_PIXEL, "DUPLICATE", 7));
     assert_int_equal(tally->rows, 3);
     assert_int_equal(count_of(tally, 1, "DUPLICATE"), 8);
     assert_int_equal(count_of(tally, 2, "DUPLICATE"), 7);
-    free(one);
-    free(two);
     drop(tally);
 }
 
@@ -74,12 +69,10 @@ static void a_full_table_loses_names_before_counts(void **state)
     uint64_t taken = 0;
     unsigned refused = 0;
     for (uint64_t account = 1; account <= TALLY_ROWS + 10; account++) {
-        struct catalog_entry *entry = entry_of(account);
-        if (tally_note(tally, entry, EVENT_DIALECT_PIXEL, "MALFORMED", 3))
+        if (note(tally, account, EVENT_DIALECT_PIXEL, "MALFORMED", 3))
             taken += 3;
         else
             refused++;
-        free(entry);
     }
     assert_int_equal(refused, 10);
     assert_int_equal(tally->rows, TALLY_ROWS);
@@ -88,11 +81,9 @@ static void a_full_table_loses_names_before_counts(void **state)
     assert_int_equal(count_of(tally, TALLY_NAMED + 1, "MALFORMED"), 0);
     assert_int_equal(count_of(tally, TALLY_NAMED + 1, "OTHER"), 3);
     /* What stands there goes on being counted. */
-    struct catalog_entry *first = entry_of(1);
-    assert_true(tally_note(tally, first, EVENT_DIALECT_PIXEL, "MALFORMED", 1));
+    assert_true(note(tally, 1, EVENT_DIALECT_PIXEL, "MALFORMED", 1));
     assert_int_equal(count_of(tally, 1, "MALFORMED"), 4);
-    assert_false(tally_note(tally, first, EVENT_DIALECT_PIXEL, "DUPLICATE", 1));
-    free(first);
+    assert_false(note(tally, 1, EVENT_DIALECT_PIXEL, "DUPLICATE", 1));
     drop(tally);
 }
 
