@@ -391,7 +391,7 @@ test('TLS: certificates are read again on SIGHUP, and kept when the new ones are
     issue('first');
     await restart(cluster, { POLDER_HTTPS_LISTEN: '127.0.0.1:0', POLDER_TLS_CERT_FILE: cert, POLDER_TLS_KEY_FILE: key });
     const node = cluster.nodes.get('origin');
-    const port = () => Number(/ready .*https=127\.0\.0\.1:(\d+)/.exec(node.logTail(4))?.[1]);
+    const port = () => Number(/ready .*https=127\.0\.0\.1:(\d+)/.exec(node.logTail(100))?.[1]);
     const name = (at) =>
         new Promise((resolve, reject) => {
             const socket = tls.connect({ host: '127.0.0.1', port: at, rejectUnauthorized: false }, () => {
@@ -407,6 +407,6 @@ test('TLS: certificates are read again on SIGHUP, and kept when the new ones are
     await until('the second certificate', 5000, async () => (await name(https)) === 'second');
     writeFileSync(cert, 'not a certificate');
     node.child.kill('SIGHUP');
-    await until('the bad certificate is told', 5000, async () => /old certificates stay/.test(node.logTail(3)));
+    await until('the bad certificate is told', 5000, async () => /old certificates stay/.test(node.logTail(20)));
     assert.equal(await name(https), 'second');
 });
