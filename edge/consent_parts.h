@@ -10,10 +10,9 @@
 #include "edge/suppressions.h"
 
 #define CONSENT_RETRY_S 10
-#define CONSENT_PEOPLE_MAX                                                                         \
-    3 /* ids an opt-out is about: the visitor's, the user's, the cookie's                          \
-       */
-#define REDIRECT_MAX 2048
+#define REDIRECT_MAX    2048
+/* Ids that an opt-out is about: the visitor's, the user's, the cookie's. */
+#define CONSENT_PEOPLE_MAX 3
 
 /* ---- what a request asks for (consent_wish.c) */
 

@@ -257,13 +257,11 @@ bool suppression_set_any(const struct suppression_set *set, uint64_t account)
     return (atomic_load_explicit(&set->hints[bit / 64], memory_order_acquire) >> (bit % 64)) & 1;
 }
 
-bool suppression_set_holds(struct suppression_set *set, uint64_t account,
-                           const uint8_t hash[ID_HASH_BYTES], int64_t accepted_ms)
+static bool holds(struct suppression_set *set, uint64_t account, const uint8_t hash[ID_HASH_BYTES],
+                  int64_t accepted_ms)
 {
     struct person probe = {.account = account};
     bool held = false;
-    if (!suppression_set_any(set, account))
-        return false;
     memcpy(probe.hash, hash, ID_HASH_BYTES);
     pthread_rwlock_rdlock(&set->lock);
     struct person **person = tfind(&probe, &set->persons, compare_persons);
@@ -282,7 +280,7 @@ bool suppression_set_holds_id(struct suppression_set *set, uint64_t account,
         return false;
     if (suppression_hash(id_key, id, hash) != PL_OK)
         return true;
-    return suppression_set_holds(set, account, hash, accepted_ms);
+    return holds(set, account, hash, accepted_ms);
 }
 
 bool suppression_set_concerns(struct suppression_set *set, uint64_t account,

@@ -49,10 +49,8 @@ void suppression_set_forget(struct suppression_set *set, uint64_t account);
 /* False: nobody has said no to this account; worth asking before hashing an id. Takes no lock. May
  * be true of another's account. */
 bool suppression_set_any(const struct suppression_set *set, uint64_t account);
-bool suppression_set_holds(struct suppression_set *set, uint64_t account,
-                           const uint8_t hash[ID_HASH_BYTES], int64_t accepted_ms);
-/* The same for an id as text; an empty one is nobody's. A hash that cannot be made (no memory) is
- * held: no means no. */
+/* Whether the id is of somebody who had said no by then; an empty one is nobody's. A hash that
+ * cannot be made (no memory) is held: no means no. */
 bool suppression_set_holds_id(struct suppression_set *set, uint64_t account,
                               const uint8_t id_key[CATALOG_ID_KEY_BYTES], struct pl_span id,
                               int64_t accepted_ms);
