@@ -4,7 +4,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import path from 'node:path';
-import { busyMachine, describeMachine } from './machine.mjs';
+import { busyMachine, describeMachine, watchProcessors } from './machine.mjs';
 import { plain, writeReadme } from './table.mjs';
 import * as config from './rows/config.mjs';
 import * as collect from './rows/collect.mjs';
@@ -28,7 +28,7 @@ if (unknown.length) {
 const root = path.resolve(import.meta.dirname, '../..');
 const dir = path.resolve(values.dir);
 mkdirSync(dir, { recursive: true });
-const about = { machine: describeMachine(dir), commit: commit(), busy: busyMachine() };
+const about = { machine: describeMachine(dir), commit: commit(), busy: await busyMachine(), stolen: 0 };
 const context = { ...(values.quick ? QUICK : WHOLE), bin: path.resolve(values.bin), dir };
 console.log(`${about.machine}\n${about.busy ? 'other work runs on this machine: the figures will be off\n' : ''}`);
 
@@ -42,10 +42,13 @@ const rows = [];
 const failed = [];
 for (const name of positionals.length ? positionals : Object.keys(ALL)) {
     const began = Date.now();
+    const shares = watchProcessors();
     process.stdout.write(`${ALL[name].title} ... `);
     try {
         const found = await ALL[name].measure(context);
-        console.log(`${((Date.now() - began) / 1000).toFixed(0)} s\n${plain(found)}\n`);
+        const { stolen } = shares();
+        about.stolen = Math.max(about.stolen, stolen);
+        console.log(`${((Date.now() - began) / 1000).toFixed(0)} s; the host gave ${(100 * stolen).toFixed(1)} % to others\n${plain(found)}\n`);
         rows.push(...found);
     } catch (error) {
         console.log('failed');

@@ -49,7 +49,7 @@ export function plain(rows) {
     return cells.map((line) => line.map((cell, i) => cell.padEnd(widths[i])).join('  ').trimEnd()).join('\n');
 }
 
-// about: machine, commit, busy.
+// about: machine, commit, busy, stolen (the largest share during any row).
 export function writeReadme(about, rows) {
     const text = readFileSync(README, 'utf8');
     const from = text.indexOf(BEGIN);
@@ -58,5 +58,6 @@ export function writeReadme(about, rows) {
     const missed = rows.filter((r) => r.met === '**no**').length;
     const words = missed === 0 ? 'Every target is met.' : `**${missed} of ${rows.filter((r) => r.met).length} targets are missed**; "What bounds it" says why.`;
     const busy = about.busy ? ' **The machine was busy with other work: measure again before quoting.**' : '';
-    writeFileSync(README, `${text.slice(0, from)}${BEGIN}\n\n${about.machine}. Commit ${about.commit}.${busy}\n\n${markdown(rows)}\n\n${words}\n\n${text.slice(to)}`);
+    const stolen = ` Its host gave up to ${(100 * about.stolen).toFixed(0)} % of its processors' time to others during a row.`;
+    writeFileSync(README, `${text.slice(0, from)}${BEGIN}\n\n${about.machine}. Commit ${about.commit}.${stolen}${busy}\n\n${markdown(rows)}\n\n${words}\n\n${text.slice(to)}`);
 }
