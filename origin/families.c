@@ -17,4 +17,10 @@ const struct store_family origin_families[FAMILY_COUNT] = {
     [FAMILY_TOKENS] = {.name = "tokens"},
     [FAMILY_RECORDS] = {.name = "records"},
     [FAMILY_SUPPRESSIONS] = {.name = "suppressions"},
+    [FAMILY_LINKS] = {.name = "links", .point_reads = true},
+    [FAMILY_ERASURES] = {.name = "erasures"},
+    [FAMILY_DAYS] = {.name = "days"},
+    [FAMILY_CUTOFFS] = {.name = "cutoffs"},
+    [FAMILY_HOLDS] = {.name = "holds"},
+    [FAMILY_CERTIFICATES] = {.name = "certificates"},
 };
