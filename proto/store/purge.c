@@ -26,8 +26,8 @@ enum file_kind { FILE_OTHER, FILE_LOG, FILE_TABLE, FILE_MANIFEST };
 
 struct purge {
     struct store *store;
-    unsigned family;
-    struct pl_span from, to;
+    const struct store_range *ranges;
+    size_t count;
     int64_t deadline_ms;
     uint64_t old_log;   /* logs up to this number may hold the range */
     uint64_t old_table; /* so may tables up to this one, while they are in use */
@@ -101,15 +101,18 @@ static int compare_numbers(const void *a, const void *b)
 
 static bool overlaps(const struct purge *purge, const rocksdb_livefiles_t *files, int i)
 {
-    const char *family = purge->store->slots[purge->family + 1].name;
-    if (strcmp(rocksdb_livefiles_column_family_name(files, i), family) != 0)
-        return false;
-    size_t len;
-    const char *key = rocksdb_livefiles_smallestkey(files, i, &len);
-    if (pl_span_cmp(pl_span(key, len), purge->to) >= 0)
-        return false;
-    key = rocksdb_livefiles_largestkey(files, i, &len);
-    return pl_span_cmp(pl_span(key, len), purge->from) >= 0;
+    const char *family = rocksdb_livefiles_column_family_name(files, i);
+    size_t smallest_len, largest_len;
+    const char *smallest = rocksdb_livefiles_smallestkey(files, i, &smallest_len);
+    const char *largest = rocksdb_livefiles_largestkey(files, i, &largest_len);
+    for (size_t r = 0; r < purge->count; r++) {
+        const struct store_range *range = &purge->ranges[r];
+        if (strcmp(family, purge->store->slots[range->family + 1].name) == 0 &&
+            pl_span_cmp(pl_span(smallest, smallest_len), range->to) < 0 &&
+            pl_span_cmp(pl_span(largest, largest_len), range->from) >= 0)
+            return true;
+    }
+    return false;
 }
 
 static enum pl_err list_live(struct blocker *b)
@@ -209,19 +212,19 @@ static enum pl_err just_below(struct pl_span to, struct pl_buf *out)
 }
 
 /* Whole tables inside the range go without being rewritten. */
-static enum pl_err drop_tables(const struct purge *purge, struct pl_why *why)
+static enum pl_err drop_tables(struct store *store, const struct store_range *range,
+                               struct pl_why *why)
 {
-    struct store *store = purge->store;
     struct pl_buf limit;
     char *message = NULL;
     pl_buf_init(&limit, RANGE_BOUND_MAX_BYTES + FILLER_BYTES);
-    enum pl_err err = just_below(purge->to, &limit);
+    enum pl_err err = just_below(range->to, &limit);
     if (err != PL_OK) {
         pl_fail(why, err, "a purged range's bounds are keys of at most %d bytes",
                 RANGE_BOUND_MAX_BYTES);
-    } else if (pl_span_cmp(purge->from, pl_buf_span(&limit)) < 0) {
-        rocksdb_delete_file_in_range_cf(store->db, store_handle(store, purge->family),
-                                        store_chars(purge->from), purge->from.len,
+    } else if (pl_span_cmp(range->from, pl_buf_span(&limit)) < 0) {
+        rocksdb_delete_file_in_range_cf(store->db, store_handle(store, range->family),
+                                        store_chars(range->from), range->from.len,
                                         store_chars(pl_buf_span(&limit)), limit.len, &message);
         err = store_error_take(store, message, "drop tables of", why);
     }
@@ -236,9 +239,12 @@ static void compact(const struct purge *purge)
     /* Exclusive: a compaction already running might put old data into a new table. */
     rocksdb_compactoptions_set_exclusive_manual_compaction(options, 1);
     rocksdb_compactoptions_set_bottommost_level_compaction(options, FORCE_BOTTOMMOST);
-    rocksdb_compact_range_cf_opt(store->db, store_handle(store, purge->family), options,
-                                 store_chars(purge->from), purge->from.len, store_chars(purge->to),
-                                 purge->to.len);
+    for (size_t i = 0; i < purge->count; i++) {
+        const struct store_range *range = &purge->ranges[i];
+        rocksdb_compact_range_cf_opt(store->db, store_handle(store, range->family), options,
+                                     store_chars(range->from), range->from.len,
+                                     store_chars(range->to), range->to.len);
+    }
     rocksdb_compactoptions_destroy(options);
 }
 
@@ -297,37 +303,57 @@ static enum pl_err roll_manifest(const struct purge *purge, struct pl_why *why)
     return err;
 }
 
-static enum pl_err delete_range(const struct purge *purge, struct pl_why *why)
+/* Every range at once, so that a crash leaves all of them or none. */
+static enum pl_err delete_ranges(const struct purge *purge, struct pl_why *why)
 {
     struct store *store = purge->store;
     char *message = NULL;
-    rocksdb_delete_range_cf(store->db, store->sync_options, store_handle(store, purge->family),
-                            store_chars(purge->from), purge->from.len, store_chars(purge->to),
-                            purge->to.len, &message);
+    rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
+    for (size_t i = 0; i < purge->count; i++) {
+        const struct store_range *range = &purge->ranges[i];
+        if (!range->settle)
+            rocksdb_writebatch_delete_range_cf(batch, store_handle(store, range->family),
+                                               store_chars(range->from), range->from.len,
+                                               store_chars(range->to), range->to.len);
+    }
+    rocksdb_write(store->db, store->sync_options, batch, &message);
+    rocksdb_writebatch_destroy(batch);
     return store_error_take_write(store, message, "delete a range of", why);
 }
 
-enum pl_err store_purge_range(struct store *store, unsigned family, struct pl_span from,
-                              struct pl_span to, int64_t timeout_ms, struct pl_why *why)
+static enum pl_err check(const struct purge *purge, struct pl_why *why)
 {
-    struct purge purge = {.store = store, .family = family, .from = from, .to = to};
-    assert(store_has_family(store, family));
-    if (pl_span_cmp(from, to) >= 0)
-        return pl_fail(why, PL_EINVAL, "a purged range must end after its beginning");
-    if (!store_may_begin(store, family, from))
-        return pl_fail(why, PL_EINVAL, "%s", STORE_BAD_BEGINNING);
-    enum pl_err err = store_enter_to_compact(store, why);
+    for (size_t i = 0; i < purge->count; i++) {
+        const struct store_range *range = &purge->ranges[i];
+        assert(store_has_family(purge->store, range->family));
+        if (pl_span_cmp(range->from, range->to) >= 0)
+            return pl_fail(why, PL_EINVAL, "a purged range must end after its beginning");
+        if (!range->settle && !store_may_begin(purge->store, range->family, range->from))
+            return pl_fail(why, PL_EINVAL, "%s", STORE_BAD_BEGINNING);
+    }
+    return PL_OK;
+}
+
+enum pl_err store_purge(struct store *store, const struct store_range *ranges, size_t count,
+                        int64_t timeout_ms, struct pl_why *why)
+{
+    struct purge purge = {.store = store, .ranges = ranges, .count = count};
+    enum pl_err err = check(&purge, why);
     if (err != PL_OK)
         return err;
-    err = delete_range(&purge, why);
+    err = store_enter_to_compact(store, why);
+    if (err != PL_OK)
+        return err;
+    err = delete_ranges(&purge, why);
     if (err == PL_OK)
         err = newest_file(store, &purge.old_log, why);
     if (err == PL_OK)
         err = store_flush_all(store, why);
     if (err == PL_OK)
         err = newest_file(store, &purge.old_table, why);
-    if (err == PL_OK)
-        err = drop_tables(&purge, why);
+    for (size_t i = 0; err == PL_OK && i < count; i++)
+        if (!ranges[i].settle)
+            err = drop_tables(store, &ranges[i], why);
     if (err != PL_OK)
         goto out;
     purge.deadline_ms = pl_mono_ms(pl_clock_system()) + timeout_ms;
@@ -337,4 +363,18 @@ enum pl_err store_purge_range(struct store *store, unsigned family, struct pl_sp
 out:
     store_leave(store);
     return err;
+}
+
+enum pl_err store_purge_range(struct store *store, unsigned family, struct pl_span from,
+                              struct pl_span to, int64_t timeout_ms, struct pl_why *why)
+{
+    const struct store_range range = {.family = family, .from = from, .to = to};
+    return store_purge(store, &range, 1, timeout_ms, why);
+}
+
+enum pl_err store_settle_range(struct store *store, unsigned family, struct pl_span from,
+                               struct pl_span to, int64_t timeout_ms, struct pl_why *why)
+{
+    const struct store_range range = {.family = family, .from = from, .to = to, .settle = true};
+    return store_purge(store, &range, 1, timeout_ms, why);
 }

@@ -114,16 +114,30 @@ void store_scan_free(struct store_scan *scan);
  * (all 0xff). For the upper end of a prefix range. */
 enum pl_err store_prefix_end(struct pl_span prefix, struct pl_buf *out);
 
-/* Remove [from, to) of a family physically: the range is dropped, every family flushed, the
- * range compacted to the bottom, logs and tables that held it observed gone, the MANIFEST
- * rolled. Nobody may write into the range meanwhile. Open scans that pin it make it fail with
- * PL_EAGAIN after timeout_ms of waiting (work is not counted); the keys are logically gone by
- * then, and another call finishes the rest. Any older table that any scan keeps counts, also one
- * of another range: an outdated table does not tell what it held. PL_EIO when the range could not
- * be compacted, most likely for lack of room. Takes seconds. Blocks freed by the file system are
- * not overwritten. */
+/* A piece of a family, [from, to), for store_purge. */
+struct store_range {
+    unsigned family;
+    struct pl_span from, to;
+    bool settle; /* what stands in it stays: only what was deleted from it before has to go */
+};
+/* Remove the ranges physically: they are dropped in one synced write, every family flushed, the
+ * ranges compacted to the bottom, logs and tables that held them observed gone, the MANIFEST
+ * rolled. Nobody may write into a range meanwhile, except into one that is only settled. Open
+ * scans that pin one make it fail with PL_EAGAIN after timeout_ms of waiting (work is not
+ * counted); the keys are logically gone by then, and another call finishes the rest. Any older
+ * table that any scan keeps counts, also one of another range: an outdated table does not tell
+ * what it held. PL_EIO when a range could not be compacted, most likely for lack of room. Takes
+ * seconds. Blocks freed by the file system are not overwritten. */
+enum pl_err store_purge(struct store *store, const struct store_range *ranges, size_t count,
+                        int64_t timeout_ms, struct pl_why *why);
+/* One range of it. */
 enum pl_err store_purge_range(struct store *store, unsigned family, struct pl_span from,
                               struct pl_span to, int64_t timeout_ms, struct pl_why *why);
+/* What was deleted from the range, key by key, before the call is physically gone after it: as
+ * store_purge_range, but what stands in the range stays, writes into it may go on, and it may
+ * begin as it likes. */
+enum pl_err store_settle_range(struct store *store, unsigned family, struct pl_span from,
+                               struct pl_span to, int64_t timeout_ms, struct pl_why *why);
 /* Every family's unflushed writes into tables. */
 enum pl_err store_flush(struct store *store, struct pl_why *why);
 /* Compact a family whole; PL_EIO when it could not be done, PL_ECORRUPT when compactions are off.

@@ -271,6 +271,90 @@ static void purge_succeeds_under_load(void **state)
     assert_only_b_is_gone(f);
 }
 
+/* Single keys, deleted from among those that stay. */
+static void delete_erased(struct store *store, unsigned family, int count)
+{
+    struct store_batch *batch;
+    assert_int_equal(store_batch_new(&batch), PL_OK);
+    for (int i = 0; i < count; i++) {
+        char key[64];
+        snprintf(key, sizeof(key), "accB-visitor%04d-erased", i);
+        store_batch_delete(batch, store, family, pl_span_str(key));
+    }
+    assert_int_equal(store_write(store, batch, true, NULL), PL_OK);
+    store_batch_free(batch);
+}
+
+static void settled_range_keeps_what_stands(void **state)
+{
+    struct fixture *f = *state;
+    struct store *store = fixture_open(f);
+    struct pl_why why = {0};
+    for (int round = 0; round < 2; round++) {
+        fill_accounts(store);
+        for (int i = 0; i < 100; i++) {
+            char key[64];
+            snprintf(key, sizeof(key), "accB-visitor%04d-erased", i);
+            put(store, EVENTS, key, "MARKER-OF-THE-ERASED");
+        }
+        assert_int_equal(round == 0 ? store_compact(store, EVENTS) : PL_OK, PL_OK);
+    }
+    delete_erased(store, EVENTS, 100);
+    assert_there(f, "MARKER-OF-THE-ERASED");
+    if (store_settle_range(store, EVENTS, S("accB"), S("accC"), 5000, &why) != PL_OK)
+        fail_msg("settle: %s", why.text);
+    assert_gone(f, "MARKER-OF-THE-ERASED");
+    assert_gone(f, "-erased");
+    assert_there(f, "MARKER-OF-B");
+    assert_kept(store, "accA");
+    assert_kept(store, "accB");
+    assert_kept(store, "accC");
+}
+
+/* Of a family with runs, too: nothing of the range is dropped. */
+static void settled_range_begins_as_it_likes(void **state)
+{
+    struct fixture *f = *state;
+    struct store *store = fixture_open(f);
+    put(store, RUNS, "accB-visitor0000", "MARKER-OF-B");
+    put(store, RUNS, "accB-visitor0000-erased", "MARKER-OF-THE-ERASED");
+    assert_int_equal(store_flush(store, NULL), PL_OK);
+    delete_erased(store, RUNS, 1);
+    assert_int_equal(
+        store_purge_range(store, RUNS, S("accB-visitor0"), S("accB-visitor1"), 1000, NULL),
+        PL_EINVAL);
+    assert_int_equal(
+        store_settle_range(store, RUNS, S("accB-visitor0"), S("accB-visitor1"), 5000, NULL), PL_OK);
+    assert_gone(f, "MARKER-OF-THE-ERASED");
+    assert_value(store, RUNS, "accB-visitor0000", "MARKER-OF-B");
+}
+
+static void ranges_of_several_families_go_together(void **state)
+{
+    struct fixture *f = *state;
+    struct store *store = fixture_open(f);
+    struct pl_why why = {0};
+    const struct store_range ranges[] = {
+        {.family = EVENTS, .from = S("accB"), .to = S("accC")},
+        {.family = META, .from = S("accA"), .to = S("accB")},
+        {.family = RUNS, .from = S("a"), .to = S("b"), .settle = true},
+    };
+    fill_accounts(store);
+    put(store, META, "accA-rules", "MARKER-OF-RULES");
+    put(store, META, "accB-rules", "stays");
+    put(store, RUNS, "abc", "stays");
+    put(store, RUNS, "accB-visitor0000-erased", "MARKER-OF-THE-ERASED");
+    assert_int_equal(store_flush(store, NULL), PL_OK);
+    delete_erased(store, RUNS, 1);
+    if (store_purge(store, ranges, 3, 5000, &why) != PL_OK)
+        fail_msg("purge: %s", why.text);
+    assert_only_b_is_gone(f);
+    assert_gone(f, "MARKER-OF-RULES");
+    assert_gone(f, "MARKER-OF-THE-ERASED");
+    assert_value(store, META, "accB-rules", "stays");
+    assert_value(store, RUNS, "abc", "stays");
+}
+
 static void inverted_range_is_refused(void **state)
 {
     struct store *store = fixture_open(*state);
@@ -286,10 +370,17 @@ static void inverted_range_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(range_in_memory_and_logs_is_gone),  T(range_in_tables_is_gone),
-        T(range_from_an_earlier_run_is_gone), T(boundary_keys_are_gone_and_the_upper_bound_stays),
-        T(nothing_tells_the_bounds),          T(open_scan_delays_the_purge),
-        T(purge_waits_for_a_scan_that_ends),  T(purge_succeeds_under_load),
+        T(range_in_memory_and_logs_is_gone),
+        T(range_in_tables_is_gone),
+        T(range_from_an_earlier_run_is_gone),
+        T(boundary_keys_are_gone_and_the_upper_bound_stays),
+        T(nothing_tells_the_bounds),
+        T(open_scan_delays_the_purge),
+        T(purge_waits_for_a_scan_that_ends),
+        T(purge_succeeds_under_load),
+        T(settled_range_keeps_what_stands),
+        T(settled_range_begins_as_it_likes),
+        T(ranges_of_several_families_go_together),
         T(inverted_range_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
