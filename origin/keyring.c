@@ -147,6 +147,20 @@ enum pl_err keyring_destruction(struct keyring *k, uint64_t account,
     return found ? PL_OK : PL_ENOTFOUND;
 }
 
+enum pl_err keyring_sign(struct keyring *k, struct pl_span message, uint8_t *signature,
+                         size_t *signature_len)
+{
+    pthread_mutex_lock(&k->change);
+    enum pl_err err = pl_sign(k->signer, message, signature, signature_len);
+    pthread_mutex_unlock(&k->change);
+    return err;
+}
+
+enum pl_err keyring_signer(struct keyring *k, struct pl_buf *spki_der)
+{
+    return pl_signer_public(k->signer, spki_der);
+}
+
 void keyring_states(struct keyring *k, void (*visit)(void *ctx, const struct keyring_state *state),
                     void *ctx)
 {

@@ -108,6 +108,15 @@ enum pl_err keyring_destroy_seal_key(struct keyring *keyring, const uint8_t id[B
                                      const char *reason, struct keyring_destruction *out,
                                      struct pl_why *why);
 
+/* ---- the origin's signature */
+
+/* Signs with the key that signs destructions; as pl_sign. Waits for changes of the keyring under
+ * way. */
+enum pl_err keyring_sign(struct keyring *keyring, struct pl_span message, uint8_t *signature,
+                         size_t *signature_len);
+/* Its public half, SubjectPublicKeyInfo DER. Appends. */
+enum pl_err keyring_signer(struct keyring *keyring, struct pl_buf *spki_der);
+
 /* ---- care */
 
 /* Takes a new text of key-encryption keys and wraps every live key under its last line, in every

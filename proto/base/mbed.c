@@ -84,6 +84,19 @@ enum pl_err pl_mbed_private_key(mbedtls_pk_context *pk, struct pl_span pem, stru
     return err;
 }
 
+enum pl_err pl_mbed_public_key(mbedtls_pk_context *pk, struct pl_span pem, struct pl_why *why)
+{
+    struct pl_buf copy;
+    enum pl_err err = terminated(pem, &copy, why);
+    if (err == PL_OK) {
+        int rc = mbedtls_pk_parse_public_key(pk, copy.data, copy.len + 1);
+        if (rc != 0 || !pl_mbed_is_p256(pk))
+            err = not_a_key(rc == 0 ? MBEDTLS_ERR_PK_TYPE_MISMATCH : rc, "a public key", why);
+    }
+    pl_buf_wipe(&copy);
+    return err;
+}
+
 enum pl_err pl_mbed_any_key(mbedtls_pk_context *pk, struct pl_span pem, struct pl_why *why)
 {
     struct pl_buf copy;

@@ -24,6 +24,7 @@ enum pl_err pl_mbed_err(int rc, enum pl_err otherwise);
 /* Parse one PEM key into an initialised context, which the caller frees either way. PL_EINVAL
  * says what it should have been. */
 enum pl_err pl_mbed_private_key(mbedtls_pk_context *pk, struct pl_span pem, struct pl_why *why);
+enum pl_err pl_mbed_public_key(mbedtls_pk_context *pk, struct pl_span pem, struct pl_why *why);
 /* As above; a private key serves as its public half. */
 enum pl_err pl_mbed_any_key(mbedtls_pk_context *pk, struct pl_span pem, struct pl_why *why);
 bool pl_mbed_is_p256(const mbedtls_pk_context *pk);

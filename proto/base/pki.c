@@ -273,6 +273,34 @@ enum pl_err pl_pki_cert_public(struct pl_span cert_pem, struct pl_buf *spki_der,
     return err;
 }
 
+enum pl_err pl_pki_public(struct pl_span pem, struct pl_buf *spki_der, struct pl_why *why)
+{
+    mbedtls_pk_context pk;
+    mbedtls_pk_init(&pk);
+    enum pl_err err = pl_mbed_public_key(&pk, pem, NULL);
+    if (err == PL_OK)
+        err = pl_mbed_public_der(&pk, spki_der);
+    else if (err != PL_ENOMEM)
+        err = pl_pki_cert_public(pem, spki_der, NULL);
+    mbedtls_pk_free(&pk);
+    return err == PL_OK ? err
+                        : pl_fail(why, err,
+                                  err == PL_EINVAL
+                                      ? "neither a public key nor a certificate in PEM (ECDSA on "
+                                        "P-256); of a private key openssl ec -pubout gives it"
+                                      : "out of memory for a public key");
+}
+
+enum pl_err pl_pki_public_pem(struct pl_span spki_der, struct pl_buf *pem)
+{
+    unsigned char text[4 * PL_PUBLIC_KEY_MAX_BYTES];
+    size_t len;
+    int rc = mbedtls_pem_write_buffer("-----BEGIN PUBLIC KEY-----\n", "-----END PUBLIC KEY-----\n",
+                                      spki_der.data, spki_der.len, text, sizeof(text), &len);
+    return rc == 0 ? pl_buf_append(pem, text, len - 1) /* it counts the NUL */
+                   : pl_mbed_err(rc, PL_ELIMIT);
+}
+
 enum pl_err pl_pki_cert_not_after(struct pl_span cert_pem, int64_t *not_after_ms,
                                   struct pl_why *why)
 {

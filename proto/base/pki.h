@@ -34,6 +34,10 @@ enum pl_err pl_pki_issue(const struct pl_random *random, const struct pl_pki_req
 /* Public key of a certificate, as SubjectPublicKeyInfo DER. */
 enum pl_err pl_pki_cert_public(struct pl_span cert_pem, struct pl_buf *spki_der,
                                struct pl_why *why);
+/* The same of a public key or a certificate, whichever the text holds. PL_EINVAL: neither. */
+enum pl_err pl_pki_public(struct pl_span pem, struct pl_buf *spki_der, struct pl_why *why);
+/* A public key as "-----BEGIN PUBLIC KEY-----" (RFC 7468 section 13). Appends. */
+enum pl_err pl_pki_public_pem(struct pl_span spki_der, struct pl_buf *pem);
 enum pl_err pl_pki_cert_not_after(struct pl_span cert_pem, int64_t *not_after_ms,
                                   struct pl_why *why);
 

@@ -328,6 +328,37 @@ static void keys_and_certificates_must_belong_together(void **state)
     pl_buf_release(&out);
 }
 
+static void a_public_key_is_read_from_what_people_have(void **state)
+{
+    struct fixture *f = *state;
+    struct pl_why why;
+    struct pl_signer *signer;
+    struct pl_buf spki, pem, back;
+    pl_buf_init(&spki, PL_PUBLIC_KEY_MAX_BYTES);
+    pl_buf_init(&back, 2 * PL_PUBLIC_KEY_MAX_BYTES);
+    pl_buf_init(&pem, 4096);
+    assert_int_equal(pl_signer_from_pem(&signer, pl_buf_span(&f->ca_key), &why), PL_OK);
+    assert_int_equal(pl_signer_public(signer, &spki), PL_OK);
+    assert_int_equal(pl_pki_public_pem(pl_buf_span(&spki), &pem), PL_OK);
+    assert_true(pl_span_starts(pl_buf_span(&pem), PL_SPAN_LIT("-----BEGIN PUBLIC KEY-----\n")));
+    assert_int_equal(pem.data[pem.len - 1], '\n');
+
+    assert_int_equal(pl_pki_public(pl_buf_span(&pem), &back, &why), PL_OK);
+    assert_true(pl_span_eq(pl_buf_span(&back), pl_buf_span(&spki)));
+    pl_buf_reset(&back);
+    assert_int_equal(pl_pki_public(pl_buf_span(&f->ca_cert), &back, &why), PL_OK);
+    assert_true(pl_span_eq(pl_buf_span(&back), pl_buf_span(&spki)));
+
+    /* A private key is no public one: whoever has it at hand for this should not. */
+    assert_int_equal(pl_pki_public(pl_buf_span(&f->ca_key), &back, &why), PL_EINVAL);
+    assert_non_null(strstr(why.text, "-pubout"));
+    assert_int_equal(pl_pki_public(PL_SPAN_LIT("nonsense"), &back, &why), PL_EINVAL);
+    pl_signer_free(signer);
+    pl_buf_release(&spki);
+    pl_buf_release(&pem);
+    pl_buf_release(&back);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +370,7 @@ int main(void)
         cmocka_unit_test(a_foreign_ca_serves_as_issuer),
         cmocka_unit_test(bad_requests_are_refused_by_field),
         cmocka_unit_test(keys_and_certificates_must_belong_together),
+        cmocka_unit_test(a_public_key_is_read_from_what_people_have),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
