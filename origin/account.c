@@ -2,10 +2,41 @@
 #include "origin/lifecycle.h"
 #include "origin/request.h"
 
+void account_init(struct account *account)
+{
+    *account =
+        (struct account){.state = ACCOUNT_ACTIVE, .retention_months = ACCOUNT_RETENTION_MONTHS};
+    account_rules_init(&account->rules);
+}
+
 enum account_state account_state_at(const struct account *account, int64_t now_ms)
 {
     bool passed = account->expires_at_ms != 0 && account->expires_at_ms <= now_ms;
     return account->state == ACCOUNT_ACTIVE && passed ? ACCOUNT_EXPIRED : account->state;
+}
+
+/* What an account that is gone does not have any more is null. */
+static void write_id(struct json_writer *w, const char *name, const struct pl_id128 *id)
+{
+    static const struct pl_id128 none;
+    if (pl_id128_eq(id, &none)) {
+        json_write_key(w, name);
+        json_write_null(w);
+    } else {
+        json_write_pair_hex(w, name, pl_span(id->bytes, sizeof(id->bytes)));
+    }
+}
+
+static void write_deletion(const struct account *account, struct json_writer *w)
+{
+    json_write_pair_time(w, "deletion_requested_at", account->requested_ms);
+    if (account->requested_ms != 0) {
+        write_id(w, "deletion_request", &account->request_id);
+        json_write_pair_text(w, "deletion_reason", account->request_reason);
+    }
+    json_write_pair_bool(w, "deleted_on_request", account->deleted_on_request);
+    json_write_pair_time(w, "deletion_started_at", account->deletion_started_ms);
+    json_write_pair_time(w, "deleted_at", account->deleted_ms);
 }
 
 static void write_members(const struct account *account, enum account_state state,
@@ -14,16 +45,16 @@ static void write_members(const struct account *account, enum account_state stat
     json_write_pair_account(w, "id", account->id);
     json_write_pair_text(w, "name", account->name);
     json_write_pair_text(w, "state", account_state_name(state));
-    json_write_pair_hex(w, "write_key",
-                        pl_span(account->write_key.bytes, sizeof(account->write_key.bytes)));
+    write_id(w, "write_key", &account->write_key);
     json_write_pair_time(w, "created_at", account->created_ms);
     json_write_pair_time(w, "expires_at", account->expires_at_ms);
-    json_write_pair_time(w, "deletion_started_at", account->deletion_started_ms);
-    json_write_pair_time(w, "deleted_at", account->deleted_ms);
+    json_write_pair_bool(w, "imported", account->imported);
+    write_deletion(account, w);
     json_write_pair_u64(w, "config_version", account->config_version);
     json_write_pair_words(w, "regions", account->regions);
     json_write_pair_words(w, "origins", account->origins);
     json_write_pair_bool(w, "honour_dnt", account->honour_dnt);
+    json_write_pair_u64(w, "retention_months", account->retention_months);
     account_rules_write(&account->rules, w);
 }
 
@@ -67,23 +98,42 @@ static enum pl_err read_members(struct json object, struct account *account, str
             PL_OK ||
         (err = request_words(object, "origins", account->origins, sizeof(account->origins), why)) !=
             PL_OK ||
-        (err = request_bool(object, "honour_dnt", &account->honour_dnt, why)) != PL_OK) {
+        (err = request_bool(object, "honour_dnt", &account->honour_dnt, why)) != PL_OK ||
+        (err = request_u64(object, "retention_months", &account->retention_months, why)) != PL_OK) {
         return err;
     }
     return account_rules_read(object, &account->rules, why);
 }
 
-enum pl_err account_read_record(struct json record, struct account *account, struct pl_why *why)
+static enum pl_err read_deletion(struct json record, struct account *account, struct pl_why *why)
 {
     enum pl_err err;
-    account_rules_init(&account->rules);
+    if ((err = request_time(record, "deletion_requested_at", &account->requested_ms, why)) !=
+            PL_OK ||
+        (err = request_id128(record, "deletion_request", &account->request_id, why)) != PL_OK ||
+        (err = request_text(record, "deletion_reason", account->request_reason,
+                            sizeof(account->request_reason), why)) != PL_OK ||
+        (err = request_bool(record, "deleted_on_request", &account->deleted_on_request, why)) !=
+            PL_OK ||
+        (err = request_time(record, "deletion_started_at", &account->deletion_started_ms, why)) !=
+            PL_OK) {
+        return err;
+    }
+    return request_time(record, "deleted_at", &account->deleted_ms, why);
+}
+
+enum pl_err account_read_record(struct json record, struct account *account, struct pl_why *why)
+{
+    const uint64_t id = account->id;
+    enum pl_err err;
+    account_init(account);
+    account->id = id;
     if ((err = read_members(record, account, why)) != PL_OK ||
         (err = read_state(record, &account->state, why)) != PL_OK ||
         (err = request_id128(record, "write_key", &account->write_key, why)) != PL_OK ||
         (err = request_time(record, "created_at", &account->created_ms, why)) != PL_OK ||
-        (err = request_time(record, "deletion_started_at", &account->deletion_started_ms, why)) !=
-            PL_OK ||
-        (err = request_time(record, "deleted_at", &account->deleted_ms, why)) != PL_OK) {
+        (err = request_bool(record, "imported", &account->imported, why)) != PL_OK ||
+        (err = read_deletion(record, account, why)) != PL_OK) {
         return err;
     }
     return request_u64(record, "config_version", &account->config_version, why);
@@ -157,6 +207,12 @@ enum pl_err account_read_rules(struct json request, struct account *account, str
     enum pl_err err = read_members(request, account, why);
     if (err == PL_OK && account->name[0] == '\0') {
         err = pl_fail_field(why, PL_EINVAL, "name", "name is missing");
+    }
+    if (err == PL_OK && (account->retention_months < ACCOUNT_RETENTION_MONTHS_MIN ||
+                         account->retention_months > ACCOUNT_RETENTION_MONTHS_MAX)) {
+        err = pl_fail_field(why, PL_EINVAL, "retention_months",
+                            "retention_months must be from %d to %d", ACCOUNT_RETENTION_MONTHS_MIN,
+                            ACCOUNT_RETENTION_MONTHS_MAX);
     }
     if (err == PL_OK) {
         err = check_origins(account->origins, why);

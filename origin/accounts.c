@@ -109,7 +109,8 @@ void accounts_close(struct accounts *accounts)
     }
 }
 
-/* Writes record, changelog item and what the batch holds already; then memory follows. Under
+/* Writes record, changelog item and what the batch holds already; then memory follows. Of an
+ * account that is being deleted edges know all there is to know: they get no other item. Under
  * `changing`. */
 static enum pl_err commit(struct accounts *accounts, struct account *account,
                           struct pl_span document, struct store_batch *batch, struct pl_why *why)
@@ -143,7 +144,10 @@ static enum pl_err commit(struct accounts *accounts, struct account *account,
         pl_store_u64(key, account->id);
         store_batch_put(batch, accounts->config.store, FAMILY_ACCOUNTS, pl_span(key, sizeof(key)),
                         pl_buf_span(&record));
-        err = changelog_write(accounts->config.changelog, batch, item, why);
+        const struct account *before = find(accounts, account->id);
+        err = before != NULL && before->state >= ACCOUNT_DELETING
+                  ? store_write(accounts->config.store, batch, true, why)
+                  : changelog_write(accounts->config.changelog, batch, item, why);
         accounts->stale = err != PL_OK;
     }
     if (err == PL_OK) {
@@ -260,22 +264,41 @@ static enum pl_err check_unique(struct accounts *accounts, const struct account 
     return comparison.err;
 }
 
+/* Of a new account. Who writes a wrong year must not see an account deleted at once. */
+static enum pl_err check_expiry(const struct account *account, struct pl_why *why)
+{
+    bool passed = account->expires_at_ms != 0 && account->expires_at_ms <= account->created_ms;
+    if (passed && !account->imported) {
+        return pl_fail_field(why, PL_EINVAL, "expires_at",
+                             "expires_at has passed already; an account that had ended before it "
+                             "came here must say imported: true");
+    }
+    if (!passed && account->imported) {
+        return pl_fail_field(why, PL_EINVAL, "imported",
+                             "imported is for accounts whose expires_at has passed already");
+    }
+    return PL_OK;
+}
+
 enum pl_err accounts_create(struct accounts *accounts, struct json request, struct account *out,
                             struct pl_why *why)
 {
-    static const char *const members[] = {"name",       "expires_at",         "regions", "origins",
-                                          "honour_dnt", ACCOUNT_RULE_MEMBERS, NULL};
-    struct account account = {.state = ACCOUNT_ACTIVE};
+    static const char *const members[] = {
+        "name",       "expires_at",       "imported",           "regions", "origins",
+        "honour_dnt", "retention_months", ACCOUNT_RULE_MEMBERS, NULL};
+    struct account account;
     enum pl_err err;
-    account_rules_init(&account.rules);
+    account_init(&account);
     if ((err = request_only(request, members, why)) != PL_OK ||
-        (err = account_read_rules(request, &account, why)) != PL_OK) {
+        (err = account_read_rules(request, &account, why)) != PL_OK ||
+        (err = request_bool(request, "imported", &account.imported, why)) != PL_OK) {
         return err;
     }
     account.created_ms = pl_wall_ms(accounts->config.clock);
-    if (account.expires_at_ms != 0 && account.expires_at_ms <= account.created_ms) {
-        return pl_fail_field(why, PL_EINVAL, "expires_at", "expires_at has passed already");
+    if ((err = check_expiry(&account, why)) != PL_OK) {
+        return err;
     }
+    account.state = account.imported ? ACCOUNT_EXPIRED : ACCOUNT_ACTIVE;
     pthread_mutex_lock(&accounts->changing);
     if ((err = catch_up(accounts, why)) == PL_OK &&
         (err = check_unique(accounts, &account, why)) == PL_OK &&
@@ -352,7 +375,7 @@ enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json 
                             struct account *out, struct pl_why *why)
 {
     static const char *const members[] = {
-        "name", "regions", "origins", "honour_dnt", ACCOUNT_RULE_MEMBERS, NULL};
+        "name", "regions", "origins", "honour_dnt", "retention_months", ACCOUNT_RULE_MEMBERS, NULL};
     struct account account;
     enum pl_err err = request_only(request, members, why);
     if (err != PL_OK) {
@@ -380,55 +403,49 @@ enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json 
     return err;
 }
 
-enum pl_err accounts_expire(struct accounts *accounts, uint64_t id, int64_t at_ms,
-                            struct account *out, struct pl_why *why)
+enum pl_err accounts_change(struct accounts *accounts, uint64_t id,
+                            enum pl_err (*edit)(void *ctx, struct account *account,
+                                                struct pl_why *why),
+                            void *ctx, struct account *out, struct pl_why *why)
 {
     struct account account;
-    int64_t now_ms = pl_wall_ms(accounts->config.clock);
     pthread_mutex_lock(&accounts->changing);
     enum pl_err err = begin(accounts, id, &account, why);
-    if (err == PL_OK && account_state_at(&account, now_ms) != ACCOUNT_ACTIVE) {
-        err = pl_fail(why, PL_EEXPIRED, "account %s is %s already", account.name,
-                      account_state_name(account_state_at(&account, now_ms)));
-    }
-    if (err == PL_OK && at_ms != 0 && at_ms < now_ms) {
-        err = pl_fail_field(why, PL_EINVAL, "at", "at has passed already; leave it out for now");
+    if (err == PL_OK) {
+        err = edit(ctx, &account, why);
     }
     if (err == PL_OK) {
-        account.expires_at_ms = at_ms == 0 ? now_ms : at_ms;
-        account.state = account.expires_at_ms <= now_ms ? ACCOUNT_EXPIRED : ACCOUNT_ACTIVE;
         err = commit_alone(accounts, &account, why);
     }
     pthread_mutex_unlock(&accounts->changing);
-    if (err == PL_OK) {
+    if (err == PL_OK && out != NULL) {
         *out = account;
     }
     return err;
 }
 
-enum pl_err accounts_reinstate(struct accounts *accounts, uint64_t id, int64_t expires_at_ms,
-                               struct account *out, struct pl_why *why)
+int64_t accounts_now_ms(const struct accounts *accounts)
+{
+    return pl_wall_ms(accounts->config.clock);
+}
+
+enum pl_err accounts_random_id(const struct accounts *accounts, struct pl_id128 *id)
+{
+    return pl_id128_random(accounts->config.random, id);
+}
+
+enum pl_err accounts_during(struct accounts *accounts, uint64_t id,
+                            enum pl_err (*look)(void *ctx, const struct account *account,
+                                                struct pl_why *why),
+                            void *ctx, struct pl_why *why)
 {
     struct account account;
-    int64_t now_ms = pl_wall_ms(accounts->config.clock);
     pthread_mutex_lock(&accounts->changing);
     enum pl_err err = begin(accounts, id, &account, why);
-    if (err == PL_OK && account.state >= ACCOUNT_DELETING) {
-        err = pl_fail(why, PL_EEXPIRED, "account %s cannot come back: its deletion %s",
-                      account.name, account.state == ACCOUNT_DELETED ? "is done" : "has started");
-    }
-    if (err == PL_OK && expires_at_ms != 0 && expires_at_ms <= now_ms) {
-        err = pl_fail_field(why, PL_EINVAL, "expires_at", "expires_at has passed already");
-    }
     if (err == PL_OK) {
-        account.state = ACCOUNT_ACTIVE;
-        account.expires_at_ms = expires_at_ms;
-        err = commit_alone(accounts, &account, why);
+        err = look(ctx, &account, why);
     }
     pthread_mutex_unlock(&accounts->changing);
-    if (err == PL_OK) {
-        *out = account;
-    }
     return err;
 }
 
@@ -490,38 +507,6 @@ enum pl_err accounts_config(struct accounts *accounts, uint64_t id, uint64_t ver
                        account.config_version == 0 ? "no config yet" : "no such version");
     }
     return err == PL_OK ? err : pl_fail(why, err, "the config cannot be read from the database");
-}
-
-enum pl_err accounts_move(struct accounts *accounts, uint64_t id, enum account_state from,
-                          enum account_state to,
-                          bool (*due)(const struct account *account, int64_t now_ms),
-                          int64_t now_ms, struct account *out, struct pl_why *why)
-{
-    struct account account;
-    pthread_mutex_lock(&accounts->changing);
-    enum pl_err err = begin(accounts, id, &account, why);
-    if (err == PL_OK && account.state != from) {
-        err = pl_fail(why, PL_EAGAIN, "account %s is %s by now, not %s", account.name,
-                      account_state_name(account.state), account_state_name(from));
-    }
-    if (err == PL_OK && !due(&account, now_ms)) {
-        err = pl_fail(why, PL_EAGAIN, "account %s was renewed meanwhile", account.name);
-    }
-    if (err == PL_OK) {
-        account.state = to;
-        if (to == ACCOUNT_DELETING) {
-            account.deletion_started_ms = now_ms;
-        } else if (to == ACCOUNT_DELETED) {
-            account.deleted_ms = now_ms;
-            account.config_version = 0;
-        }
-        err = commit_alone(accounts, &account, why);
-    }
-    pthread_mutex_unlock(&accounts->changing);
-    if (err == PL_OK) {
-        *out = account;
-    }
-    return err;
 }
 
 enum intake_fate accounts_fate(void *ctx, uint64_t id, int64_t now_ms, int64_t *expired_ms)

@@ -29,9 +29,9 @@ enum pl_err accounts_open(struct accounts **out, const struct accounts_config *c
                           struct pl_why *why);
 void accounts_close(struct accounts *accounts); /* NULL is fine */
 
-/* From a request's JSON: name, expires_at, regions, origins, honour_dnt, ACCOUNT_RULE_MEMBERS.
- * PL_EINVAL, PL_ELIMIT name the field, so does PL_EEXISTS: another account has that name. Blocks.
- */
+/* From a request's JSON: name, expires_at, imported (it has expired already), regions, origins,
+ * honour_dnt, retention_months, ACCOUNT_RULE_MEMBERS. PL_EINVAL, PL_ELIMIT name the field, so does
+ * PL_EEXISTS: another account has that name. Blocks. */
 enum pl_err accounts_create(struct accounts *accounts, struct json request, struct account *out,
                             struct pl_why *why);
 /* PL_ENOTFOUND. */
@@ -39,31 +39,33 @@ enum pl_err accounts_get(struct accounts *accounts, uint64_t id, struct account 
 /* A copy of all, by id; the caller frees *out. */
 enum pl_err accounts_list(struct accounts *accounts, struct account **out, size_t *count);
 
-/* Changes name, regions, origins, honour_dnt and ACCOUNT_RULE_MEMBERS, as far as the request has
- * them. PL_EEXPIRED: its deletion has started; others as accounts_create. Blocks. */
+/* Changes name, regions, origins, honour_dnt, retention_months and ACCOUNT_RULE_MEMBERS, as far as
+ * the request has them. PL_EEXPIRED: its deletion has started; others as accounts_create. Blocks.
+ */
 enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json request,
                             struct account *out, struct pl_why *why);
-/* Expires at at_ms (0: now); a date in the future only sets it. PL_EEXPIRED: already expired.
- * Blocks. */
-enum pl_err accounts_expire(struct accounts *accounts, uint64_t id, int64_t at_ms,
-                            struct account *out, struct pl_why *why);
-/* Back to active, with a new date (0: none). PL_EEXPIRED: its deletion has started. Blocks. */
-enum pl_err accounts_reinstate(struct accounts *accounts, uint64_t id, int64_t expires_at_ms,
-                               struct account *out, struct pl_why *why);
+/* For account_states.c, which knows what may become of an account: edit gets a copy, changes it or
+ * refuses; what it leaves is durable, and told to edges, before the call returns. Nobody else can
+ * change the account meanwhile; edit must not call this room. out may be NULL. PL_ENOTFOUND, what
+ * edit gives, or the disk's error. Blocks. */
+enum pl_err accounts_change(struct accounts *accounts, uint64_t id,
+                            enum pl_err (*edit)(void *ctx, struct account *account,
+                                                struct pl_why *why),
+                            void *ctx, struct account *out, struct pl_why *why);
+int64_t accounts_now_ms(const struct accounts *accounts);
+enum pl_err accounts_random_id(const struct accounts *accounts, struct pl_id128 *id);
+/* Nobody can change the account while look has it; look must not call this room. */
+enum pl_err accounts_during(struct accounts *accounts, uint64_t id,
+                            enum pl_err (*look)(void *ctx, const struct account *account,
+                                                struct pl_why *why),
+                            void *ctx, struct pl_why *why);
+
 /* Checks, stores and announces a campaign config. PL_EINVAL with the first problem. Blocks. */
 enum pl_err accounts_publish(struct accounts *accounts, uint64_t id, struct pl_span config_json,
                              uint64_t *version, struct pl_why *why);
 /* Appends the config as it was published; version 0: the newest. PL_ENOTFOUND. Blocks. */
 enum pl_err accounts_config(struct accounts *accounts, uint64_t id, uint64_t version,
                             struct pl_buf *out, struct pl_why *why);
-
-/* The lifecycle's only: moves along one edge of the state machine (lifecycle.h) if it is still due
- * when nobody else can change the account. PL_EAGAIN: it is not, or the account is not in `from`
- * any more. Blocks. */
-enum pl_err accounts_move(struct accounts *accounts, uint64_t id, enum account_state from,
-                          enum account_state to,
-                          bool (*due)(const struct account *account, int64_t now_ms),
-                          int64_t now_ms, struct account *out, struct pl_why *why);
 
 /* After a failed write, once the store has recovered: reads what turned up. Fails as long as the
  * store does. Blocks. */

@@ -1,4 +1,5 @@
 #include "origin/lifecycle.h"
+#include "origin/account_states.h"
 #include "origin/clock_watch.h"
 #include "origin/dedupe.h"
 #include "origin/deletion.h"
@@ -41,7 +42,7 @@ struct lifecycle {
  */
 struct transition {
     enum account_state from, to;
-    bool (*due)(const struct account *account, int64_t now_ms);
+    bool (*due)(void *ctx, const struct account *account, int64_t now_ms);
     enum pl_err (*act)(struct lifecycle *lifecycle, const struct account *account, int64_t now_ms,
                        struct pl_why *why);
 };
@@ -56,23 +57,27 @@ int64_t lifecycle_due_ms(const struct account *account)
     return account->expires_at_ms + (LIFECYCLE_KEEP_DAYS + spread) * PL_DAY_MS;
 }
 
-static bool has_expired(const struct account *account, int64_t now_ms)
+static bool has_expired(void *ctx, const struct account *account, int64_t now_ms)
 {
+    (void)ctx;
     return account_state_at(account, now_ms) == ACCOUNT_EXPIRED;
 }
 
-static bool is_kept_long_enough(const struct account *account, int64_t now_ms)
+static bool is_kept_long_enough(void *ctx, const struct account *account, int64_t now_ms)
 {
+    (void)ctx;
     return now_ms >= account->expires_at_ms + LIFECYCLE_KEEP_DAYS * PL_DAY_MS;
 }
 
-static bool is_its_day(const struct account *account, int64_t now_ms)
+static bool is_its_day(void *ctx, const struct account *account, int64_t now_ms)
 {
+    (void)ctx;
     return now_ms >= lifecycle_due_ms(account);
 }
 
-static bool at_once(const struct account *account, int64_t now_ms)
+static bool at_once(void *ctx, const struct account *account, int64_t now_ms)
 {
+    (void)ctx;
     (void)account;
     (void)now_ms;
     return true;
@@ -220,11 +225,13 @@ static const struct transition transitions[] = {
 
 /* ---- the tick */
 
-static const struct transition *due_transition(const struct account *account, int64_t now_ms)
+static const struct transition *due_transition(void *ctx, const struct account *account,
+                                               int64_t now_ms)
 {
+    (void)ctx;
     for (size_t i = 0; i < sizeof(transitions) / sizeof(transitions[0]); i++) {
         if (transitions[i].from == account->state) {
-            return transitions[i].due(account, now_ms) ? &transitions[i] : NULL;
+            return transitions[i].due(NULL, account, now_ms) ? &transitions[i] : NULL;
         }
     }
     return NULL;
@@ -236,14 +243,14 @@ static void advance(struct lifecycle *lifecycle, struct account *account, int64_
                     bool believed, struct pl_why *why)
 {
     const struct lifecycle_config *config = &lifecycle->config;
-    const struct transition *transition = due_transition(account, now_ms);
+    const struct transition *transition = due_transition(NULL, account, now_ms);
     if (transition == NULL || (!believed && transition->from != ACCOUNT_DELETING)) {
         return;
     }
     enum pl_err err = transition->act(lifecycle, account, now_ms, why);
     if (err == PL_OK) {
         err = accounts_move(config->accounts, account->id, transition->from, transition->to,
-                            transition->due, now_ms, account, why);
+                            transition->due, NULL, now_ms, account, why);
     }
     if (err != PL_OK) {
         pl_log(config->log, err == PL_EAGAIN ? PL_LOG_INFO : PL_LOG_ERROR, "lifecycle",

@@ -1,6 +1,7 @@
 #include "records_fixture.h"
 
 #include "origin/account_item.h"
+#include "origin/account_states.h"
 #include "origin/accounts.h"
 
 static struct records r;
@@ -276,8 +277,9 @@ static enum pl_err create_err(const char *request)
     return accounts_create(accounts, parse(&r, request), &account, &r.why);
 }
 
-static bool always(const struct account *account, int64_t now_ms)
+static bool always(void *ctx, const struct account *account, int64_t now_ms)
 {
+    (void)ctx;
     (void)account;
     (void)now_ms;
     return true;
@@ -306,11 +308,11 @@ static void test_names_are_of_one_account(void **state)
     /* An expired account may come back, with its names; one that is deleted does not. */
     must(accounts_expire(accounts, first.id, 0, &first, &r.why), &r.why);
     assert_int_equal(create_err("{\"name\":\"c\",\"aliases\":[\"com.shop\"]}"), PL_EEXISTS);
-    must(accounts_move(accounts, first.id, ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, always, r.now_ms,
-                       &moved, &r.why),
+    must(accounts_move(accounts, first.id, ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, always, NULL,
+                       r.now_ms, &moved, &r.why),
          &r.why);
-    must(accounts_move(accounts, first.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING, always, r.now_ms,
-                       &moved, &r.why),
+    must(accounts_move(accounts, first.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING, always, NULL,
+                       r.now_ms, &moved, &r.why),
          &r.why);
     (void)create("{\"name\":\"c\",\"aliases\":[\"com.shop\"],\"hosts\":[\"m.other.example\"]}");
 }

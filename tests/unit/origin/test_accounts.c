@@ -1,5 +1,6 @@
 #include "records_fixture.h"
 
+#include "origin/account_states.h"
 #include "origin/accounts.h"
 #include "origin/lifecycle.h"
 
@@ -309,15 +310,17 @@ static void test_a_failed_change_that_turns_up_counts(void **state)
     pl_buf_release(&page);
 }
 
-static bool always(const struct account *account, int64_t now_ms)
+static bool always(void *ctx, const struct account *account, int64_t now_ms)
 {
+    (void)ctx;
     (void)account;
     (void)now_ms;
     return true;
 }
 
-static bool has_passed(const struct account *account, int64_t now_ms)
+static bool has_passed(void *ctx, const struct account *account, int64_t now_ms)
 {
+    (void)ctx;
     return account->expires_at_ms <= now_ms;
 }
 
@@ -327,16 +330,16 @@ static void test_a_renewal_is_not_undone(void **state)
     (void)state;
     struct account account = create("{\"name\":\"a\",\"expires_at\":\"2026-01-02\"}"), moved;
     r.now_ms = account.expires_at_ms;
-    assert_true(has_passed(&account, r.now_ms));
+    assert_true(has_passed(NULL, &account, r.now_ms));
     int64_t later_ms = r.now_ms + PL_DAY_MS;
     must(accounts_reinstate(accounts, account.id, later_ms, &account, &r.why), &r.why);
     assert_int_equal(accounts_move(accounts, account.id, ACCOUNT_ACTIVE, ACCOUNT_EXPIRED,
-                                   has_passed, r.now_ms, &moved, &r.why),
+                                   has_passed, NULL, r.now_ms, &moved, &r.why),
                      PL_EAGAIN);
     must(accounts_get(accounts, account.id, &account), &r.why);
     assert_int_equal(account.state, ACCOUNT_ACTIVE);
-    must(accounts_move(accounts, account.id, ACCOUNT_ACTIVE, ACCOUNT_EXPIRED, has_passed, later_ms,
-                       &moved, &r.why),
+    must(accounts_move(accounts, account.id, ACCOUNT_ACTIVE, ACCOUNT_EXPIRED, has_passed, NULL,
+                       later_ms, &moved, &r.why),
          &r.why);
 }
 
@@ -349,13 +352,13 @@ static void test_deletion_cannot_be_undone(void **state)
     struct account account = create("{\"name\":\"a\"}");
     must(accounts_expire(accounts, account.id, 0, &account, &r.why), &r.why);
     assert_int_equal(accounts_move(accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING,
-                                   always, r.now_ms, &account, &r.why),
+                                   always, NULL, r.now_ms, &account, &r.why),
                      PL_EAGAIN);
-    must(accounts_move(accounts, account.id, ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, always, r.now_ms,
-                       &account, &r.why),
+    must(accounts_move(accounts, account.id, ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, always, NULL,
+                       r.now_ms, &account, &r.why),
          &r.why);
-    must(accounts_move(accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING, always, r.now_ms,
-                       &account, &r.why),
+    must(accounts_move(accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING, always, NULL,
+                       r.now_ms, &account, &r.why),
          &r.why);
     assert_int_equal(accounts_reinstate(accounts, account.id, 0, &account, &r.why), PL_EEXPIRED);
     assert_int_equal(accounts_publish(accounts, account.id, PL_SPAN_LIT(CONFIG), &version, &r.why),

@@ -1,4 +1,5 @@
 /* A hundred days on a clock of our own, with real keyring, store and accounts. */
+#include "origin/account_states.h"
 #include "origin/dedupe.h"
 #include "origin/families.h"
 #include "origin/lifecycle.h"
@@ -322,8 +323,9 @@ static void assert_records_hold(struct house *house, uint64_t account, const cha
     pl_buf_release(&records);
 }
 
-static bool always(const struct account *account, int64_t now_ms)
+static bool always(void *ctx, const struct account *account, int64_t now_ms)
 {
+    (void)ctx;
     (void)account;
     (void)now_ms;
     return true;
@@ -340,10 +342,10 @@ static void an_interrupted_deletion_is_resumed(void **state)
     house->mono_ms += lifecycle_due_ms(&account) + 1 - house->now_ms;
     house->now_ms = lifecycle_due_ms(&account) + 1;
     must(accounts_move(house->accounts, account.id, ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, always,
-                       house->now_ms, &account, &why),
+                       NULL, house->now_ms, &account, &why),
          &why);
     must(accounts_move(house->accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETING, always,
-                       house->now_ms, &account, &why),
+                       NULL, house->now_ms, &account, &why),
          &why);
     must(keyring_destroy(house->keyring, account.id, "as before the crash", NULL, &why), &why);
     close_house(house);
