@@ -26,7 +26,7 @@ enum origin_family {
     FAMILY_SUPPRESSIONS, /* account(8) consent-id(16) → one opt-out: proto/wire/suppression.h */
     FAMILY_LINKS,        /* account(8) direction(1) hash(8) hash(8) → the two ids, sealed */
     FAMILY_ERASURES,     /* account(8) erasure-id(16) → whom an erasure concerns, up to when */
-    FAMILY_DAYS,         /* account(8) day(2) → how many events were stored, and what left */
+    FAMILY_DAYS,         /* account(8) day(2) what(1) → how many events were stored, or removed */
     FAMILY_CUTOFFS,      /* edge(16) → the feed position up to which it holds no older block */
     FAMILY_HOLDS,        /* account(8) hold-id(16) → why its data must not go, until when */
     FAMILY_CERTIFICATES, /* account(8) → the certificate of its deletion */

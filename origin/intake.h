@@ -16,6 +16,7 @@
 #ifndef POLDER_ORIGIN_INTAKE_H
 #define POLDER_ORIGIN_INTAKE_H
 
+#include "origin/day_counts.h"
 #include "origin/keyring.h"
 #include "origin/ledger.h"
 #include "origin/suppressions.h"
@@ -46,6 +47,7 @@ struct intake_config {
     enum intake_fate (*account)(void *ctx, uint64_t account, int64_t now_ms, int64_t *expired_ms);
     void *account_ctx;
     struct suppressions *suppressions; /* NULL: nobody says no */
+    struct day_counts *day_counts;     /* NULL: nobody counts */
     unsigned openers;                  /* 0: 2 */
     size_t queue_bytes;                /* blocks on their way; 0: 192 MiB */
     size_t group_bytes;                /* sealed events in one synced write; 0: 8 MiB */

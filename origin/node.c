@@ -204,6 +204,28 @@ static void close_books(struct node *node)
     books_free(node->parts.books);
 }
 
+static enum pl_err open_day_counts(struct node *node, struct pl_why *why)
+{
+    enum pl_err err = day_counts_new(&node->parts.day_counts, node->parts.store);
+    return err == PL_OK ? err : pl_fail(why, err, "no memory for the counts of days");
+}
+
+static void close_day_counts(struct node *node)
+{
+    day_counts_free(node->parts.day_counts);
+}
+
+static enum pl_err open_exports(struct node *node, struct pl_why *why)
+{
+    enum pl_err err = exports_new(&node->parts.exports);
+    return err == PL_OK ? err : pl_fail(why, err, "no memory for exports");
+}
+
+static void close_exports(struct node *node)
+{
+    exports_free(node->parts.exports);
+}
+
 static enum pl_err open_intake(struct node *node, struct pl_why *why)
 {
     struct intake_config config = {
@@ -215,6 +237,7 @@ static enum pl_err open_intake(struct node *node, struct pl_why *why)
         .account = accounts_fate,
         .account_ctx = node->parts.accounts,
         .suppressions = node->parts.suppressions,
+        .day_counts = node->parts.day_counts,
         .openers = (unsigned)node->config.options->openers,
         .clock = node->config.clock,
         .log = node->config.log,
@@ -380,6 +403,8 @@ static const struct {
     {open_suppressions, close_suppressions},
     {open_ledger, close_ledger},
     {open_books, close_books},
+    {open_day_counts, close_day_counts},
+    {open_exports, close_exports},
     {open_intake, close_intake},
     {open_receiver, close_receiver},
     {open_lifecycle, close_lifecycle},

@@ -8,7 +8,9 @@
 #include "origin/accounts.h"
 #include "origin/books.h"
 #include "origin/changelog.h"
+#include "origin/day_counts.h"
 #include "origin/edges.h"
+#include "origin/exports.h"
 #include "origin/intake.h"
 #include "origin/keyring.h"
 #include "origin/ledger.h"
@@ -31,6 +33,8 @@ struct origin_parts {
     struct suppressions *suppressions;
     struct ledger *ledger;
     struct books *books;
+    struct day_counts *day_counts;
+    struct exports *exports;
     struct intake *intake;
     struct receiver *receiver;
     struct lifecycle *lifecycle;

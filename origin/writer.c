@@ -216,8 +216,25 @@ static int by_dedupe_key(const void *a, const void *b)
     return order != 0 ? order : memcmp(x->key.bytes + 24, y->key.bytes + 24, 8);
 }
 
+/* Events in key order: those of an account's day are a run. */
+static enum pl_err count_days(struct intake *intake, struct dedupe_entry *const *entries,
+                              size_t count)
+{
+    enum pl_err err = PL_OK;
+    for (size_t i = 0, run; err == PL_OK && i < count; i += run) {
+        const struct vault_key *key = &entries[i]->key;
+        uint64_t bytes = 0;
+        for (run = 0; i + run < count && memcmp(entries[i + run]->key.bytes, key->bytes, 10) == 0;
+             run++)
+            bytes += VAULT_KEY_BYTES + entries[i + run]->value.len;
+        err = day_counts_stored(intake->config.day_counts, intake->writer.batch,
+                                vault_key_account(key), vault_key_day(key), run, bytes);
+    }
+    return err;
+}
+
 /* In key order: the engine finds a key's place fastest next to the one before it. */
-static void put_events(struct intake *intake)
+static enum pl_err put_events(struct intake *intake)
 {
     struct intake_writer *w = &intake->writer;
     struct store *store = intake->config.store;
@@ -229,6 +246,11 @@ static void put_events(struct intake *intake)
     for (size_t i = 0; i < kept; i++)
         store_batch_put(w->batch, store, FAMILY_VAULT, vault_key_span(&w->entries[i]->key),
                         w->entries[i]->value);
+    if (intake->config.day_counts != NULL) {
+        enum pl_err err = count_days(intake, w->entries, kept);
+        if (err != PL_OK)
+            return err;
+    }
     qsort(w->entries, kept, sizeof(*w->entries), by_dedupe_key);
     for (size_t i = 0; i < kept; i++) {
         uint8_t key[DEDUPE_KEY_BYTES], value[DEDUPE_VALUE_BYTES];
@@ -239,6 +261,7 @@ static void put_events(struct intake *intake)
         store_batch_put(w->batch, store, FAMILY_DEDUPE, pl_span(key, sizeof(key)),
                         pl_span(value, sizeof(value)));
     }
+    return PL_OK;
 }
 
 static void count_events(struct intake_job *job)
@@ -304,7 +327,7 @@ static enum pl_err write_group(struct intake *intake, struct pl_why *why)
             err = record_choices(intake, job, why);
     }
     if (err == PL_OK && w->entry_count > 0)
-        put_events(intake);
+        err = put_events(intake);
     if (err == PL_OK)
         err = ledger_write(intake->config.ledger, w->batch);
     if (err == PL_OK && store_batch_bytes(w->batch) > 0)
@@ -328,6 +351,8 @@ static bool recover(struct intake *intake)
     enum pl_err err = store_recover(intake->config.store, &why);
     if (err == PL_OK)
         err = ledger_reload(intake->config.ledger, &why);
+    if (intake->config.day_counts != NULL)
+        day_counts_reload(intake->config.day_counts);
     if (err != PL_OK) {
         set_ready(intake, false, why.text);
         return false;

@@ -26,6 +26,7 @@ struct rig {
     char store_dir[64], store_path[96];
     struct store *store;
     struct ledger *ledger;
+    struct day_counts *day_counts;
     struct intake *intake;
     struct intake_config config;
     struct ledger_config ledger_config;
@@ -95,6 +96,8 @@ static inline void rig_open(struct rig *r)
     r->ledger_config.store = r->config.store = r->store;
     rig_must(ledger_new(&r->ledger, &r->ledger_config, &why), &why);
     r->config.ledger = r->ledger;
+    rig_must(day_counts_new(&r->day_counts, r->store), &(struct pl_why){.text = "day counts"});
+    r->config.day_counts = r->day_counts;
     rig_must(intake_new(&r->intake, &r->config, &why), &why);
     rig_must(intake_start(r->intake, &why), &why);
 }
@@ -103,6 +106,7 @@ static inline void rig_close(struct rig *r)
 {
     intake_stop(r->intake);
     intake_free(r->intake);
+    day_counts_free(r->day_counts);
     ledger_free(r->ledger);
     store_close(r->store);
 }

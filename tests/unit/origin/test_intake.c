@@ -633,6 +633,9 @@ static void a_full_disk_sends_blocks_back(void **state)
         fail_msg("%s", s.reason);
     assert_true(s.ready);
     assert_true(totals(t).stored == stored + 100);
+    struct day_counts_row days;
+    assert_int_equal(day_counts_total(r->day_counts, 0, 0, VAULT_DAY_MAX, &days), PL_OK);
+    assert_int_equal(days.stored.events, stored + 100);
     rig_close(r);
     snprintf(command, sizeof(command), "%s/small", r->store_dir);
     assert_int_equal(umount(command), 0);
