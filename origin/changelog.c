@@ -8,11 +8,13 @@
 
 static const struct pl_span EPOCH_KEY = PL_SPAN_INIT("changelog-epoch");
 
-/* Where the newest item of a subject stands: of an account, or of one opt-out of it. The tree is
- * tsearch's. */
+enum subject { OF_ACCOUNT, OF_OPTOUT, OF_CUTOFF };
+
+/* Where the newest item of a subject stands: of an account (0: the sealing key), of one opt-out of
+ * it, or of a cut-off. The tree is tsearch's. */
 struct place {
     uint64_t account;
-    bool is_optout;             /* else of the account itself */
+    enum subject subject;
     struct pl_id128 consent_id; /* any, zeros included: clients name those that they take back */
     uint64_t position;
     struct place *next_gone;
@@ -26,7 +28,7 @@ struct changelog {
     pthread_mutex_t writing; /* one change at a time, in order */
     void *places;            /* under writing */
     bool stale;              /* under writing: a write failed, which may turn up after all */
-    _Atomic uint64_t position;
+    _Atomic uint64_t position, settle_position, seal_key_position;
 };
 
 static int compare_places(const void *a, const void *b)
@@ -35,8 +37,8 @@ static int compare_places(const void *a, const void *b)
     if (x->account != y->account) {
         return x->account > y->account ? 1 : -1;
     }
-    if (x->is_optout != y->is_optout) {
-        return x->is_optout ? 1 : -1;
+    if (x->subject != y->subject) {
+        return x->subject > y->subject ? 1 : -1;
     }
     return memcmp(x->consent_id.bytes, y->consent_id.bytes, sizeof(x->consent_id.bytes));
 }
@@ -45,8 +47,10 @@ static struct place *place_of(struct changelog *changelog, const struct catalog_
 {
     struct place probe = {.account = item->account};
     if (item->kind == CATALOG_SUPPRESSION) {
-        probe.is_optout = true;
+        probe.subject = OF_OPTOUT;
         probe.consent_id = item->consent_id;
+    } else if (item->kind == CATALOG_CUTOFF) {
+        probe.subject = OF_CUTOFF;
     }
     struct place **found = tfind(&probe, &changelog->places, compare_places);
     if (found != NULL) {
@@ -89,6 +93,20 @@ static enum pl_err load_epoch(struct changelog *changelog, const struct pl_rando
     return err;
 }
 
+/* The item stands at the position, and nothing newer does. */
+static void note_newest(struct changelog *changelog, const struct catalog_item *item,
+                        struct place *place, uint64_t position)
+{
+    place->position = position;
+    changelog->position = position;
+    if (catalog_asks_to_settle(item->kind)) {
+        changelog->settle_position = position;
+    }
+    if (item->kind == CATALOG_SEAL_KEY) {
+        changelog->seal_key_position = position;
+    }
+}
+
 static enum pl_err load_places(struct changelog *changelog, struct pl_why *why)
 {
     struct store_scan *scan;
@@ -106,8 +124,7 @@ static enum pl_err load_places(struct changelog *changelog, struct pl_why *why)
             struct place *place = place_of(changelog, item);
             err = place == NULL ? PL_ENOMEM : PL_OK;
             if (place != NULL) {
-                place->position = pl_load_u64(key.data);
-                changelog->position = place->position;
+                note_newest(changelog, item, place, pl_load_u64(key.data));
             }
         }
     }
@@ -171,6 +188,8 @@ static enum pl_err catch_up(struct changelog *changelog, struct pl_why *why)
     tdestroy(changelog->places, free);
     changelog->places = fresh.places;
     changelog->position = fresh.position;
+    changelog->settle_position = fresh.settle_position;
+    changelog->seal_key_position = fresh.seal_key_position;
     changelog->stale = false;
     return PL_OK;
 }
@@ -185,7 +204,7 @@ static void note_gone(const void *node, VISIT visit, void *ctx)
     struct gone *gone = ctx;
     struct place *place = *(struct place *const *)node;
     if ((visit == preorder || visit == leaf) && place->account == gone->account &&
-        place->is_optout) {
+        place->subject == OF_OPTOUT) {
         place->next_gone = gone->places;
         gone->places = place;
     }
@@ -241,8 +260,7 @@ static enum pl_err write_item(struct changelog *changelog, struct store_batch *b
     err = store_write(changelog->store, batch, true, why);
     if (err == PL_OK) {
         forget_places(changelog, gone);
-        place->position = position;
-        changelog->position = position;
+        note_newest(changelog, item, place, position);
     } else {
         changelog->stale = true;
     }
@@ -338,4 +356,19 @@ enum pl_err changelog_feed(void *ctx, struct pl_id128 *epoch, uint64_t *position
 uint64_t changelog_position(const struct changelog *changelog)
 {
     return changelog->position;
+}
+
+uint64_t changelog_settle_position(const struct changelog *changelog)
+{
+    return changelog->settle_position;
+}
+
+uint64_t changelog_seal_key_position(const struct changelog *changelog)
+{
+    return changelog->seal_key_position;
+}
+
+void changelog_epoch(const struct changelog *changelog, struct pl_id128 *epoch)
+{
+    *epoch = changelog->epoch;
 }

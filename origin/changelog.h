@@ -2,9 +2,10 @@
  * changelog: what edges have to learn, in the order in which it became true.
  *
  * Promise: an item is durable together with the change that it tells of, or neither is. Only the
- * newest item of each account, and of each opt-out from one, is kept, so following from nothing
- * costs what is, not what was; a tombstone takes its account's opt-outs along. The
- * epoch is a random id of this changelog; after a restore it is another, and edges start over.
+ * newest item of each account, of each opt-out from one, of the sealing key and of a cut-off is
+ * kept, so following from nothing costs what is, not what was; a tombstone takes its account's
+ * opt-outs along. The epoch is a random id of this changelog; after a restore it is another, and
+ * edges start over.
  *
  * Any thread may call; writing blocks on the disk.
  */
@@ -26,7 +27,8 @@ void changelog_on_change(struct changelog *changelog, void (*fn)(void *ctx), voi
 
 /* Adds the item to the batch and writes it, synced. On error nothing changed for now: a write that
  * failed may turn up when the store recovers, and is then read like any other before the next is
- * written. The batch is the caller's and may hold more. A sealing key's item has account 0. */
+ * written. The batch is the caller's and may hold more. A sealing key's item and a cut-off's have
+ * account 0. */
 enum pl_err changelog_write(struct changelog *changelog, struct store_batch *batch,
                             const struct catalog_item *item, struct pl_why *why);
 
@@ -38,5 +40,10 @@ enum pl_err changelog_refresh(struct changelog *changelog, struct pl_why *why);
 enum pl_err changelog_feed(void *ctx, struct pl_id128 *epoch, uint64_t *position, size_t max_bytes,
                            struct pl_buf *items, bool *caught_up);
 uint64_t changelog_position(const struct changelog *changelog);
+/* Of the newest item that asks edges to settle, and of the newest sealing key; 0: there is none. */
+uint64_t changelog_settle_position(const struct changelog *changelog);
+uint64_t changelog_seal_key_position(const struct changelog *changelog);
+/* It changes only before anything is served. */
+void changelog_epoch(const struct changelog *changelog, struct pl_id128 *epoch);
 
 #endif

@@ -27,8 +27,9 @@ enum pl_err first_start_check_format(struct store *store, bool *is_new, struct p
     return err;
 }
 
-static enum pl_err announce(struct store *store, struct changelog *changelog,
-                            const uint8_t seal_public[PL_X25519_BYTES], struct pl_why *why)
+static enum pl_err write_announcement(struct store *store, struct changelog *changelog,
+                                      const uint8_t seal_public[PL_X25519_BYTES],
+                                      struct pl_why *why)
 {
     struct store_batch *batch;
     struct catalog_item item = {.kind = CATALOG_SEAL_KEY};
@@ -45,30 +46,39 @@ static enum pl_err announce(struct store *store, struct changelog *changelog,
     return err;
 }
 
-enum pl_err first_start_finish(struct store *store, struct keyring *keyring,
-                               struct changelog *changelog, const struct pl_log *log,
-                               struct pl_why *why)
+enum pl_err first_start_announce(struct store *store, struct keyring *keyring,
+                                 struct changelog *changelog, struct pl_why *why)
 {
     uint8_t seal_public[PL_X25519_BYTES];
     struct pl_buf announced;
     enum pl_err err = keyring_current_seal_key(keyring, seal_public);
-    if (err == PL_ENOTFOUND) {
-        pl_log(log, PL_LOG_INFO, "node", "making the origin's first sealing key");
-        err = keyring_new_seal_key(keyring, seal_public, why);
-    }
     if (err != PL_OK) {
-        return pl_fail_in(why, err, "the sealing key");
+        return pl_fail(why, err, "the keyring has no sealing key");
     }
     pl_buf_init(&announced, 64);
     err = store_get(store, FAMILY_META, ANNOUNCED_KEY, &announced);
     if (err == PL_ENOTFOUND ||
         (err == PL_OK &&
          !pl_span_eq(pl_buf_span(&announced), pl_span(seal_public, sizeof(seal_public))))) {
-        err = announce(store, changelog, seal_public, why);
+        err = write_announcement(store, changelog, seal_public, why);
     } else if (err != PL_OK) {
         err =
             pl_fail(why, err, "cannot read which sealing key was announced: %s", pl_err_word(err));
     }
     pl_buf_release(&announced);
     return err;
+}
+
+enum pl_err first_start_finish(struct store *store, struct keyring *keyring,
+                               struct changelog *changelog, const struct pl_log *log,
+                               struct pl_why *why)
+{
+    uint8_t seal_public[PL_X25519_BYTES];
+    enum pl_err err = keyring_current_seal_key(keyring, seal_public);
+    if (err == PL_ENOTFOUND) {
+        pl_log(log, PL_LOG_INFO, "node", "making the origin's first sealing key");
+        err = keyring_new_seal_key(keyring, seal_public, why);
+    }
+    return err == PL_OK ? first_start_announce(store, keyring, changelog, why)
+                        : pl_fail_in(why, err, "the sealing key");
 }

@@ -13,6 +13,9 @@
 /* *is_new: nothing was ever finished here, so a keyring may be made. PL_EUNSUPPORTED: the
  * database is of another version. */
 enum pl_err first_start_check_format(struct store *store, bool *is_new, struct pl_why *why);
+/* Tells edges of the current sealing key, unless they were told of it. Blocks. */
+enum pl_err first_start_announce(struct store *store, struct keyring *keyring,
+                                 struct changelog *changelog, struct pl_why *why);
 /* Makes the origin's first sealing key and tells edges of the current one, unless both is done;
  * then marks the database as begun. Blocks. */
 enum pl_err first_start_finish(struct store *store, struct keyring *keyring,

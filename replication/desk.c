@@ -155,6 +155,8 @@ static void pong(struct receiver *r, struct call *call)
         call_drop(call);
         return;
     }
+    if (r->config.ops.settled != NULL)
+        r->config.ops.settled(r->config.ops.ctx, &edge, &call->parsed.settled);
     size_t count = look_up_books(r, &edge, &call->parsed.list, records);
     pthread_mutex_lock(&r->lock);
     call->peer->books_asked = false;

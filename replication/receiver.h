@@ -32,6 +32,9 @@ struct receiver_ops {
      * each, in order. Called from a thread of the receiver's own; may block on the disk. */
     enum pl_err (*books)(void *ctx, const struct pl_id128 *edge, const struct chain_claim *claims,
                          size_t count, struct chain_record *records);
+    /* Up to where an edge says that it is settled (frame.h), with every PING. Called from a thread
+     * of the receiver's own; may block on the disk; may be NULL. */
+    void (*settled)(void *ctx, const struct pl_id128 *edge, const struct frame_settled *settled);
     /* A page of the changelog after position: appends items (u32 length + bytes each), sets
      * *position, *caught_up; at most max_bytes. PL_ENOTFOUND: nothing after it; *epoch is set
      * then, too, because an edge that follows an earlier epoch learns of the new one by it.

@@ -158,6 +158,7 @@ static void hello(struct sender *s, int64_t now_ms)
 static void ping(struct sender *s, int64_t now_ms)
 {
     struct session *e = &s->session;
+    const struct uplink_source *source = &s->up->config.source;
     struct chain_claim claims[FRAME_CHAINS_MAX];
     unsigned i = 0;
     e->next_ms = now_ms + PING_MS;
@@ -167,8 +168,12 @@ static void ping(struct sender *s, int64_t now_ms)
         return;
     backlog_refresh(&s->backlog);
     size_t count = backlog_claims(&s->backlog, claims);
+    struct frame_settled settled = {.position = 0};
+    if (source->settled != NULL)
+        source->settled(source->ctx, &settled);
     pl_buf_reset(&s->frame);
-    enum pl_err err = frame_put_ping(&s->frame, pl_wall_ms(s->up->config.clock), claims, count);
+    enum pl_err err =
+        frame_put_ping(&s->frame, pl_wall_ms(s->up->config.clock), &settled, claims, count);
     e->pinged_us[i] = pl_elapsed_us();
     e->ping_id[i] = say(s, OWNER_PING + i, err, now_ms);
 }

@@ -34,6 +34,8 @@ struct uplink_source {
     /* What the origin holds of our chains, at every PING: the books. Mismatches are the caller's
      * to alarm. */
     void (*books)(void *ctx, const struct chain_record *records, size_t count);
+    /* Up to where this edge is settled (frame.h), for every PING. Memory only; NULL: nowhere. */
+    void (*settled)(void *ctx, struct frame_settled *out);
 };
 
 /* Where the changelog goes. Called by the follower thread; may block on the disk. */

@@ -70,6 +70,7 @@ static const unsigned required[] = {
     [CATALOG_SEAL_KEY] = BIT(FIELD_KIND) | BIT(FIELD_SEAL_PUBLIC),
     [CATALOG_SUPPRESSION] =
         BIT(FIELD_KIND) | BIT(FIELD_ACCOUNT) | BITS(FIELD_CONSENT_ID, FIELD_SUPPRESSED),
+    [CATALOG_CUTOFF] = BIT(FIELD_KIND),
 };
 
 struct catalog_walk {
@@ -254,9 +255,9 @@ enum pl_err catalog_encode(const struct catalog_item *item, struct pl_buf *out)
 {
     size_t before = out->len;
     unsigned kind = item->kind;
-    if (kind < CATALOG_ACCOUNT || kind > CATALOG_SUPPRESSION ||
+    if (kind < CATALOG_ACCOUNT || kind > CATALOG_CUTOFF ||
         (kind == CATALOG_ACCOUNT && !account_ok(item)) ||
-        (kind != CATALOG_SEAL_KEY && item->account == 0))
+        ((required[kind] & BIT(FIELD_ACCOUNT)) != 0 && item->account == 0))
         return PL_EINVAL;
     const unsigned fields = required[kind] | (kind == CATALOG_ACCOUNT ? ACCOUNT_RULES : 0);
     int err = msgpack_put_map(out, (size_t)__builtin_popcount(fields));
@@ -267,7 +268,7 @@ enum pl_err catalog_encode(const struct catalog_item *item, struct pl_buf *out)
         PUT_FIELD(err, out, FIELD_ACCOUNT, msgpack_put_uint64(out, item->account));
     else if (kind == CATALOG_SUPPRESSION)
         PUT(err, encode_suppression(item, out));
-    else
+    else if (kind == CATALOG_SEAL_KEY)
         PUT_FIELD(err, out, FIELD_SEAL_PUBLIC,
                   msgpack_put_blob(out, item->seal_public, sizeof(item->seal_public)));
     if (err != PL_OK)
@@ -379,7 +380,7 @@ static int take_number(struct catalog_walk *user, enum field field, const struct
         return refuse(user, PL_ECORRUPT, field_names[field], "is not a number, or out of range");
     switch (field) {
     case FIELD_KIND:
-        if (value->u64 > CATALOG_SUPPRESSION)
+        if (value->u64 > CATALOG_CUTOFF)
             return refuse(user, PL_EUNSUPPORTED, field_names[field], "is newer than this build");
         item->kind = (enum catalog_kind)value->u64;
         return 0;

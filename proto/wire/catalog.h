@@ -17,6 +17,7 @@ enum catalog_kind {
     CATALOG_TOMBSTONE = 2,   /* an account that is deleted or being deleted: stop and forget */
     CATALOG_SEAL_KEY = 3,    /* the origin's sealing key from now on */
     CATALOG_SUPPRESSION = 4, /* somebody opted out, or took that back */
+    CATALOG_CUTOFF = 5,      /* nothing but a position to be settled at */
 };
 
 enum account_state {
@@ -53,6 +54,12 @@ struct cookie_policy {
     struct pl_span name;   /* an RFC 6265 token of at most CATALOG_COOKIE_BYTES */
     struct pl_span domain; /* a host; empty: the host that was asked, and none below it */
 };
+
+/* Whether edges settle at the position of such an item: at once, without waiting for the next. */
+static inline bool catalog_asks_to_settle(enum catalog_kind kind)
+{
+    return kind == CATALOG_TOMBSTONE || kind == CATALOG_SEAL_KEY || kind == CATALOG_CUTOFF;
+}
 
 struct catalog_item {
     enum catalog_kind kind;

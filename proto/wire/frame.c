@@ -121,17 +121,19 @@ enum pl_err frame_put_feed(struct pl_buf *out, const struct frame_feed *feed)
     return PL_OK;
 }
 
-enum pl_err frame_put_ping(struct pl_buf *out, int64_t wall_ms, const struct chain_claim *claims,
-                           size_t count)
+enum pl_err frame_put_ping(struct pl_buf *out, int64_t wall_ms, const struct frame_settled *settled,
+                           const struct chain_claim *claims, size_t count)
 {
     if (!wall_ok(wall_ms))
         return PL_EINVAL;
     enum pl_err err = check_claims(claims, count);
     if (err == PL_OK)
-        err = begin(out, FRAME_PING, 8 + 2 + count * CLAIM_BYTES);
+        err = begin(out, FRAME_PING, 8 + 16 + 8 + 2 + count * CLAIM_BYTES);
     if (err != PL_OK)
         return err;
     pl_buf_put_u64(out, (uint64_t)wall_ms);
+    put_id(out, &settled->epoch);
+    pl_buf_put_u64(out, settled->position);
     put_claims(out, claims, count);
     return PL_OK;
 }

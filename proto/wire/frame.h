@@ -99,6 +99,12 @@ struct frame_prove {
     struct pl_span region;
     int64_t wall_ms;
 };
+/* Up to where an edge is settled: it follows the feed that far, and no block that it sealed before
+ * it did remains in any file of it. Zeros: it cannot say. */
+struct frame_settled {
+    struct pl_id128 epoch;
+    uint64_t position;
+};
 struct frame_feed {
     struct pl_id128 epoch;
     uint64_t position;
@@ -118,6 +124,7 @@ struct frame {
     struct frame_prove prove;
     struct frame_feed feed;
     struct frame_page page;
+    struct frame_settled settled;     /* PING */
     uint8_t nonce[FRAME_NONCE_BYTES]; /* CHALLENGE */
     int64_t wall_ms;                  /* PING, PONG, WELCOME */
     bool caught_up;                   /* PONG: the feed has nothing newer for this session */
@@ -148,8 +155,8 @@ enum pl_err frame_put_hello(struct pl_buf *out);
 enum pl_err frame_put_prove(struct pl_buf *out, const struct frame_prove *prove,
                             const struct chain_claim *claims, size_t count);
 enum pl_err frame_put_feed(struct pl_buf *out, const struct frame_feed *feed);
-enum pl_err frame_put_ping(struct pl_buf *out, int64_t wall_ms, const struct chain_claim *claims,
-                           size_t count);
+enum pl_err frame_put_ping(struct pl_buf *out, int64_t wall_ms, const struct frame_settled *settled,
+                           const struct chain_claim *claims, size_t count);
 /* BLOCKS is built up in place: out must hold this frame alone, from its first byte. */
 enum pl_err frame_put_blocks(struct pl_buf *out);
 enum pl_err frame_add_block(struct pl_buf *out, struct pl_span block);

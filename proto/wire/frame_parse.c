@@ -261,6 +261,17 @@ static enum pl_err parse_refused(struct pl_reader *r, struct frame *f, struct pl
     return whole(r, why, "sentence");
 }
 
+static enum pl_err parse_ping(struct pl_reader *r, struct frame *f, struct pl_why *why)
+{
+    enum pl_err err = get_wall(r, &f->wall_ms, why);
+    if (err != PL_OK)
+        return err;
+    pl_get_bytes(r, f->settled.epoch.bytes, sizeof(f->settled.epoch.bytes));
+    f->settled.position = pl_get_u64(r);
+    err = whole(r, why, "settled");
+    return err != PL_OK ? err : get_claims(r, &f->list, why);
+}
+
 static enum pl_err parse_body(struct pl_reader *r, struct frame *f, struct pl_why *why)
 {
     enum pl_err err;
@@ -278,8 +289,7 @@ static enum pl_err parse_body(struct pl_reader *r, struct frame *f, struct pl_wh
     case FRAME_FEED:
         return parse_feed(r, f, why);
     case FRAME_PING:
-        err = get_wall(r, &f->wall_ms, why);
-        return err != PL_OK ? err : get_claims(r, &f->list, why);
+        return parse_ping(r, f, why);
     case FRAME_WELCOME:
         err = get_wall(r, &f->wall_ms, why);
         return err != PL_OK ? err : get_records(r, &f->list, why);

@@ -46,7 +46,7 @@ static enum pl_err put_again(const struct frame *f, struct pl_buf *out)
     case FRAME_FEED:
         return frame_put_feed(out, &f->feed);
     case FRAME_PING:
-        return frame_put_ping(out, f->wall_ms, claims, count);
+        return frame_put_ping(out, f->wall_ms, &f->settled, claims, count);
     case FRAME_CHALLENGE:
         return frame_put_challenge(out, f->nonce);
     case FRAME_WELCOME:

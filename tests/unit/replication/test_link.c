@@ -351,6 +351,21 @@ static void the_books_are_compared_each_second(void **state)
 }
 
 /* Books that take longer than the silence a session bears: the link must not flap. */
+static void the_origin_hears_what_is_settled(void **state)
+{
+    (void)state;
+    struct world *w = connected(1, 100);
+    const struct frame_settled first = {.epoch = {{1, [15] = 2}}, .position = 7},
+                               later = {.epoch = {{3}}, .position = UINT64_MAX};
+    assert_int_equal(READ(&w->vault, cutoff).position, 0);
+    SET(&w->spool, cutoff, first);
+    UNTIL(3000, READ(&w->vault, cutoff).position == 7);
+    assert_true(pl_id128_eq(&w->vault.cutoff.epoch, &first.epoch));
+    SET(&w->spool, cutoff, later);
+    UNTIL(3000, READ(&w->vault, cutoff).position == UINT64_MAX);
+    world_free(w);
+}
+
 static void slow_books_are_not_a_cut_path(void **state)
 {
     (void)state;
@@ -451,6 +466,7 @@ int main(void)
         cmocka_unit_test(a_feed_that_is_refused_is_asked_for_again),
         cmocka_unit_test(a_restart_of_the_origin_is_no_restart_of_the_feed),
         cmocka_unit_test(the_books_are_compared_each_second),
+        cmocka_unit_test(the_origin_hears_what_is_settled),
         cmocka_unit_test(slow_books_are_not_a_cut_path),
         cmocka_unit_test(a_stop_with_patience_drains),
         cmocka_unit_test(an_origin_that_is_not_there_is_waited_for),

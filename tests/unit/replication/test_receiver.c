@@ -8,6 +8,8 @@
 #include <nng/protocol/reqrep0/req.h>
 #include <sys/resource.h>
 
+static const struct frame_settled settled = {.epoch = {{3}}, .position = 4};
+
 /* A peer that says what the test wants: a TLS stream, nothing more. */
 struct peer {
     nng_tls_config *tls;
@@ -436,7 +438,7 @@ static void a_peer_that_never_listens_is_held_back(void **state)
     struct chain_claim claims[FRAME_CHAINS_MAX] = {{.next = 0}};
     struct pl_buf out;
     pl_buf_init(&out, LIMIT_FRAME_BYTES);
-    assert_int_equal(frame_put_ping(&out, 1, claims, FRAME_CHAINS_MAX), PL_OK);
+    assert_int_equal(frame_put_ping(&out, 1, &settled, claims, FRAME_CHAINS_MAX), PL_OK);
     struct pipe_message *m = pipe_message_new(0x80000001, pl_buf_span(&out));
     nng_aio_set_timeout(p.aio, 300);
     int rv = 0;
@@ -473,7 +475,7 @@ static void ping_all(struct peer *peers, size_t count)
     struct frame f;
     pl_buf_init(&out, 64);
     pl_buf_init(&in, LIMIT_FRAME_BYTES);
-    assert_int_equal(frame_put_ping(&out, pl_wall_ms(pl_clock_system()), NULL, 0), PL_OK);
+    assert_int_equal(frame_put_ping(&out, pl_wall_ms(pl_clock_system()), &settled, NULL, 0), PL_OK);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(ask(&peers[i], pl_buf_span(&out), &f, &in), 0);
         assert_int_equal(f.type, FRAME_PONG);

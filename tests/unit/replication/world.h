@@ -177,6 +177,7 @@ struct spool {
     struct chain_record books[FRAME_CHAINS_MAX];
     size_t books_count;
     uint64_t rotten; /* of chain 0 */
+    struct frame_settled cutoff;
 };
 
 static inline void spool_init(struct spool *s, size_t chains, size_t block_bytes)
@@ -288,6 +289,12 @@ static inline void spool_books(void *ctx, const struct chain_record *records, si
     pthread_mutex_unlock(&s->lock);
 }
 
+static inline void spool_cutoff(void *ctx, struct frame_settled *out)
+{
+    struct spool *s = ctx;
+    *out = READ(s, cutoff);
+}
+
 static inline uint64_t spool_settled(struct spool *s)
 {
     return READ(s, settled);
@@ -386,6 +393,7 @@ struct vault {
     int64_t books_take_ms;
     int sessions_up, sessions_down;
     char region[16];
+    struct frame_settled cutoff;
 
     struct pl_id128 edge; /* the one enrolled */
     bool any_edge;        /* or all of them, with its key */
@@ -588,6 +596,14 @@ static inline void vault_session(void *ctx, const struct pl_id128 *edge, const c
     pthread_mutex_unlock(&v->lock);
 }
 
+static inline void vault_cutoff(void *ctx, const struct pl_id128 *edge,
+                                const struct frame_settled *settled)
+{
+    struct vault *v = ctx;
+    assert_true(v->any_edge || pl_id128_eq(edge, &v->edge));
+    SET(v, cutoff, *settled);
+}
+
 /* ---- all of it */
 
 struct world {
@@ -624,7 +640,8 @@ static inline void world_configure(struct world *w)
                 .blocks = vault_blocks,
                 .books = vault_books,
                 .feed = vault_feed,
-                .session = vault_session},
+                .session = vault_session,
+                .settled = vault_cutoff},
         .clock = pl_clock_system(),
         .random = pl_random_system(),
         .log = &w->log,
@@ -641,7 +658,8 @@ static inline void world_configure(struct world *w)
                    .chains = spool_chains,
                    .read = spool_read,
                    .verdict = spool_verdict,
-                   .books = spool_books},
+                   .books = spool_books,
+                   .settled = spool_cutoff},
         .sink = {.ctx = &w->catalog,
                  .position = catalog_position,
                  .apply = catalog_apply,

@@ -144,6 +144,8 @@ static void test_round_trip(void **state)
     round_trip(&item);
     item.suppressed = false;
     round_trip(&item);
+    item = (struct catalog_item){.kind = CATALOG_CUTOFF};
+    round_trip(&item);
 }
 
 static void test_hosts(void **state)
@@ -227,7 +229,7 @@ static void test_encode_refuses(void **state)
 {
     (void)state;
     struct catalog_item item = sample();
-    item.kind = (enum catalog_kind)5;
+    item.kind = (enum catalog_kind)6;
     expect_not_encoded(&item, "the kind is unknown");
     item = sample();
     item.account = 0;
@@ -373,7 +375,7 @@ static void test_decode_refuses(void **state)
         {PL_SPAN_INIT("\x82\x01\x02\x02\xa1x"), PL_ECORRUPT, "account"},
         {PL_SPAN_INIT("\x81\x01\x00"), PL_ECORRUPT, "kind"},
         {PL_SPAN_INIT("\x81\x01\xff"), PL_ECORRUPT, "kind"},
-        {PL_SPAN_INIT("\x81\x01\x05"), PL_EUNSUPPORTED, "kind"},
+        {PL_SPAN_INIT("\x81\x01\x06"), PL_EUNSUPPORTED, "kind"},
         {PL_SPAN_INIT("\x82\x01\x04\x02\x05"), PL_ECORRUPT, "consent_id"},
         {PL_SPAN_INIT("\x81\x01\x01"), PL_ECORRUPT, "account"},
         {PL_SPAN_INIT("\x81\x01\x03"), PL_ECORRUPT, "seal_public"},

@@ -10,6 +10,7 @@
 
 static const struct pl_id128 edge = {{0xed, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}};
 static const struct pl_id128 other = {{0x0f, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}};
+static const struct frame_settled settled = {.epoch = {{0x5e, [15] = 1}}, .position = 1ull << 40};
 static const struct chain_claim claims[] = {
     {.incarnation = {{1}}, .acked = 3, .next = 9, .acked_events = 77, .closed = true},
     {.incarnation = {{2}}, .acked = UINT64_MAX, .next = UINT64_MAX},
@@ -78,7 +79,7 @@ static size_t every_frame(struct built out[16])
     out[n] = begin("feed");
     assert_int_equal(frame_put_feed(&out[n++].bytes, &feed), PL_OK);
     out[n] = begin("ping");
-    assert_int_equal(frame_put_ping(&out[n++].bytes, 12, claims, COUNT(claims)), PL_OK);
+    assert_int_equal(frame_put_ping(&out[n++].bytes, 12, &settled, claims, COUNT(claims)), PL_OK);
     out[n] = begin("challenge");
     assert_int_equal(frame_put_challenge(&out[n++].bytes, nonce), PL_OK);
     out[n] = begin("welcome");
@@ -142,6 +143,12 @@ static void what_is_sent_is_what_arrives(void **state)
     assert_true(frame_entry_next(&rest, &e));
     assert_true(pl_span_eq_str(e.block, "x"));
     assert_false(frame_entry_next(&rest, &e));
+
+    frame_parse(pl_buf_span(&b[4].bytes), &f, &why);
+    assert_int_equal(f.wall_ms, 12);
+    assert_memory_equal(&f.settled.epoch, &settled.epoch, 16);
+    assert_true(f.settled.position == settled.position);
+    assert_int_equal(frame_claim(&f.list, 0).next, 9);
 
     frame_parse(pl_buf_span(&b[8].bytes), &f, &why);
     assert_true(f.page.restart);
@@ -207,6 +214,7 @@ static void each_wrong_field_is_named(void **state)
         {2, 5, 0xff, "entries.block"},
         {3, 26, 1, "wait_ms"},
         {4, 2, 0x80, "wall_ms"},
+        {4, 34, 0xff, "claims"},
         {6, 10, 0xff, "records"},
         {6, 12 + 16, 1, "records.contiguous"},
         {7, 4, 0, "verdicts"},
@@ -258,9 +266,9 @@ static void limits_hold_when_writing(void **state)
     assert_int_equal(frame_put_prove(out, &p, NULL, 0), PL_EINVAL);
 
     static struct chain_claim many[FRAME_CHAINS_MAX + 1];
-    assert_int_equal(frame_put_ping(out, 0, many, COUNT(many)), PL_ELIMIT);
+    assert_int_equal(frame_put_ping(out, 0, &settled, many, COUNT(many)), PL_ELIMIT);
     many[0].acked = 1;
-    assert_int_equal(frame_put_ping(out, 0, many, 1), PL_EINVAL);
+    assert_int_equal(frame_put_ping(out, 0, &settled, many, 1), PL_EINVAL);
     static struct chain_record records_many[FRAME_CHAINS_MAX + 1];
     assert_int_equal(frame_put_pong(out, 0, true, records_many, COUNT(records_many)), PL_ELIMIT);
 
