@@ -21,6 +21,8 @@ struct catalog {
     bool *seen; /* while restarting: named since */
     size_t count, room;
     bool restarting;
+    uint64_t serial;          /* of the newest snapshot */
+    bool cut_due, forget_due; /* since the last cut */
     int64_t saved_confirmed_ms;
     pthread_mutex_t lock;
     struct catalog_status status; /* under lock */
@@ -109,8 +111,9 @@ static void drop_from_disk(struct catalog *catalog, struct store_batch *batch, u
 static enum pl_err publish(struct catalog *catalog, size_t count)
 {
     struct catalog_snapshot *snapshot;
-    enum pl_err err = catalog_snapshot_new(&snapshot, catalog->nodes, count);
+    enum pl_err err = catalog_snapshot_new(&snapshot, catalog->nodes, count, catalog->serial + 1);
     if (err == PL_OK) {
+        catalog->serial++;
         catalog->config.publish(catalog->config.ctx, snapshot);
         catalog_snapshot_unref(snapshot);
         pthread_mutex_lock(&catalog->lock);
@@ -346,6 +349,8 @@ static enum pl_err apply_item(struct catalog *catalog, struct store_batch *batch
     if (err != PL_OK) {
         return err;
     }
+    catalog->cut_due |= catalog_asks_to_settle(item.kind);
+    catalog->forget_due |= item.kind == CATALOG_TOMBSTONE;
     if (item.kind == CATALOG_ACCOUNT) {
         return apply_account(catalog, batch, bytes, item.account, why);
     }
@@ -411,7 +416,7 @@ static void end_restart(struct catalog *catalog, size_t kept)
 
 static void begin_restart(struct catalog *catalog)
 {
-    catalog->restarting = true;
+    catalog->restarting = catalog->cut_due = catalog->forget_due = true;
     if (catalog->count > 0) {
         memset(catalog->seen, 0, catalog->count * sizeof(catalog->seen[0]));
     }
@@ -443,6 +448,23 @@ static enum pl_err commit(struct catalog *catalog, struct store_batch *batch,
     return err == PL_OK ? published : err;
 }
 
+/* In the middle of a restart it is not known yet what no longer exists. */
+static void tell_cut(struct catalog *catalog, const struct catalog_status *status)
+{
+    if (!catalog->cut_due || catalog->restarting) {
+        return;
+    }
+    const struct catalog_cut cut = {
+        .at = {.epoch = status->epoch, .position = status->position},
+        .serial = catalog->serial,
+        .forgets = catalog->forget_due,
+    };
+    catalog->cut_due = catalog->forget_due = false;
+    if (catalog->config.cut != NULL) {
+        catalog->config.cut(catalog->config.ctx, &cut);
+    }
+}
+
 enum pl_err catalog_apply(void *ctx, const struct pl_id128 *epoch, bool restart, uint64_t position,
                           bool caught_up, struct pl_span items)
 {
@@ -466,6 +488,9 @@ enum pl_err catalog_apply(void *ctx, const struct pl_id128 *epoch, bool restart,
             status.confirmed_ms = pl_wall_ms(catalog->config.clock);
         }
         err = commit(catalog, batch, &status, caught_up, &why);
+        if (err == PL_OK) {
+            tell_cut(catalog, &status);
+        }
     }
     if (err != PL_OK) {
         pl_log(catalog->config.log, PL_LOG_ERROR, "catalog",

@@ -67,6 +67,8 @@ bool catalog_entry_allows_origin(const struct catalog_entry *entry, struct pl_sp
 struct catalog_snapshot;
 struct catalog_snapshot *catalog_snapshot_ref(struct catalog_snapshot *snapshot);
 void catalog_snapshot_unref(struct catalog_snapshot *snapshot); /* NULL is fine */
+/* Each one's is larger than those of all before it; from 1. NULL: 0. */
+uint64_t catalog_snapshot_serial(const struct catalog_snapshot *snapshot);
 /* NULL: unknown. The entry lives as long as the snapshot. */
 const struct catalog_entry *catalog_find(const struct catalog_snapshot *snapshot,
                                          const struct pl_id128 *write_key);
@@ -81,6 +83,13 @@ const struct catalog_entry *catalog_find_host(const struct catalog_snapshot *sna
 const struct catalog_entry *catalog_find_path(const struct catalog_snapshot *snapshot,
                                               struct pl_span path);
 
+/* A place in the feed at which this edge is to be settled (frame.h). */
+struct catalog_cut {
+    struct frame_settled at;
+    uint64_t serial; /* of the first snapshot that knows all that the feed said up to there */
+    bool forgets;    /* accounts are gone: what stood here of themselves is to go, too */
+};
+
 struct suppressions;
 struct catalog_config {
     struct store *store;
@@ -91,6 +100,9 @@ struct catalog_config {
     void (*publish)(void *ctx, struct catalog_snapshot *snapshot);
     /* The origin's sealing key from now on. Called by the follower thread and by catalog_open. */
     void (*seal_key)(void *ctx, const uint8_t seal_public[32]);
+    /* Of a page that is on disk and whose snapshot is published. By the follower thread; may be
+     * NULL. */
+    void (*cut)(void *ctx, const struct catalog_cut *cut);
     void *ctx;
     struct suppressions *suppressions; /* NULL: opt-outs in the feed are passed over */
     const struct pl_clock *clock;

@@ -25,6 +25,6 @@ void catalog_node_unref(struct catalog_node *node); /* NULL is fine */
 
 /* Takes a reference to each node. */
 enum pl_err catalog_snapshot_new(struct catalog_snapshot **out, struct catalog_node *const *nodes,
-                                 size_t count);
+                                 size_t count, uint64_t serial);
 
 #endif

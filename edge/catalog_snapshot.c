@@ -15,6 +15,7 @@ struct named {
  * and by all other names. */
 struct catalog_snapshot {
     _Atomic size_t references;
+    uint64_t serial;
     size_t count;
     size_t mask; /* slots - 1 */
     size_t name_mask;
@@ -96,7 +97,7 @@ static size_t count_names(struct catalog_node *const *nodes, size_t count)
 /* ---- snapshots */
 
 enum pl_err catalog_snapshot_new(struct catalog_snapshot **out, struct catalog_node *const *nodes,
-                                 size_t count)
+                                 size_t count, uint64_t serial)
 {
     const size_t slots = slots_for(count), name_slots = slots_for(count_names(nodes, count));
     struct catalog_snapshot *snapshot =
@@ -106,6 +107,7 @@ enum pl_err catalog_snapshot_new(struct catalog_snapshot **out, struct catalog_n
         return PL_ENOMEM;
     }
     snapshot->references = 1;
+    snapshot->serial = serial;
     snapshot->count = count;
     snapshot->mask = slots - 1;
     snapshot->name_mask = name_slots - 1;
@@ -119,6 +121,11 @@ enum pl_err catalog_snapshot_new(struct catalog_snapshot **out, struct catalog_n
     }
     *out = snapshot;
     return PL_OK;
+}
+
+uint64_t catalog_snapshot_serial(const struct catalog_snapshot *snapshot)
+{
+    return snapshot == NULL ? 0 : snapshot->serial;
 }
 
 struct catalog_snapshot *catalog_snapshot_ref(struct catalog_snapshot *snapshot)

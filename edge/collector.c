@@ -54,9 +54,12 @@ static uint64_t take_all(struct collector *c, bool *any)
 {
     uint64_t requests = 0;
     *any = false;
+    c->passed = UINT64_MAX;
     atomic_store(&c->pending, false);
     for (unsigned i = 0; i < c->config.lanes; i++) {
-        c->took[i] = lane_take(&c->lanes[i], &c->fills[i]);
+        uint64_t passed;
+        c->took[i] = lane_take(&c->lanes[i], &c->fills[i], &passed);
+        c->passed = passed < c->passed ? passed : c->passed;
         *any |= c->took[i];
         if (c->took[i])
             requests += c->fills[i].tickets.count;
@@ -122,12 +125,26 @@ static void tick(struct collector *c)
     set_failure(c, err, &why);
 }
 
-static void take_new_key(struct collector *c)
+/* False while the sealer would go on with the old one. */
+static bool take_new_key(struct collector *c)
 {
     pthread_mutex_lock(&c->lock);
     if (c->key_changed && block_sealer_set_origin(c->sealer, c->origin_public) == PL_OK)
         c->key_changed = false;
+    const bool taken = !c->key_changed;
     pthread_mutex_unlock(&c->lock);
+    return taken;
+}
+
+/* After a round: what the lanes held when they had passed the fence is in the spool now. */
+static void cut_at_fence(struct collector *c)
+{
+    const uint64_t fence = atomic_load(&c->fence);
+    if (fence == 0 || c->passed < fence || !take_new_key(c) || !spool_cut(c->config.spool))
+        return;
+    atomic_store(&c->fence, 0);
+    if (c->config.fenced != NULL)
+        c->config.fenced(c->config.durable_ctx);
 }
 
 static void wait_for_work(struct collector *c, int64_t until_us)
@@ -184,9 +201,10 @@ static void *committer(void *arg)
             tick_us = now_us + TICK_US;
         }
         gather(c);
-        take_new_key(c);
+        (void)take_new_key(c);
         const bool stop = stopping(c);
         const bool worked = round_of_work(c);
+        cut_at_fence(c);
         now_us = pl_elapsed_us();
         if (c->unwoken && (stop || now_us >= c->woken_us + WAKE_US))
             tell_durable(c, now_us);
@@ -209,6 +227,15 @@ void collector_lane_close(struct collector *c, unsigned lane)
     lane_close(&c->lanes[lane]);
 }
 
+static void wake(struct collector *c)
+{
+    if (atomic_exchange(&c->pending, true))
+        return;
+    pthread_mutex_lock(&c->lock);
+    pthread_cond_signal(&c->wake);
+    pthread_mutex_unlock(&c->lock);
+}
+
 enum pl_err collector_submit(struct collector *c, unsigned lane_index,
                              const struct collector_events *events, struct collector_ticket *ticket)
 {
@@ -223,15 +250,28 @@ enum pl_err collector_submit(struct collector *c, unsigned lane_index,
     if (err == PL_OK)
         ticket_list_add(&lane->active.tickets, ticket);
     pthread_mutex_unlock(&lane->lock);
-    if (err == PL_OK && !atomic_exchange(&c->pending, true)) {
-        pthread_mutex_lock(&c->lock);
-        pthread_cond_signal(&c->wake);
-        pthread_mutex_unlock(&c->lock);
-    }
+    if (err == PL_OK)
+        wake(c);
     return err;
 }
 
+void collector_pass(struct collector *c, unsigned lane_index, uint64_t serial)
+{
+    struct lane *lane = &c->lanes[lane_index];
+    pthread_mutex_lock(&lane->lock);
+    lane->passed = serial;
+    pthread_mutex_unlock(&lane->lock);
+    if (atomic_load(&c->fence) != 0)
+        wake(c);
+}
+
 /* ---- everybody's */
+
+void collector_fence(struct collector *c, uint64_t serial)
+{
+    atomic_store(&c->fence, serial);
+    wake(c);
+}
 
 void collector_set_origin(struct collector *c, const uint8_t origin_public[PL_X25519_BYTES])
 {

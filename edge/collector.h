@@ -35,7 +35,9 @@ struct collector_config {
     /* On the committer: more blocks are durable; said at most every few milliseconds. Must not
      * block. */
     void (*durable)(void *ctx);
-    void *durable_ctx;
+    /* On the committer: what collector_fence asked for. May be NULL. Must not block. */
+    void (*fenced)(void *ctx);
+    void *durable_ctx;                 /* of both */
     struct suppressions *suppressions; /* may be NULL: nobody says no */
     const struct pl_clock *clock;
     const struct pl_log *log;
@@ -67,6 +69,13 @@ struct collector_events {
 enum pl_err collector_submit(struct collector *collector, unsigned lane,
                              const struct collector_events *events,
                              struct collector_ticket *ticket);
+
+/* On the loop's thread: it works with that snapshot of the catalog from now on. */
+void collector_pass(struct collector *collector, unsigned lane, uint64_t serial);
+/* Any thread: once every loop has passed that snapshot, what they handed in before is durable or
+ * given up, and the sealing key set last is in use, the spool is cut (spool_cut) and fenced is
+ * called. One at a time. */
+void collector_fence(struct collector *collector, uint64_t serial);
 
 /* Any thread: seal for this key of the origin from the next block on. */
 void collector_set_origin(struct collector *collector,

@@ -120,9 +120,10 @@ void lane_release(struct lane *lane)
     pthread_mutex_destroy(&lane->lock);
 }
 
-bool lane_take(struct lane *lane, struct lane_fill *fill)
+bool lane_take(struct lane *lane, struct lane_fill *fill, uint64_t *passed)
 {
     pthread_mutex_lock(&lane->lock);
+    *passed = lane->passed;
     const bool any = lane->active.count > 0;
     if (any) {
         struct lane_fill taken = lane->active;

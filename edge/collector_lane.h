@@ -39,9 +39,10 @@ struct lane {
     pthread_cond_t idle;  /* the committer holds nothing of this lane any more */
     struct lane_fill active;
     struct ticket_list done;
-    bool posted;  /* task is on its way to the loop */
-    bool taken;   /* the committer holds a fill */
-    bool closing; /* lane_close delivers: the loop runs no more tasks */
+    bool posted;     /* task is on its way to the loop */
+    bool taken;      /* the committer holds a fill */
+    bool closing;    /* lane_close delivers: the loop runs no more tasks */
+    uint64_t passed; /* collector_pass */
     struct http_loop *loop;
     struct http_task task;
     void (*on_done)(struct http_loop *loop, struct collector_ticket *tickets);
@@ -50,8 +51,9 @@ struct lane {
 void lane_init(struct lane *lane, size_t max_bytes,
                void (*on_done)(struct http_loop *loop, struct collector_ticket *tickets));
 void lane_release(struct lane *lane);
-/* The committer: takes what is there in exchange for an empty fill. False: nothing is there. */
-bool lane_take(struct lane *lane, struct lane_fill *fill);
+/* The committer: takes what is there in exchange for an empty fill. False: nothing is there.
+ * *passed: what the loop had passed before it handed in whatever comes next. */
+bool lane_take(struct lane *lane, struct lane_fill *fill, uint64_t *passed);
 /* The committer: gives the tickets back to the loop with their result. */
 void lane_return(struct lane *lane, struct lane_fill *fill, enum pl_err err);
 /* The loop, at its end. What is handed in afterwards needs another call. */

@@ -19,9 +19,10 @@ struct collector {
 
     /* How the committer is woken: only by whoever finds it without work. */
     atomic_bool pending;
-    atomic_bool refusing; /* mirrors failure.err != PL_OK for the loops */
-    pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t wake;  /* on CLOCK_MONOTONIC */
+    _Atomic uint64_t fence; /* the snapshot that is waited for; 0: none is */
+    atomic_bool refusing;   /* mirrors failure.err != PL_OK for the loops */
+    pthread_mutex_t lock;   /* guards what follows */
+    pthread_cond_t wake;    /* on CLOCK_MONOTONIC */
     bool stop;
     struct pl_why failure;
     bool keyed; /* the origin's key is known */
@@ -38,6 +39,7 @@ struct collector {
     bool unwoken; /* blocks are durable that config.durable has not been told of */
     int64_t woken_us;
     uint64_t last_requests; /* of the last round */
+    uint64_t passed;        /* by every lane, before the last round was taken */
 };
 
 /* Makes blocks of what the round took, and makes them durable. The committer only. */

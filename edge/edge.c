@@ -50,6 +50,24 @@ static void on_seal_key(void *ctx, const uint8_t seal_public[PL_X25519_BYTES])
     collector_set_origin(edge->collector, seal_public);
 }
 
+static void on_cut(void *ctx, const struct catalog_cut *cut)
+{
+    const struct edge *edge = ctx;
+    cutoff_want(edge->cutoff, cut);
+}
+
+static void on_fenced(void *ctx)
+{
+    const struct edge *edge = ctx;
+    cutoff_fenced(edge->cutoff);
+}
+
+static void on_past_cut(void *ctx)
+{
+    const struct edge *edge = ctx;
+    cutoff_past(edge->cutoff);
+}
+
 /* ---- making the parts, left to right */
 
 static enum pl_err make_collector(struct edge *edge, struct pl_why *why)
@@ -71,6 +89,7 @@ static enum pl_err make_collector(struct edge *edge, struct pl_why *why)
             .lane_bytes = (size_t)o->collect_buffer_bytes,
             .done = tracker_done,
             .durable = on_durable,
+            .fenced = on_fenced,
             .durable_ctx = edge,
             .suppressions = edge->suppressions,
             .clock = edge->clock,
@@ -96,6 +115,8 @@ static enum pl_err make_spool(struct edge *edge, struct pl_why *why)
         .data_dir = o->data_dir,
         .max_bytes = (uint64_t)o->spool_max_bytes,
         .disk_spare_bytes = (uint64_t)o->disk_spare_bytes,
+        .past_cut = on_past_cut,
+        .ctx = edge,
         .random = pl_random_system(),
         .clock = edge->clock,
         .log = &edge->log,
@@ -111,12 +132,26 @@ static enum pl_err make_catalog(struct edge *edge, struct pl_why *why)
         .max_age_seconds = edge->options->cache_max_age_s,
         .publish = on_publish,
         .seal_key = on_seal_key,
+        .cut = on_cut,
         .ctx = edge,
         .suppressions = edge->suppressions,
         .clock = edge->clock,
         .log = &edge->log,
     };
     return catalog_open(&edge->catalog, &config, why);
+}
+
+static enum pl_err make_cutoff(struct edge *edge, struct pl_why *why)
+{
+    struct cutoff_config config = {
+        .store = edge->store,
+        .spool = edge->spool,
+        .collector = edge->collector,
+        .clock = edge->clock,
+        .log = &edge->log,
+    };
+    catalog_position(edge->catalog, &config.here.epoch, &config.here.position);
+    return cutoff_new(&edge->cutoff, &config, why);
 }
 
 static enum pl_err make_uplink(struct edge *edge, struct pl_why *why)
@@ -202,7 +237,8 @@ static unsigned loops_wanted(const struct edge_options *options)
 enum pl_err edge_new(struct edge **out, const struct edge_options *options, struct pl_why *why)
 {
     static enum pl_err (*const makers[])(struct edge *, struct pl_why *) = {
-        edge_loops_new, make_spool, make_collector, make_catalog, make_uplink, make_server,
+        edge_loops_new, make_spool,  make_collector, make_catalog,
+        make_cutoff,    make_uplink, make_server,
     };
     struct edge *edge = calloc(1, sizeof(*edge));
     if (edge == NULL)
@@ -234,6 +270,8 @@ enum pl_err edge_new(struct edge **out, const struct edge_options *options, stru
 enum pl_err edge_start(struct edge *edge, struct pl_why *why)
 {
     enum pl_err err = collector_start(edge->collector, why);
+    if (err == PL_OK)
+        err = cutoff_start(edge->cutoff, why);
     if (err == PL_OK)
         err = http_server_start(edge->server, why);
     if (err == PL_OK) {
@@ -270,6 +308,7 @@ void edge_stop(struct edge *edge)
     if (edge->linked)
         uplink_stop(edge->uplink, edge->options->link_drain_ms);
     edge->linked = false;
+    cutoff_stop(edge->cutoff);
 }
 
 void edge_free(struct edge *edge)
@@ -279,6 +318,7 @@ void edge_free(struct edge *edge)
     http_server_free(edge->server);
     edge_routes_free(edge->routes);
     uplink_free(edge->uplink);
+    cutoff_free(edge->cutoff);
     catalog_close(edge->catalog);
     collector_free(edge->collector);
     spool_free(edge->spool);

@@ -10,6 +10,7 @@
 
 #include "edge/catalog.h"
 #include "edge/collector.h"
+#include "edge/cutoff.h"
 #include "edge/options.h"
 #include "edge/spool.h"
 #include "proto/base/address.h"
@@ -35,6 +36,7 @@ struct edge {
     struct recent *recent;
     struct collector *collector;
     struct catalog *catalog;
+    struct cutoff *cutoff;
     struct uplink *uplink;
     struct http_server *server;
     struct edge_routes *routes;

@@ -12,7 +12,7 @@
 enum edge_family {
     EDGE_BLOCKS,       /* incarnation | number -> sealed block */
     EDGE_MARKS,        /* incarnation | number -> its hash, sizes and running totals */
-    EDGE_CHAINS,       /* incarnation -> how far it is acked */
+    EDGE_CHAINS,       /* incarnation -> how far it is acked; two names beside */
     EDGE_QUARANTINE,   /* incarnation | number -> verdict and block that the origin won't
                         * take; the verdict alone when the block was dropped for its age */
     EDGE_CATALOG,      /* accounts, their compressed documents, the feed's position */

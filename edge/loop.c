@@ -23,6 +23,11 @@ static void take_incoming(struct edge_loop *loop)
     loop->snapshot = incoming;
 }
 
+static void tell_passed(struct edge_loop *loop)
+{
+    collector_pass(loop->edge->collector, loop->index, catalog_snapshot_serial(loop->snapshot));
+}
+
 /* Under publish_lock. A snapshot the loop has not taken yet is replaced, its task still comes. */
 static void hand_over(struct edge_loop *loop, struct catalog_snapshot *snapshot)
 {
@@ -64,6 +69,7 @@ static void on_incoming(struct http_task *task)
     struct edge_loop *loop =
         (struct edge_loop *)((char *)task - offsetof(struct edge_loop, incoming_task));
     take_incoming(loop);
+    tell_passed(loop);
     look_at_age(loop); /* news is fresh: an edge that waited for its first takes events now */
 }
 
@@ -95,6 +101,7 @@ void edge_loop_start(struct http_loop *http, unsigned index, void *arg)
         loop->snapshot = catalog_snapshot_ref(edge->snapshot);
     pthread_mutex_unlock(&edge->publish_lock);
     collector_lane_open(edge->collector, index, http);
+    tell_passed(loop);
     look_at_age(loop);
     if (http_loop_every(http, SECOND_MS, every_second, loop) != PL_OK)
         pl_log(&edge->log, PL_LOG_ERROR, "edge", "no memory for the timer of loop %u", index);

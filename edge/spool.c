@@ -79,11 +79,13 @@ enum pl_err spool_new(struct spool **out, const struct spool_config *config, str
     }
     /* First what chains of long ago had accepted: loading drops empty chains, and notes it anew. */
     err = spool_load_settled(spool);
+    if (err == PL_OK)
+        err = spool_load_cut(spool);
     if (err != PL_OK)
         pl_fail(why, err, "cannot read the spool in %s: %s", config->data_dir, pl_err_word(err));
     if (err == PL_OK)
         err = spool_load(spool, &spool->chains, why);
-    if (err == PL_OK && (err = spool_quarantine_tidy(spool)) != PL_OK)
+    if (err == PL_OK && (err = spool_quarantine_tidy(spool, false)) != PL_OK)
         pl_fail(why, err, "cannot read what is kept aside: %s", pl_err_word(err));
     if (err == PL_OK)
         log_chains(spool, &spool->chains);

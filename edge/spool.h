@@ -27,6 +27,10 @@ struct spool_config {
     const char *data_dir;
     uint64_t max_bytes;        /* of blocks that wait for the origin */
     uint64_t disk_spare_bytes; /* the file system keeps this much free */
+    /* On the sender's thread: everything from before the cut is acked. Must not block; NULL: nobody
+     * asks. */
+    void (*past_cut)(void *ctx);
+    void *ctx;
     const struct pl_random *random;
     const struct pl_clock *clock;
     const struct pl_log *log;
@@ -61,6 +65,20 @@ enum pl_err spool_recover(struct spool *spool, struct pl_why *why);
 
 /* Drops what the origin refused 45 days ago, at most once an hour; to be called now and then. */
 void spool_tidy(struct spool *spool);
+
+/* ---- cut-offs: spool_cut.c */
+
+/* The committer, or nobody yet: what is durable now is before the cut, which replaces any earlier
+ * one. False after a failed write, until spool_recover. */
+bool spool_cut(struct spool *spool);
+/* Any thread: whether all from before the cut is acked and deleted, what is kept aside left out. */
+bool spool_is_past_cut(struct spool *spool);
+/* Any thread, once past the cut: deletes what is kept aside from before it. Blocks. */
+enum pl_err spool_drop_kept(struct spool *spool, struct pl_why *why);
+/* Any thread: everything from before the cut is physically gone, which was made at that place of
+ * the feed. It is told to the origin from now on, after a restart as well. Blocks. */
+enum pl_err spool_settle(struct spool *spool, const struct frame_settled *at, struct pl_why *why);
+void spool_settled(struct spool *spool, struct frame_settled *out); /* any thread; memory only */
 
 /* ---- the sender */
 struct uplink_source spool_source(struct spool *spool);

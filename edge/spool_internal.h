@@ -59,6 +59,12 @@ struct spool_chains {
     size_t count, cap;
 };
 
+/* What was durable at a moment: all older chains, and this one below `number`. */
+struct spool_cut {
+    uint64_t serial, number;
+    bool awaited; /* config.past_cut is to be called */
+};
+
 struct spool {
     struct spool_config config;
 
@@ -69,6 +75,8 @@ struct spool {
     struct spool_chains chains;
     uint64_t settled_events;    /* of chains whose rows are gone */
     struct spool_status counts; /* pending_* and chains are computed when asked */
+    struct spool_cut cut;
+    struct frame_settled settled;
 
     /* The committer's: the live chain including what is written but not committed. */
     struct pl_id128 incarnation;
@@ -131,8 +139,15 @@ enum pl_err spool_quarantine(struct spool *spool, const struct pl_id128 *incarna
                              uint64_t number, enum block_verdict verdict);
 /* Whether the chain has had blocks in quarantine. */
 bool spool_has_quarantined(struct spool *spool, const struct pl_id128 *incarnation);
-/* Drops what is old and counts the rest. */
-enum pl_err spool_quarantine_tidy(struct spool *spool);
+/* Drops what is old, with cut_too what is from before the cut as well, and counts the rest. */
+enum pl_err spool_quarantine_tidy(struct spool *spool, bool cut_too);
+
+/* ---- spool_cut.c */
+/* Of a chain that is not on the table (any more): yes. */
+bool spool_is_before_cut(struct spool *spool, const struct pl_id128 *incarnation, uint64_t number);
+/* Calls config.past_cut when it is time to. No lock held. */
+void spool_look_at_cut(struct spool *spool);
+enum pl_err spool_load_cut(struct spool *spool);
 
 /* ---- spool_books.c */
 void spool_books_heard(void *ctx, const struct chain_record *records, size_t count);

@@ -61,6 +61,7 @@ bool spool_has_quarantined(struct spool *spool, const struct pl_id128 *incarnati
 
 struct look {
     struct spool_status kept; /* its quarantined_ numbers */
+    bool cut_too;             /* what is from before the cut is dropped as well */
     uint64_t dropped;
     uint64_t bytes; /* of what is dropped */
 };
@@ -86,12 +87,20 @@ static bool chain_is_known(struct spool *spool, struct pl_span key)
     return known;
 }
 
+static bool is_cut(struct spool *spool, struct pl_span key)
+{
+    struct pl_id128 incarnation;
+    memcpy(incarnation.bytes, key.data, sizeof(incarnation.bytes));
+    return spool_is_before_cut(spool, &incarnation,
+                               pl_load_u64(key.data + sizeof(incarnation.bytes)));
+}
+
 static void look_at(struct spool *spool, struct pl_span key, struct pl_span value, int64_t now_ms,
                     struct look *look)
 {
     int64_t sealed_ms;
     const bool block = value.len > VERDICT_BYTES;
-    if (block && !is_old(value, now_ms, &sealed_ms)) {
+    if (block && !is_old(value, now_ms, &sealed_ms) && !(look->cut_too && is_cut(spool, key))) {
         struct spool_status *kept = &look->kept;
         kept->quarantined_blocks++;
         kept->quarantined_bytes += value.len;
@@ -109,11 +118,11 @@ static void look_at(struct spool *spool, struct pl_span key, struct pl_span valu
 }
 
 /* `settle` held, or nobody else there yet. */
-enum pl_err spool_quarantine_tidy(struct spool *spool)
+enum pl_err spool_quarantine_tidy(struct spool *spool, bool cut_too)
 {
     struct store_scan *scan;
     struct pl_span key, value, all = pl_span(NULL, 0);
-    struct look look = {0};
+    struct look look = {.cut_too = cut_too};
     const int64_t now_ms = pl_wall_ms(spool->config.clock);
     enum pl_err err = store_scan_new(&scan, spool->config.store, EDGE_QUARANTINE, all, all);
     if (err != PL_OK)
@@ -139,9 +148,10 @@ enum pl_err spool_quarantine_tidy(struct spool *spool)
     pthread_mutex_unlock(&spool->lock);
     if (look.dropped > 0)
         pl_log(spool->config.log, PL_LOG_WARN, "spool",
-               "%" PRIu64 " blocks with %" PRIu64 " bytes that the origin refused have been kept "
-               "for 45 days and are dropped",
-               look.dropped, look.bytes);
+               "%" PRIu64 " blocks with %" PRIu64 " bytes that the origin refused %s, and are "
+               "dropped",
+               look.dropped, look.bytes,
+               cut_too ? "may hold what is to be deleted" : "have been kept for 45 days");
     return PL_OK;
 }
 
@@ -152,7 +162,7 @@ void spool_tidy(struct spool *spool)
         return;
     spool->tidy_ms = now_ms + TIDY_INTERVAL_MS;
     pthread_mutex_lock(&spool->settle);
-    enum pl_err err = spool_quarantine_tidy(spool);
+    enum pl_err err = spool_quarantine_tidy(spool, false);
     pthread_mutex_unlock(&spool->settle);
     if (err != PL_OK)
         pl_log(spool->config.log, PL_LOG_WARN, "spool", "the quarantine stays as it is for now: %s",

@@ -110,6 +110,7 @@ static enum pl_err source_chains(void *ctx, struct chain_claim *out, size_t max,
     }
     pthread_mutex_unlock(&spool->lock);
     pthread_mutex_unlock(&spool->settle);
+    spool_look_at_cut(spool);
     *count = n;
     return PL_OK;
 }
@@ -350,6 +351,11 @@ static enum pl_err source_verdict(void *ctx, const struct pl_id128 *incarnation,
     return err;
 }
 
+static void source_settled(void *ctx, struct frame_settled *out)
+{
+    spool_settled(ctx, out);
+}
+
 struct uplink_source spool_source(struct spool *spool)
 {
     return (struct uplink_source){
@@ -358,5 +364,6 @@ struct uplink_source spool_source(struct spool *spool)
         .read = source_read,
         .verdict = source_verdict,
         .books = spool_books_heard,
+        .settled = source_settled,
     };
 }

@@ -14,6 +14,8 @@ struct watch {
     struct catalog_snapshot *snapshot;
     unsigned published;
     uint8_t seal_public[32];
+    unsigned cuts;
+    struct catalog_cut cut; /* the last */
     int64_t now_ms;
     struct pl_clock clock;
 };
@@ -38,6 +40,14 @@ static void take_seal_key(void *ctx, const uint8_t seal_public[32])
     memcpy(((struct watch *)ctx)->seal_public, seal_public, 32);
 }
 
+static void take_cut(void *ctx, const struct catalog_cut *cut)
+{
+    struct watch *w = ctx;
+    assert_int_equal(cut->serial, catalog_snapshot_serial(w->snapshot)); /* published before */
+    w->cut = *cut;
+    w->cuts++;
+}
+
 static void open_catalog(struct watch *w)
 {
     struct pl_why why = {0};
@@ -47,6 +57,7 @@ static void open_catalog(struct watch *w)
         .max_age_seconds = 60,
         .publish = take_snapshot,
         .seal_key = take_seal_key,
+        .cut = take_cut,
         .ctx = w,
         .clock = &w->clock,
         .log = &fixture_silent,
@@ -279,6 +290,38 @@ static void a_held_snapshot_outlives_its_successors(void **state)
     assert_true(
         pl_span_eq_str(http_body_span(entry->config.body[CATALOG_IDENTITY]), "{\"version\":1}"));
     catalog_snapshot_unref(held);
+}
+
+static void cuts_are_told_where_the_feed_asks_for_them(void **state)
+{
+    struct watch *w = *state;
+    struct catalog_item item = account_item(7, "{\"version\":1}"), other = account_item(8, NULL);
+    apply(w, &epoch_a, true, 1, false, &item, 1);
+    assert_int_equal(w->cuts, 0); /* what is not named yet may yet be */
+    apply(w, &epoch_a, false, 2, true, &other, 1);
+    assert_int_equal(w->cuts, 1);
+    assert_int_equal(w->cut.at.position, 2);
+    assert_true(pl_id128_eq(&w->cut.at.epoch, &epoch_a) && w->cut.forgets);
+    const uint64_t serial = w->cut.serial;
+
+    apply(w, &epoch_a, false, 3, true, &item, 1); /* nobody is to forget anything */
+    assert_int_equal(w->cuts, 1);
+    const struct catalog_item cutoff = {.kind = CATALOG_CUTOFF};
+    apply(w, &epoch_a, false, 4, true, &cutoff, 1);
+    assert_int_equal(w->cuts, 2);
+    assert_int_equal(w->cut.at.position, 4);
+    assert_true(w->cut.serial > serial && !w->cut.forgets);
+    const struct catalog_item items[] = {{.kind = CATALOG_SEAL_KEY, .seal_public = {1}}, item};
+    apply(w, &epoch_a, false, 6, true, items, 2);
+    assert_int_equal(w->cuts, 3);
+    assert_int_equal(w->cut.at.position, 6);
+    const struct catalog_item gone = {.kind = CATALOG_TOMBSTONE, .account = 7};
+    apply(w, &epoch_a, false, 7, true, &gone, 1);
+    assert_int_equal(w->cuts, 4);
+    assert_true(w->cut.forgets);
+    apply(w, &epoch_b, true, 7, true, &other, 1);
+    assert_int_equal(w->cuts, 5);
+    assert_true(pl_id128_eq(&w->cut.at.epoch, &epoch_b) && w->cut.forgets);
 }
 
 static void a_restart_without_the_origin_serves_the_same(void **state)
@@ -548,6 +591,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(accounts_are_found_by_every_name, setup, teardown),
         cmocka_unit_test_setup_teardown(rules_are_kept_over_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(a_held_snapshot_outlives_its_successors, setup, teardown),
+        cmocka_unit_test_setup_teardown(cuts_are_told_where_the_feed_asks_for_them, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_restart_without_the_origin_serves_the_same, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_new_epoch_forgets_what_it_does_not_name, setup, teardown),

@@ -1,0 +1,533 @@
+#include "tests/unit/edge/fixture.h"
+
+#include "edge/cutoff.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#define LANES      2
+#define PATIENCE   10000
+#define EVENT      "an event, as long as it takes to be told from everything else in a file"
+#define NAME_BYTES 40 /* of a block that is looked for in files */
+
+/* What a loop is asked to do, on its own thread. */
+struct errand {
+    struct http_task task;
+    struct world *world;
+    unsigned lane;
+    uint64_t pass; /* 0: submit an event */
+    struct collector_ticket ticket;
+    atomic_bool done; /* submitted and back, or passed */
+};
+
+struct world {
+    struct fixture *f;
+    struct spool *spool;
+    struct collector *collector;
+    struct cutoff *cutoff;
+    struct http_server *server;
+    struct http_loop *_Atomic loops[LANES];
+};
+
+static const struct pl_id128 epoch = {{7, [15] = 8}};
+
+/* ---- waiting */
+
+#define UNTIL(condition)                                                                           \
+    do {                                                                                           \
+        const int64_t until_ms = pl_mono_ms(pl_clock_system()) + PATIENCE;                         \
+        while (!(condition)) {                                                                     \
+            if (pl_mono_ms(pl_clock_system()) > until_ms)                                          \
+                fail_msg("not within %d ms: %s", PATIENCE, #condition);                            \
+            usleep(1000);                                                                          \
+        }                                                                                          \
+    } while (0)
+
+/* ---- the edge */
+
+static void on_fenced(void *ctx)
+{
+    const struct world *w = ctx;
+    cutoff_fenced(w->cutoff);
+}
+
+static void on_past_cut(void *ctx)
+{
+    const struct world *w = ctx;
+    cutoff_past(w->cutoff);
+}
+
+static void on_durable(void *ctx)
+{
+    (void)ctx;
+}
+
+static void on_done(struct http_loop *loop, struct collector_ticket *tickets)
+{
+    (void)loop;
+    for (struct collector_ticket *t = tickets, *next; t != NULL; t = next) {
+        struct errand *e = (struct errand *)((char *)t - offsetof(struct errand, ticket));
+        next = t->next;
+        atomic_store(&e->done, true);
+    }
+}
+
+static void run_errand(struct http_task *task)
+{
+    struct errand *e = (struct errand *)task;
+    const uint32_t end = sizeof(EVENT) - 1;
+    const struct collector_events events = {.bytes = S(EVENT), .ends = &end, .count = 1};
+    if (e->pass == 0) {
+        assert_int_equal(collector_submit(e->world->collector, e->lane, &events, &e->ticket),
+                         PL_OK);
+    } else {
+        collector_pass(e->world->collector, e->lane, e->pass);
+        atomic_store(&e->done, true);
+    }
+}
+
+static void loop_start(struct http_loop *loop, unsigned index, void *arg)
+{
+    struct world *w = arg;
+    http_loop_set_user(loop, w);
+    collector_lane_open(w->collector, index, loop);
+    atomic_store(&w->loops[index], loop);
+}
+
+static void loop_stop(struct http_loop *loop, void *arg)
+{
+    const struct world *w = arg;
+    collector_lane_close(w->collector, http_loop_index(loop));
+}
+
+static void serve(struct world *w)
+{
+    struct pl_why why = {0};
+    struct http_server_config config;
+    const struct http_listener listener = {.address = "127.0.0.1"};
+    http_server_config_init(&config);
+    config.listeners = &listener;
+    config.listener_count = 1;
+    config.loops = LANES;
+    config.loop_start = loop_start;
+    config.loop_stop = loop_stop;
+    config.loop_arg = w;
+    config.log = &fixture_silent;
+    config.clock = pl_clock_system();
+    if (http_server_new(&w->server, &config, &why) != PL_OK ||
+        http_server_start(w->server, &why) != PL_OK)
+        fail_msg("%s", why.text);
+    for (unsigned i = 0; i < LANES; i++)
+        UNTIL(atomic_load(&w->loops[i]) != NULL);
+}
+
+static void world_open(struct world *w, struct fixture *f, uint64_t here)
+{
+    struct pl_why why = {0};
+    *w = (struct world){.f = f};
+    fixture_store_open(f);
+    const struct spool_config spool = {
+        .store = f->store,
+        .data_dir = f->dir,
+        .max_bytes = UINT64_MAX / 2,
+        .past_cut = on_past_cut,
+        .ctx = w,
+        .random = pl_random_system(),
+        .clock = pl_clock_system(),
+        .log = &fixture_silent,
+    };
+    const struct collector_config collector = {
+        .sealer = {.edge_secret = f->edge_secret,
+                   .origin_public = f->origin_public,
+                   .random = pl_random_system(),
+                   .clock = pl_clock_system()},
+        .lanes = LANES,
+        .lane_bytes = 1 << 20,
+        .done = on_done,
+        .durable = on_durable,
+        .fenced = on_fenced,
+        .durable_ctx = w,
+        .clock = pl_clock_system(),
+        .log = &fixture_silent,
+    };
+    assert_int_equal(spool_new(&w->spool, &spool, &why), PL_OK);
+    struct collector_config with_spool = collector;
+    with_spool.spool = w->spool;
+    assert_int_equal(collector_new(&w->collector, &with_spool, &why), PL_OK);
+    const struct cutoff_config cutoff = {
+        .store = f->store,
+        .spool = w->spool,
+        .collector = w->collector,
+        .here = {.epoch = epoch, .position = here},
+        .clock = pl_clock_system(),
+        .log = &fixture_silent,
+    };
+    assert_int_equal(cutoff_new(&w->cutoff, &cutoff, &why), PL_OK);
+    assert_int_equal(collector_start(w->collector, &why), PL_OK);
+    assert_int_equal(cutoff_start(w->cutoff, &why), PL_OK);
+    serve(w);
+}
+
+static void world_close(struct world *w)
+{
+    http_server_drain(w->server, 1000);
+    http_server_free(w->server);
+    collector_stop(w->collector);
+    cutoff_free(w->cutoff);
+    collector_free(w->collector);
+    spool_free(w->spool);
+    fixture_store_close(w->f);
+}
+
+/* ---- what the test does to it */
+
+static void run(struct world *w, unsigned lane, uint64_t pass)
+{
+    struct errand *e = calloc(1, sizeof(*e));
+    *e = (struct errand){.task = {.run = run_errand}, .world = w, .lane = lane, .pass = pass};
+    http_loop_post(atomic_load(&w->loops[lane]), &e->task);
+    UNTIL(atomic_load(&e->done));
+    free(e);
+}
+
+static void collect(struct world *w, unsigned lane)
+{
+    run(w, lane, 0);
+}
+
+static void want(struct world *w, uint64_t position, uint64_t serial, bool forgets)
+{
+    const struct catalog_cut cut = {
+        .at = {.epoch = epoch, .position = position}, .serial = serial, .forgets = forgets};
+    cutoff_want(w->cutoff, &cut);
+}
+
+static uint64_t settled(struct world *w)
+{
+    struct cutoff_status status;
+    cutoff_status(w->cutoff, &status);
+    if (status.settled.position > 0)
+        assert_memory_equal(&status.settled.epoch, &epoch, sizeof(epoch));
+    assert_string_equal(status.trouble, "");
+    return status.settled.position;
+}
+
+static bool is_pending(struct world *w)
+{
+    struct cutoff_status status;
+    cutoff_status(w->cutoff, &status);
+    return status.pending_ms > 0;
+}
+
+/* As the sender does each second. */
+static size_t claims(struct world *w, struct chain_claim out[8])
+{
+    struct uplink_source source = spool_source(w->spool);
+    size_t count = 0;
+    assert_int_equal(source.chains(source.ctx, out, 8, &count), PL_OK);
+    return count;
+}
+
+/* The first block at or after the number; false: there is none. */
+static bool read_block(struct world *w, const struct pl_id128 *chain, uint64_t number,
+                       struct pl_buf *block, struct block_header *header)
+{
+    struct uplink_source source = spool_source(w->spool);
+    struct block_loss loss;
+    struct pl_span body;
+    pl_buf_reset(block);
+    if (source.read(source.ctx, chain, &number, block, &loss) != PL_OK)
+        return false;
+    assert_int_equal(block_parse(pl_buf_span(block), header, &body, NULL), PL_OK);
+    return true;
+}
+
+/* Every block of every chain gets the verdict. */
+static void give_verdicts(struct world *w, enum block_verdict verdict)
+{
+    struct uplink_source source = spool_source(w->spool);
+    struct chain_claim chains[8];
+    struct block_header header;
+    struct pl_buf block;
+    pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+    const size_t count = claims(w, chains);
+    for (size_t i = 0; i < count; i++)
+        for (uint64_t n = 0; read_block(w, &chains[i].incarnation, n, &block, &header);
+             n = header.number + 1)
+            assert_int_equal(
+                source.verdict(source.ctx, &chains[i].incarnation, header.number, verdict), PL_OK);
+    pl_buf_release(&block);
+    (void)claims(w, chains);
+}
+
+/* Bytes that only this block has: of its sealed body. */
+static void name_block(struct world *w, uint64_t number, uint8_t name[NAME_BYTES])
+{
+    struct chain_claim chains[8];
+    struct block_header header;
+    struct pl_buf block;
+    pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+    const size_t count = claims(w, chains);
+    assert_true(read_block(w, &chains[count - 1].incarnation, number, &block, &header));
+    assert_int_equal(header.number, number);
+    memcpy(name, block.data + BLOCK_HEADER_BYTES, NAME_BYTES);
+    pl_buf_release(&block);
+}
+
+static bool in_file(const char *path, const void *needle, size_t len)
+{
+    struct stat st;
+    const int fd = open(path, O_RDONLY);
+    if (fd < 0)
+        return false; /* gone between listing and opening */
+    assert_int_equal(fstat(fd, &st), 0);
+    uint8_t *bytes = malloc((size_t)st.st_size + 1);
+    const ssize_t got = read(fd, bytes, (size_t)st.st_size);
+    const bool found = got > 0 && memmem(bytes, (size_t)got, needle, len) != NULL;
+    free(bytes);
+    close(fd);
+    return found;
+}
+
+static bool in_files(const struct fixture *f, const void *needle, size_t len)
+{
+    char dir[128], path[512];
+    snprintf(dir, sizeof(dir), "%s/store", f->dir);
+    DIR *d = opendir(dir);
+    bool found = false;
+    for (const struct dirent *e; !found && (e = readdir(d)) != NULL;) {
+        snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+        found = e->d_name[0] != '.' && in_file(path, needle, len);
+    }
+    closedir(d);
+    return found;
+}
+
+static unsigned quarantined(struct world *w)
+{
+    struct spool_status status;
+    spool_status(w->spool, &status);
+    return (unsigned)status.quarantined_blocks;
+}
+
+/* ---- tests */
+
+static void what_was_sealed_before_is_gone(void **state)
+{
+    struct world w;
+    uint8_t before[2][NAME_BYTES], after[NAME_BYTES];
+    world_open(&w, *state, 0);
+    assert_false(is_pending(&w));
+    collect(&w, 0);
+    collect(&w, 1);
+    name_block(&w, 0, before[0]);
+    name_block(&w, 1, before[1]);
+    want(&w, 5, 2, false);
+    run(&w, 0, 2);
+    run(&w, 1, 2);
+    UNTIL(spool_is_past_cut(w.spool) == false);
+    collect(&w, 0);
+    name_block(&w, 2, after);
+    assert_true(in_files(w.f, before[0], NAME_BYTES) && in_files(w.f, before[1], NAME_BYTES));
+    assert_int_equal(settled(&w), 0);
+
+    struct uplink_source source = spool_source(w.spool);
+    struct chain_claim chains[8];
+    assert_int_equal(claims(&w, chains), 1);
+    source.verdict(source.ctx, &chains[0].incarnation, 0, BLOCK_STORED);
+    claims(&w, chains);
+    usleep(50000);
+    assert_int_equal(settled(&w), 0);
+    source.verdict(source.ctx, &chains[0].incarnation, 1, BLOCK_STORED);
+    claims(&w, chains);
+    UNTIL(settled(&w) == 5);
+    assert_false(in_files(w.f, before[0], NAME_BYTES));
+    assert_false(in_files(w.f, before[1], NAME_BYTES));
+    assert_true(in_files(w.f, after, NAME_BYTES));
+    UNTIL(!is_pending(&w));
+    world_close(&w);
+}
+
+static void a_cut_waits_for_every_loop(void **state)
+{
+    struct world w;
+    uint8_t late[NAME_BYTES];
+    world_open(&w, *state, 0);
+    want(&w, 9, 4, false);
+    run(&w, 0, 4);
+    run(&w, 1, 3);
+    usleep(50000);
+    assert_int_equal(settled(&w), 0); /* this loop still works with an older snapshot */
+    collect(&w, 1);
+    name_block(&w, 0, late);
+    run(&w, 1, 4);
+    usleep(50000);
+    assert_int_equal(settled(&w), 0); /* and what it took by it has not left yet */
+    assert_true(in_files(w.f, late, NAME_BYTES));
+    give_verdicts(&w, BLOCK_STORED);
+    UNTIL(settled(&w) == 9);
+    assert_false(in_files(w.f, late, NAME_BYTES));
+    world_close(&w);
+}
+
+/* Nothing is sealed for a key after the cut that a newer one had replaced before it. */
+static void a_new_key_is_in_use_after_the_cut(void **state)
+{
+    struct world w;
+    uint8_t secret[PL_X25519_BYTES], fresh[PL_X25519_BYTES], id[BLOCK_KEY_ID_BYTES];
+    struct chain_claim chains[8];
+    struct block_header header;
+    struct pl_buf block;
+    pl_buf_init(&block, LIMIT_BLOCK_BYTES);
+    world_open(&w, *state, 0);
+    for (uint64_t i = 0; i < 6; i++) {
+        assert_int_equal(pl_x25519_keypair(pl_random_system(), secret, fresh), PL_OK);
+        block_key_id(fresh, id);
+        collector_set_origin(w.collector, fresh);
+        want(&w, i + 1, i + 1, false);
+        run(&w, 0, i + 1);
+        run(&w, 1, i + 1);
+        give_verdicts(&w, BLOCK_STORED);
+        UNTIL(settled(&w) == i + 1);
+        collect(&w, 0);
+        assert_int_equal(claims(&w, chains), 1);
+        assert_true(read_block(&w, &chains[0].incarnation, i, &block, &header));
+        assert_memory_equal(header.seal_key_id, id, sizeof(id));
+        give_verdicts(&w, BLOCK_STORED);
+    }
+    pl_buf_release(&block);
+    world_close(&w);
+}
+
+static void what_is_kept_aside_goes_as_well(void **state)
+{
+    struct world w;
+    uint8_t before[NAME_BYTES], after[NAME_BYTES];
+    world_open(&w, *state, 0);
+    collect(&w, 0);
+    name_block(&w, 0, before);
+    give_verdicts(&w, BLOCK_REFUSED);
+    assert_int_equal(quarantined(&w), 1);
+    assert_true(in_files(w.f, before, NAME_BYTES));
+    want(&w, 3, 1, false);
+    run(&w, 0, 1);
+    run(&w, 1, 1);
+    UNTIL(settled(&w) == 3);
+    assert_int_equal(quarantined(&w), 0);
+    assert_false(in_files(w.f, before, NAME_BYTES));
+
+    collect(&w, 0); /* what is refused later stays until the next */
+    name_block(&w, 1, after);
+    give_verdicts(&w, BLOCK_REFUSED);
+    collect(&w, 0);
+    assert_int_equal(quarantined(&w), 1);
+    world_close(&w);
+    world_open(&w, *state, 3);
+    assert_int_equal(settled(&w), 3);
+    assert_int_equal(quarantined(&w), 1);
+    want(&w, 4, 1, false);
+    run(&w, 0, 1);
+    run(&w, 1, 1);
+    give_verdicts(&w, BLOCK_STORED);
+    UNTIL(settled(&w) == 4);
+    assert_int_equal(quarantined(&w), 0);
+    assert_false(in_files(w.f, after, NAME_BYTES));
+    world_close(&w);
+}
+
+static void what_an_earlier_process_sealed_is_before(void **state)
+{
+    struct world w;
+    uint8_t before[NAME_BYTES];
+    world_open(&w, *state, 0);
+    collect(&w, 0);
+    name_block(&w, 0, before);
+    world_close(&w);
+
+    world_open(&w, *state, 11);
+    assert_true(is_pending(&w));
+    collect(&w, 0); /* of this process, which knows the feed up to there */
+    usleep(50000);
+    assert_int_equal(settled(&w), 0);
+    struct uplink_source source = spool_source(w.spool);
+    struct chain_claim chains[8];
+    assert_int_equal(claims(&w, chains), 2);
+    source.verdict(source.ctx, &chains[0].incarnation, 0, BLOCK_STORED);
+    claims(&w, chains);
+    UNTIL(settled(&w) == 11);
+    assert_false(in_files(w.f, before, NAME_BYTES));
+    give_verdicts(&w, BLOCK_STORED);
+    world_close(&w);
+
+    world_open(&w, *state, 11); /* nothing has happened since */
+    assert_int_equal(settled(&w), 11);
+    assert_false(is_pending(&w));
+    world_close(&w);
+}
+
+/* One after the other, and the last one in any case. */
+static void many_in_a_row_all_settle(void **state)
+{
+    struct world w;
+    world_open(&w, *state, 0);
+    for (uint64_t i = 1; i <= 50; i++) {
+        collect(&w, i % LANES);
+        want(&w, i, i, i % 3 == 0);
+        run(&w, 0, i);
+        run(&w, 1, i);
+        if (i % 5 == 0)
+            give_verdicts(&w, BLOCK_STORED);
+    }
+    UNTIL(settled(&w) == 50);
+    world_close(&w);
+}
+
+static void put(struct world *w, unsigned family, struct pl_span key, struct pl_span value)
+{
+    assert_int_equal(store_put(w->f->store, family, key, value, true, NULL), PL_OK);
+}
+
+static void drop(struct world *w, unsigned family, struct pl_span key)
+{
+    struct store_batch *batch;
+    assert_int_equal(store_batch_new(&batch), PL_OK);
+    store_batch_delete(batch, w->f->store, family, key);
+    assert_int_equal(store_write(w->f->store, batch, true, NULL), PL_OK);
+    store_batch_free(batch);
+}
+
+static void an_account_that_is_gone_leaves_nothing(void **state)
+{
+    struct world w;
+    world_open(&w, *state, 0);
+    put(&w, EDGE_CATALOG, S("A-gone"), S("the config of an account that goes"));
+    put(&w, EDGE_CATALOG, S("A-stays"), S("the config of an account that stays"));
+    put(&w, EDGE_SUPPRESSIONS, S("gone"), S("the opt-out of its visitor"));
+    assert_int_equal(store_flush(w.f->store, NULL), PL_OK);
+    drop(&w, EDGE_CATALOG, S("A-gone"));
+    drop(&w, EDGE_SUPPRESSIONS, S("gone"));
+    want(&w, 1, 1, true);
+    run(&w, 0, 1);
+    run(&w, 1, 1);
+    UNTIL(settled(&w) == 1);
+    assert_false(in_files(w.f, "the opt-out of its visitor", 26));
+    struct pl_buf value;
+    pl_buf_init(&value, 100);
+    assert_int_equal(store_get(w.f->store, EDGE_CATALOG, S("A-stays"), &value), PL_OK);
+    pl_buf_release(&value);
+    world_close(&w);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(what_was_sealed_before_is_gone),           TEST(a_cut_waits_for_every_loop),
+        TEST(a_new_key_is_in_use_after_the_cut),        TEST(what_is_kept_aside_goes_as_well),
+        TEST(what_an_earlier_process_sealed_is_before), TEST(many_in_a_row_all_settle),
+        TEST(an_account_that_is_gone_leaves_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
