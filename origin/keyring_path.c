@@ -4,10 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,27 +22,6 @@ static enum pl_err side_name(const char *path, const char *suffix, char out[PATH
                                   : PL_OK;
 }
 
-static enum pl_err sync_directory_of(const char *path, struct pl_why *why)
-{
-    char copy[PATH_MAX];
-    enum pl_err err = side_name(path, "", copy, why);
-    return err != PL_OK ? err : pl_dir_sync(dirname(copy), why);
-}
-
-static enum pl_err write_all(int fd, struct pl_span bytes, off_t at)
-{
-    while (bytes.len > 0) {
-        ssize_t n = pwrite(fd, bytes.data, bytes.len, at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return pl_err_from_errno(n < 0 ? errno : EIO);
-        bytes = pl_span_from(bytes, (size_t)n);
-        at += n;
-    }
-    return PL_OK;
-}
-
 /* Zeros over everything the file holds, on disk when this returns. */
 static enum pl_err overwrite(int fd)
 {
@@ -55,7 +32,7 @@ static enum pl_err overwrite(int fd)
     for (off_t at = 0; at < st.st_size; at += (off_t)sizeof(zeros)) {
         size_t len =
             st.st_size - at < (off_t)sizeof(zeros) ? (size_t)(st.st_size - at) : sizeof(zeros);
-        enum pl_err err = write_all(fd, pl_span(zeros, len), at);
+        enum pl_err err = pl_write_at(fd, pl_span(zeros, len), (uint64_t)at);
         if (err != PL_OK)
             return err;
     }
@@ -106,19 +83,7 @@ static enum pl_err shred_leftovers(const char *path, struct pl_why *why)
 
 enum pl_err keyring_path_lock(const char *path, int *fd, struct pl_why *why)
 {
-    char name[PATH_MAX];
-    enum pl_err err = side_name(path, ".lock", name, why);
-    if (err != PL_OK)
-        return err;
-    int lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (lock < 0)
-        return fail_errno(why, "make the lock beside", path);
-    if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
-        close(lock);
-        return pl_fail(why, PL_EEXISTS, "keyring file %s is in use by another process", path);
-    }
-    *fd = lock;
-    return PL_OK;
+    return pl_file_lock(path, "keyring file", fd, why);
 }
 
 enum pl_err keyring_path_read(const char *path, struct pl_buf *out, struct pl_why *why)
@@ -137,23 +102,7 @@ enum pl_err keyring_path_append(const char *path, size_t before, struct pl_span 
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return fail_errno(why, "open", path);
-    struct stat st;
-    enum pl_err err;
-    if (fstat(fd, &st) != 0) {
-        err = fail_errno(why, "examine", path);
-    } else if (st.st_size != (off_t)before) {
-        err = pl_fail(why, PL_ECORRUPT, "keyring file %s was changed behind this process's back",
-                      path);
-    } else {
-        err = write_all(fd, more, (off_t)before);
-        if (err == PL_OK && fsync(fd) != 0)
-            err = pl_err_from_errno(errno);
-        if (err != PL_OK) {
-            pl_fail(why, err, "cannot append to keyring file %s: %s", path, pl_err_word(err));
-            if (ftruncate(fd, (off_t)before) != 0 || fsync(fd) != 0)
-                pl_fail_in(why, err, "half a record may stand at its end");
-        }
-    }
+    enum pl_err err = pl_file_append(fd, path, "keyring file", before, more, why);
     close(fd);
     return err;
 }
@@ -163,7 +112,7 @@ static enum pl_err write_new(const char *path, struct pl_span file, struct pl_wh
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return fail_errno(why, "create", path);
-    enum pl_err err = write_all(fd, file, 0);
+    enum pl_err err = pl_write_at(fd, file, 0);
     if (err == PL_OK && fsync(fd) != 0)
         err = pl_err_from_errno(errno);
     close(fd);
@@ -193,8 +142,8 @@ enum pl_err keyring_path_replace(const char *path, struct pl_span file, bool *re
     if (rename(fresh, path) != 0)
         return fail_errno(why, "replace", path);
     *replaced = true;
-    err = sync_directory_of(path, why);
+    err = pl_dir_sync_parent(path, why);
     if (err == PL_OK)
         err = shred(old, why);
-    return err == PL_OK ? sync_directory_of(path, why) : err;
+    return err == PL_OK ? pl_dir_sync_parent(path, why) : err;
 }

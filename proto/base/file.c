@@ -8,6 +8,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -159,7 +160,7 @@ static enum pl_err write_new(const char *path, const char *what, unsigned mode,
     return err;
 }
 
-static enum pl_err sync_parent(const char *path, struct pl_why *why)
+enum pl_err pl_dir_sync_parent(const char *path, struct pl_why *why)
 {
     const char *slash = strrchr(path, '/');
     if (slash == NULL)
@@ -189,7 +190,7 @@ static enum pl_err publish(const char *path, const char *what, unsigned mode, st
         err = fail_errno(why, errno, "put in place", what, path);
     if (rc != 0 || !may_exist)
         unlink(temporary);
-    return err == PL_OK ? sync_parent(path, why) : err;
+    return err == PL_OK ? pl_dir_sync_parent(path, why) : err;
 }
 
 enum pl_err pl_file_replace(const char *path, const char *what, unsigned mode, struct pl_span bytes,
@@ -212,7 +213,7 @@ static enum pl_err make_one(const char *path, unsigned mode, struct pl_why *why)
     if (mkdir(path, (mode_t)mode) == 0) {
         if (chmod(path, (mode_t)mode) != 0) /* whatever the umask */
             return fail_errno(why, errno, "set the mode of", "directory", path);
-        return sync_parent(path, why);
+        return pl_dir_sync_parent(path, why);
     }
     int code = errno;
     if (stat(path, &st) != 0)
@@ -253,6 +254,57 @@ enum pl_err pl_dir_sync(const char *path, struct pl_why *why)
     if (fsync(fd) != 0)
         err = fail_errno(why, errno, "sync", "directory", path);
     close(fd);
+    return err;
+}
+
+enum pl_err pl_file_lock(const char *path, const char *what, int *fd, struct pl_why *why)
+{
+    char name[PATH_MAX];
+    if (snprintf(name, sizeof(name), "%s.lock", path) >= (int)sizeof(name))
+        return pl_fail(why, PL_EINVAL, "the path %.100s... is too long", path);
+    int lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (lock < 0)
+        return fail_errno(why, errno, "make the lock beside", what, path);
+    if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+        close(lock);
+        return pl_fail(why, PL_EEXISTS, "%s %s is in use by another process", what, path);
+    }
+    *fd = lock;
+    return PL_OK;
+}
+
+enum pl_err pl_write_at(int fd, struct pl_span bytes, uint64_t at)
+{
+    while (bytes.len > 0) {
+        ssize_t n = pwrite(fd, bytes.data, bytes.len, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return pl_err_from_errno(n < 0 ? errno : EIO);
+        bytes = pl_span_from(bytes, (size_t)n);
+        at += (uint64_t)n;
+    }
+    return PL_OK;
+}
+
+enum pl_err pl_file_append(int fd, const char *path, const char *what, uint64_t before,
+                           struct pl_span more, struct pl_why *why)
+{
+    struct stat there, here;
+    if (fstat(fd, &there) != 0 || stat(path, &here) != 0)
+        return fail_errno(why, errno, "look at", what, path);
+    if (there.st_size != (off_t)before || there.st_ino != here.st_ino ||
+        there.st_dev != here.st_dev)
+        return pl_fail(why, PL_ECORRUPT, "%s %s was changed behind this process's back", what,
+                       path);
+    enum pl_err err = pl_write_at(fd, more, before);
+    if (err == PL_OK && fdatasync(fd) != 0)
+        err = pl_err_from_errno(errno);
+    if (err != PL_OK) {
+        pl_fail(why, err, "cannot append to %s %s: %s", what, path, pl_err_word(err));
+        if (ftruncate(fd, (off_t)before) != 0 || fsync(fd) != 0)
+            pl_fail_in(why, err, "half a record may stand at its end");
+    }
     return err;
 }
 

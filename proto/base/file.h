@@ -24,6 +24,17 @@ enum pl_err pl_file_create(const char *path, const char *what, unsigned mode, st
 /* mkdir -p with mode for the ones it makes. */
 enum pl_err pl_dir_make(const char *path, unsigned mode, struct pl_why *why);
 enum pl_err pl_dir_sync(const char *path, struct pl_why *why);
+/* Of the directory that path is in. */
+enum pl_err pl_dir_sync_parent(const char *path, struct pl_why *why);
+/* One process at a time: locks PATH.lock, which is made and stays; closing *fd unlocks. PL_EEXISTS:
+ * another process has it. */
+enum pl_err pl_file_lock(const char *path, const char *what, int *fd, struct pl_why *why);
+/* The file is known to hold `before` bytes; adds more and syncs. PL_ECORRUPT: it does not. After
+ * another error it is cut back as far as possible. fd is open for writing, of the file at path. */
+enum pl_err pl_file_append(int fd, const char *path, const char *what, uint64_t before,
+                           struct pl_span more, struct pl_why *why);
+/* Overwrites from a place on, EINTR and short writes seen to. */
+enum pl_err pl_write_at(int fd, struct pl_span bytes, uint64_t at);
 bool pl_file_exists(const char *path);
 /* Free bytes for an unprivileged writer on the file system that holds path. */
 enum pl_err pl_disk_free(const char *path, uint64_t *free_bytes, struct pl_why *why);
