@@ -320,6 +320,58 @@ enum pl_err tokens_revoke(struct tokens *tokens, const struct pl_id128 *id, stru
     return err;
 }
 
+/* Under `changing`. */
+static enum pl_err delete_rows(struct tokens *tokens, uint64_t account, size_t *count,
+                               struct pl_why *why)
+{
+    struct store_batch *batch = NULL;
+    enum pl_err err = store_batch_new(&batch);
+    if (err != PL_OK) {
+        return pl_fail(why, err, "no memory for a change of the tokens");
+    }
+    *count = 0;
+    for (size_t i = 0; i < tokens->count; i++) {
+        const struct token_record *token = &tokens->table[i];
+        if (token->account == account) {
+            store_batch_delete(batch, tokens->store, FAMILY_TOKENS,
+                               pl_span(token->id.bytes, sizeof(token->id.bytes)));
+            ++*count;
+        }
+    }
+    if (*count > 0) {
+        err = store_write(tokens->store, batch, true, why);
+        tokens->stale = err != PL_OK;
+    }
+    store_batch_free(batch);
+    return err;
+}
+
+enum pl_err tokens_forget(struct tokens *tokens, uint64_t account, size_t *count,
+                          struct pl_why *why)
+{
+    if (account == 0) {
+        return pl_fail_field(why, PL_EINVAL, "account", "account 0 is none");
+    }
+    pthread_mutex_lock(&tokens->changing);
+    enum pl_err err = catch_up(tokens, why);
+    if (err == PL_OK) {
+        err = delete_rows(tokens, account, count, why);
+    }
+    if (err == PL_OK && *count > 0) {
+        size_t kept = 0;
+        pthread_rwlock_wrlock(&tokens->lock);
+        for (size_t i = 0; i < tokens->count; i++) {
+            if (tokens->table[i].account != account) {
+                tokens->table[kept++] = tokens->table[i];
+            }
+        }
+        tokens->count = kept;
+        pthread_rwlock_unlock(&tokens->lock);
+    }
+    pthread_mutex_unlock(&tokens->changing);
+    return err;
+}
+
 enum pl_err tokens_list(struct tokens *tokens, struct token_record **out, size_t *count)
 {
     pthread_rwlock_rdlock(&tokens->lock);
@@ -348,9 +400,9 @@ enum pl_err tokens_check(struct tokens *tokens, struct pl_span text, struct toke
     pthread_rwlock_rdlock(&tokens->lock);
     for (size_t i = 0; i < tokens->count; i++) {
         const struct token_record *token = &tokens->table[i];
-        if (pl_equal_ct(hash, token->hash, sizeof(hash)) && is_live(token, now_ms)) {
+        if (pl_equal_ct(hash, token->hash, sizeof(hash))) {
             *out = *token;
-            err = PL_OK;
+            err = is_live(token, now_ms) ? PL_OK : PL_EEXPIRED;
         }
     }
     pthread_rwlock_unlock(&tokens->lock);

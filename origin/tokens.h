@@ -16,8 +16,8 @@
 
 enum token_role {
     ROLE_OPERATOR = 1, /* everything */
-    ROLE_OWNER = 2,    /* one account: reading, exports, configs */
-    ROLE_AUDITOR = 3,  /* lifecycle and books; no visitor data */
+    ROLE_OWNER = 2,    /* one account: reading, exports, its visitors' rights */
+    ROLE_AUDITOR = 3,  /* audit log, certificates, lifecycle, books; no visitor data */
 };
 const char *token_role_name(enum token_role role);
 
@@ -49,7 +49,11 @@ enum pl_err tokens_revoke(struct tokens *tokens, const struct pl_id128 *id, stru
 enum pl_err tokens_list(struct tokens *tokens, struct token_record **out, size_t *count);
 /* As the API gives it. text: the token itself, when it is shown; else NULL. */
 void token_write_json(const struct token_record *token, const char *text, struct json_writer *w);
-/* PL_EAUTH: unknown, revoked or expired. Memory only. */
+/* Owners' tokens of an account: their rows go, so that nothing tells of its people any more. Ones
+ * that are gone already are no error. */
+enum pl_err tokens_forget(struct tokens *tokens, uint64_t account, size_t *count,
+                          struct pl_why *why);
+/* PL_EAUTH: unknown. PL_EEXPIRED: revoked or expired, *out says whose it was. Memory only. */
 enum pl_err tokens_check(struct tokens *tokens, struct pl_span text, struct token_record *out);
 
 #endif

@@ -134,8 +134,9 @@ static enum ctl_exit run_revoke(struct ctl *ctl, const struct ctl_args *args, st
 
 const struct ctl_command token_commands[] = {
     {"create", "", "Makes a token and shows it once",
-     "Roles: an operator may do everything; an owner reads, configures and exports one account; "
-     "an auditor reads books and lifecycle, but no visitor's data.\n\n"
+     "Roles: an operator may do everything; an owner reads and exports one account and sees to "
+     "its visitors' rights; an auditor reads the audit log, certificates, lifecycle and books, but "
+     "no visitor's data.\n\n"
      "Examples:\n"
      "  polderctl token create --role operator --name alice\n"
      "  polderctl token create --role owner --account my-shop",

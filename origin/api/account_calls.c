@@ -25,6 +25,7 @@ API_HANDLER(api_account_create)
         return err;
     }
     call->status = 201;
+    call->noted.account = account.id;
     snprintf(call->location, sizeof(call->location), "/api/v1/accounts/%016llx",
              (unsigned long long)account.id);
     account_write_json(&account, now_ms(worker), worker->writer);

@@ -4,6 +4,7 @@
 #include "origin/request.h"
 #include "proto/base/secret.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 API_HANDLER(api_edge_enroll)
@@ -16,6 +17,7 @@ API_HANDLER(api_edge_enroll)
     }
     if (err == PL_OK) {
         call->status = 201;
+        pl_id128_format(&edge.id, call->noted.object);
         edge_write_json(&edge, worker->writer);
     }
     return err;
@@ -53,34 +55,62 @@ API_HANDLER(api_edge_revoke)
     return err;
 }
 
-/* Account ids in tokens are checked here: tokens know nothing of accounts. */
-static enum pl_err check_account(struct api_worker *worker, struct json request, struct pl_why *why)
+/* Tokens know nothing of accounts. */
+struct new_token {
+    struct tokens *tokens;
+    struct json request;
+    struct token_record record;
+    char text[TOKEN_TEXT_BYTES];
+};
+
+static enum pl_err create(struct new_token *token, struct pl_why *why)
 {
-    struct account account;
-    uint64_t id = 0;
-    enum pl_err err = request_account(request, "account", &id, why);
-    if (err == PL_OK && id != 0 &&
-        accounts_get(worker->api->parts->accounts, id, &account) != PL_OK) {
-        err = pl_fail_field(why, PL_ENOTFOUND, "account", "there is no account %016llx",
-                            (unsigned long long)id);
+    return tokens_create(token->tokens, token->request, &token->record, token->text, why);
+}
+
+/* While nobody can begin its deletion, which takes along the tokens that are there. */
+static enum pl_err create_for(void *ctx, const struct account *account, struct pl_why *why)
+{
+    if (account->state == ACCOUNT_DELETING || account->state == ACCOUNT_DELETED) {
+        return pl_fail_field(why, PL_EEXPIRED, "account",
+                             "account %016llx is being deleted: it gets no new tokens",
+                             (unsigned long long)account->id);
     }
-    return err;
+    return create(ctx, why);
+}
+
+static enum pl_err create_token(struct api_worker *worker, struct new_token *token,
+                                struct pl_why *why)
+{
+    uint64_t account = 0;
+    enum pl_err err = request_account(token->request, "account", &account, why);
+    if (err != PL_OK || account == 0) {
+        return err != PL_OK ? err : create(token, why);
+    }
+    err = accounts_during(worker->api->parts->accounts, account, create_for, token, why);
+    return err != PL_ENOTFOUND ? err
+                               : pl_fail_field(why, err, "account", "there is no account %016llx",
+                                               (unsigned long long)account);
 }
 
 API_HANDLER(api_token_create)
 {
-    struct json request;
-    struct token_record token;
-    char text[TOKEN_TEXT_BYTES];
-    enum pl_err err;
-    if ((err = api_body(worker, call, &request, why)) != PL_OK ||
-        (err = check_account(worker, request, why)) != PL_OK ||
-        (err = tokens_create(worker->api->parts->tokens, request, &token, text, why)) != PL_OK) {
+    struct new_token token = {.tokens = worker->api->parts->tokens};
+    const struct token_record *record = &token.record;
+    enum pl_err err = api_body(worker, call, &token.request, why);
+    if (err == PL_OK) {
+        err = create_token(worker, &token, why);
+    }
+    if (err != PL_OK) {
         return err;
     }
     call->status = 201;
-    token_write_json(&token, text, worker->writer);
-    pl_wipe(text, sizeof(text));
+    call->noted.account = record->account;
+    pl_id128_format(&record->id, call->noted.object);
+    snprintf(call->noted.detail, sizeof(call->noted.detail), "role %s",
+             token_role_name(record->role));
+    token_write_json(record, token.text, worker->writer);
+    pl_wipe(token.text, sizeof(token.text));
     return PL_OK;
 }
 

@@ -47,8 +47,18 @@ struct api_route {
     enum http_method method;
     const char *pattern; /* below /api/v1/: "accounts/{account}/expire", "edges/{id}" */
     unsigned roles;
+    /* What the audit log calls it, e.g. "account.expire". Every route that changes something or
+     * gives out visitors' data has one; NULL: none. */
+    const char *action;
     api_handler_fn handle;
     bool streams; /* an export: handle begins it, export.c goes on */
+};
+
+/* What a handler adds to the audit log's line: no names, no visitor's data. */
+struct api_noted {
+    uint64_t account;           /* 0: the path's */
+    char object[PL_ID128_TEXT]; /* "": the path's id */
+    char detail[128];
 };
 
 /* What the path says. */
@@ -71,12 +81,15 @@ struct api_call {
 
     struct token_record token; /* whose; zeros when the route is anyone's */
     struct api_target target;
+    struct api_noted noted;
+    const struct api_route *refused; /* what the token is not for; NULL: it is */
     struct pl_buf query, body;
 
     int status;
     const char *content_type; /* NULL: JSON */
     bool retry;               /* tell the client to come again */
     char location[64];        /* of what was made; "" */
+    char link[64];            /* where it goes on (RFC 8288); "" */
     struct pl_buf reply;
 
     struct api_export *export;

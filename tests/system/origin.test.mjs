@@ -92,7 +92,7 @@ test('every route gives each role what it may have, and no account the other', a
         ['POST', 'accounts', { name: 'third' }, [201, 403, 403, 403]],
         ['GET', `accounts/${a.id}`, undefined, [200, 200, 200, 403]],
         ['GET', `accounts/${a.id}/records`, undefined, [200, 200, 200, 403]],
-        ['PUT', `accounts/${a.id}/config`, configOf('c1'), [200, 403, 200, 403]],
+        ['PUT', `accounts/${a.id}/config`, configOf('c1'), [200, 403, 403, 403]],
         ['GET', `accounts/${a.id}/config`, undefined, [200, 403, 200, 403]],
         ['GET', `accounts/${a.id}/events`, undefined, [200, 403, 200, 403]],
         ['PATCH', `accounts/${a.id}`, { honour_dnt: false }, [200, 403, 403, 403]],

@@ -88,6 +88,50 @@ static void test_other_methods_are_told_what_is_allowed(void **state)
                      PL_EDENIED);
 }
 
+/* Reading what is no visitor's: the only routes that the audit log may pass over. */
+static void test_what_changes_or_gives_out_is_audited(void **state)
+{
+    static const char *const quiet[] = {
+        "accounts",
+        "accounts/{account}",
+        "accounts/{account}/records",
+        "audit",
+        "audit/head",
+        "accounts/{account}/config",
+        "edges",
+        "accounts/{account}/outcomes",
+        "tokens",
+    };
+    (void)state;
+    for (size_t i = 0; i < api_route_count; i++) {
+        const struct api_route *route = &api_routes[i];
+        bool may_be_quiet = false;
+        for (size_t q = 0; q < sizeof(quiet) / sizeof(quiet[0]); q++)
+            may_be_quiet |= route->method == HTTP_GET && strcmp(route->pattern, quiet[q]) == 0;
+        if (!may_be_quiet && route->action == NULL)
+            fail_msg("%s has no action", route->pattern);
+        if (route->action != NULL)
+            assert_int_equal(strspn(route->action, "abcdefghijklmnopqrstuvwxyz.-"),
+                             strlen(route->action));
+    }
+}
+
+/* Nothing that gives out an account's data is open to auditors, nothing of everybody's to owners,
+ * and an operator may do all. */
+static void test_roles_keep_to_what_they_are_for(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < api_route_count; i++) {
+        const struct api_route *route = &api_routes[i];
+        bool of_account = strstr(route->pattern, "{account}") != NULL;
+        bool of_owner = (route->roles & API_OWNER) != 0;
+        if ((route->roles & API_OPERATOR) == 0 || (of_owner && !of_account))
+            fail_msg("roles of %s", route->pattern);
+        if ((route->roles & API_AUDITOR) != 0 && (route->method != HTTP_GET || route->streams))
+            fail_msg("an auditor at %s", route->pattern);
+    }
+}
+
 static void test_every_error_has_a_status(void **state)
 {
     (void)state;
@@ -170,6 +214,8 @@ int main(void)
         cmocka_unit_test(test_paths_lead_to_their_routes),
         cmocka_unit_test(test_other_paths_lead_nowhere),
         cmocka_unit_test(test_other_methods_are_told_what_is_allowed),
+        cmocka_unit_test(test_what_changes_or_gives_out_is_audited),
+        cmocka_unit_test(test_roles_keep_to_what_they_are_for),
         cmocka_unit_test(test_every_error_has_a_status),
         cmocka_unit_test_setup_teardown(test_wrong_tokens_are_counted_by_peer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_host_cannot_hide_in_its_ipv6_network, setup,

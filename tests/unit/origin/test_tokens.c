@@ -101,7 +101,7 @@ static void test_expiry_follows_the_clock(void **state)
     r.now_ms = DAY_ONE_MS + PL_DAY_MS - 1;
     must(check(text, &token), &r.why);
     r.now_ms++;
-    assert_int_equal(check(text, &token), PL_EAUTH);
+    assert_int_equal(check(text, &token), PL_EEXPIRED);
     assert_int_equal(create("{\"role\":\"operator\",\"expires_at\":\"2026-01-01\"}", &token, text),
                      PL_EINVAL);
     assert_string_equal(r.why.field, "expires_at");
@@ -115,11 +115,37 @@ static void test_revocation_lasts(void **state)
     must(create("{\"role\":\"operator\"}", &token, text), &r.why);
     must(tokens_revoke(tokens, &token.id, &r.why), &r.why);
     must(tokens_revoke(tokens, &token.id, &r.why), &r.why);
-    assert_int_equal(check(text, &found), PL_EAUTH);
+    assert_int_equal(check(text, &found), PL_EEXPIRED);
     reopen(bootstrap_hash);
-    assert_int_equal(check(text, &found), PL_EAUTH);
+    memset(&found, 0, sizeof(found));
+    assert_int_equal(check(text, &found), PL_EEXPIRED);
+    assert_true(pl_id128_eq(&found.id, &token.id)); /* whose it was */
     token.id.bytes[0] ^= 1;
     assert_int_equal(tokens_revoke(tokens, &token.id, &r.why), PL_ENOTFOUND);
+}
+
+static void test_an_account_takes_its_owners_tokens_along(void **state)
+{
+    (void)state;
+    struct token_record token;
+    char of_a[TOKEN_TEXT_BYTES], of_b[TOKEN_TEXT_BYTES], operators[TOKEN_TEXT_BYTES];
+    size_t count = 9;
+    must(create("{\"role\":\"owner\",\"account\":\"00000000000000aa\"}", &token, of_a), &r.why);
+    must(create("{\"role\":\"owner\",\"account\":\"00000000000000bb\"}", &token, of_b), &r.why);
+    must(create("{\"role\":\"operator\"}", &token, operators), &r.why);
+    must(create("{\"role\":\"owner\",\"account\":\"00000000000000aa\"}", &token, of_a), &r.why);
+    assert_int_equal(tokens_forget(tokens, 0, &count, &r.why), PL_EINVAL);
+    must(tokens_forget(tokens, 0xaa, &count, &r.why), &r.why);
+    assert_int_equal(count, 2);
+    must(tokens_forget(tokens, 0xaa, &count, &r.why), &r.why);
+    assert_int_equal(count, 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(check(of_a, &token), PL_EAUTH);
+        must(check(of_b, &token), &r.why);
+        must(check(operators, &token), &r.why);
+        assert_int_equal(count_rows(&r, FAMILY_TOKENS), 2);
+        reopen(bootstrap_hash);
+    }
 }
 
 static void test_the_bootstrap_token_can_be_taken_away(void **state)
@@ -214,6 +240,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_text_is_not_stored, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expiry_follows_the_clock, setup, teardown),
         cmocka_unit_test_setup_teardown(test_revocation_lasts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_account_takes_its_owners_tokens_along, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_the_bootstrap_token_can_be_taken_away, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_refuses_by_field, setup, teardown),
