@@ -16,6 +16,7 @@ struct look {
     struct spool_status spool;
     struct uplink_status link;
     struct catalog_status catalog;
+    struct cutoff_status cutoff;
     struct pl_why collecting; /* err PL_OK: events are being taken */
     int64_t config_age_s;     /* -1: never heard */
     int64_t oldest_pending_s;
@@ -46,6 +47,7 @@ static void look_around(const struct edge_loop *loop, struct look *out)
     spool_status(edge->spool, &out->spool);
     uplink_status(edge->uplink, &out->link);
     catalog_status(edge->catalog, &out->catalog);
+    cutoff_status(edge->cutoff, &out->cutoff);
     out->certificate_left_ms = out->link.certificate_ends_ms - http_loop_wall_ms(loop->http);
     out->collecting.err = collector_health(edge->collector, &out->collecting);
     out->config_age_s =
@@ -128,6 +130,9 @@ static void judge_spool(const struct look *l, struct verdict *v)
             "the disk does not give back a block of %" PRIu64 " chains, sending waits for it: look "
             "at the disk and the kernel's log",
             l->spool.unread_chains);
+    if (l->cutoff.trouble[0] != '\0')
+        say(v, DEGRADED, true, "what was deleted is not physically gone yet: %s",
+            l->cutoff.trouble);
     if (l->spool.lost_blocks > 0)
         say(v, DEGRADED, true,
             "the disk has lost %" PRIu64 " blocks with %" PRIu64 " events since the start",
@@ -291,6 +296,9 @@ void probe_replication(struct http_request *request, void *arg)
     json_write_pair_text(w, "region", loop->edge->options->region);
     write_link(w, &l);
     write_spool(w, &l);
+    json_write_pair_u64(w, "feed_position", l.catalog.position);
+    json_write_pair_u64(w, "settled_position", l.cutoff.settled.position);
+    json_write_pair_i64(w, "settling_seconds", l.cutoff.pending_ms / PL_SECOND_MS);
     json_write_pair_u64(w, "accounts", l.catalog.accounts);
     json_write_key(w, "config_age_seconds");
     if (l.config_age_s < 0)
@@ -361,6 +369,11 @@ static enum pl_err write_replication(const struct look *l, struct pl_buf *out)
          (double)l->catalog.accounts},
         {"polder_catalog_age_seconds", "gauge",
          "Since the origin last said that this is all; -1: never", (double)l->config_age_s},
+        {"polder_cutoff_position", "gauge", "Where in the feed this edge is settled",
+         (double)l->cutoff.settled.position},
+        {"polder_cutoff_pending_seconds", "gauge",
+         "For how long it has been settling further on; 0: it is not",
+         (double)l->cutoff.pending_ms / 1e3},
         {"polder_collecting", "gauge", "1 while events can be stored", l->collecting.err == PL_OK},
     };
     return write_rows(rows, sizeof(rows) / sizeof(rows[0]), out);

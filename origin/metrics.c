@@ -12,6 +12,7 @@ struct numbers {
     struct ledger_counts totals;
     struct store_usage store;
     uint64_t ready, alarms, keys_live, keys_destroyed, keys_missing, keys_locked, keyring_behind;
+    uint64_t settle_position, edges_waiting, seal_key_age_s, old_seal_keys;
     uint64_t expired, deleting, deleted, overdue;
     uint64_t changelog_position, queued_bytes, store_failed, api_waiting, exports;
 };
@@ -60,6 +61,10 @@ static const struct row rows[] = {
     GAUGE("keyring_keys", NULL, "{state=\"destroyed\"}", keys_destroyed),
     GAUGE("keyring_keys", NULL, "{state=\"missing\"}", keys_missing),
     GAUGE("keyring_keys", NULL, "{state=\"locked\"}", keys_locked),
+    GAUGE("cutoff_position", "Where in the feed edges are to be settled.", "", settle_position),
+    GAUGE("cutoff_edges_waiting", "Edges that may hold blocks from before it.", "", edges_waiting),
+    GAUGE("seal_key_age_seconds", "Of the key that edges seal for.", "", seal_key_age_s),
+    GAUGE("seal_keys_old", "Replaced and not destroyed yet.", "", old_seal_keys),
     GAUGE("keyring_paths_behind", "Paths on which the last write failed.", "", keyring_behind),
     GAUGE("accounts_ended", "Accounts that are not active, by state.", "{state=\"expired\"}",
           expired),
@@ -105,6 +110,10 @@ static void collect(const struct view *view, const struct origin_parts *parts,
     n->keys_missing = view->keyring.missing;
     n->keys_locked = view->keyring.locked;
     n->keyring_behind = view->keyring.paths_behind;
+    n->settle_position = view->cutoffs.position;
+    n->edges_waiting = view->cutoffs.waiting;
+    n->seal_key_age_s = (uint64_t)(view->seal_key_age_ms / PL_SECOND_MS);
+    n->old_seal_keys = view->cutoffs.old_seal_keys;
     n->expired = view->lifecycle.expired;
     n->deleting = view->lifecycle.deleting;
     n->deleted = view->lifecycle.deleted;

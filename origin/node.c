@@ -123,6 +123,25 @@ static void close_edges(struct node *node)
     edges_close(node->parts.edges);
 }
 
+static enum pl_err open_cutoffs(struct node *node, struct pl_why *why)
+{
+    const struct cutoffs_config config = {
+        .store = node->parts.store,
+        .changelog = node->parts.changelog,
+        .edges = node->parts.edges,
+        .keyring = node->parts.keyring,
+        .seal_key_days = node->config.options->seal_key_days,
+        .clock = node->config.clock,
+        .log = node->config.log,
+    };
+    return cutoffs_open(&node->parts.cutoffs, &config, why);
+}
+
+static void close_cutoffs(struct node *node)
+{
+    cutoffs_close(node->parts.cutoffs);
+}
+
 static enum pl_err open_tokens(struct node *node, struct pl_why *why)
 {
     return tokens_open(&node->parts.tokens, node->parts.store,
@@ -286,6 +305,15 @@ static void on_session(void *ctx, const struct pl_id128 *edge, const char *regio
     (void)region;
     (void)edge_wall_ms;
     books_session(node->parts.books, edge, up);
+    if (up) {
+        cutoffs_seen(node->parts.cutoffs, edge);
+    }
+}
+
+static void on_settled(void *ctx, const struct pl_id128 *edge, const struct frame_settled *settled)
+{
+    struct node *node = ctx;
+    cutoffs_settled(node->parts.cutoffs, edge, &settled->epoch, settled->position);
 }
 
 static void on_change(void *ctx)
@@ -311,7 +339,8 @@ static enum pl_err open_receiver(struct node *node, struct pl_why *why)
                 .blocks = on_blocks,
                 .books = on_books,
                 .feed = on_feed,
-                .session = on_session},
+                .session = on_session,
+                .settled = on_settled},
         .clock = node->config.clock,
         .random = node->config.random,
         .log = node->config.log,
@@ -398,6 +427,7 @@ static const struct {
     {open_keyring, close_keyring},
     {open_changelog, close_changelog},
     {open_edges, close_edges},
+    {open_cutoffs, close_cutoffs},
     {open_tokens, close_tokens},
     {open_accounts, close_accounts},
     {open_suppressions, close_suppressions},

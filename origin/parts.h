@@ -8,6 +8,7 @@
 #include "origin/accounts.h"
 #include "origin/books.h"
 #include "origin/changelog.h"
+#include "origin/cutoffs.h"
 #include "origin/day_counts.h"
 #include "origin/edges.h"
 #include "origin/exports.h"
@@ -28,6 +29,7 @@ struct origin_parts {
     struct keyring *keyring;
     struct changelog *changelog;
     struct edges *edges;
+    struct cutoffs *cutoffs;
     struct tokens *tokens;
     struct accounts *accounts;
     struct suppressions *suppressions;

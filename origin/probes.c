@@ -80,6 +80,10 @@ static void check_ready(const struct view *view, struct reasons *reasons, struct
             view->certificate_left_ms < 0 ? "has been over for" : "ends in",
             llabs(view->certificate_left_ms) / PL_DAY_MS);
     }
+    if (view->cutoffs.trouble[0] != '\0') {
+        add(warnings, PROBES_DEGRADED, "the sealing keys stay as they are: %s",
+            view->cutoffs.trouble);
+    }
     if (keyring->paths_behind > 0) {
         add(warnings, PROBES_DEGRADED, "the keyring cannot be written on %zu of %zu paths",
             keyring->paths_behind, keyring->paths);
@@ -222,6 +226,8 @@ static void write_edge(const struct view *view, const struct view_edge *edge, st
         json_write_null(w);
     }
     json_write_pair_bool(w, "balanced", edge->books.balanced);
+    json_write_pair_u64(w, "settled", edge->cutoff.settled);
+    json_write_pair_time(w, "settled_at", edge->cutoff.settled_ms);
     write_chains(view, &record->id, w);
     json_write_pair_u64(w, "accepted", edge->events);
     json_write_pair_u64(w, "stored", edge->stored);
@@ -244,6 +250,24 @@ static void write_totals(const struct ledger_counts *totals, struct json_writer 
     for (int i = 0; i < DROP_COUNT; i++) {
         json_write_pair_u64(w, drop_reason_name((enum drop_reason)i), totals->dropped[i]);
     }
+    json_write_object_end(w);
+    json_write_object_end(w);
+}
+
+/* Where edges are to be settled, and the key that they seal for. */
+static void write_cutoffs(const struct view *view, struct json_writer *w)
+{
+    const struct cutoffs_status *c = &view->cutoffs;
+    json_write_key(w, "cutoffs");
+    json_write_object(w);
+    json_write_pair_u64(w, "position", c->position);
+    json_write_pair_u64(w, "edges_waiting", c->waiting);
+    json_write_key(w, "sealing_key");
+    json_write_object(w);
+    json_write_pair_hex(w, "id", pl_span(c->seal_key_id, sizeof(c->seal_key_id)));
+    json_write_pair_u64(w, "position", c->seal_key_position);
+    json_write_pair_i64(w, "age_seconds", view->seal_key_age_ms / PL_SECOND_MS);
+    json_write_pair_u64(w, "older_alive", c->old_seal_keys);
     json_write_object_end(w);
     json_write_object_end(w);
 }
@@ -311,6 +335,7 @@ static enum pl_err replication(const struct view *view, const struct origin_part
     }
     json_write_array_end(w);
     write_totals(&view->totals, w);
+    write_cutoffs(view, w);
     write_alarms(view, w);
     write_kept(view, w);
     json_write_object_end(w);

@@ -52,6 +52,7 @@ static void look_at(const struct view *view, const struct origin_parts *parts,
 {
     int64_t now_ms = pl_mono_ms(parts->clock);
     books_edge(parts->books, &edge->record->id, &edge->books);
+    cutoffs_edge(parts->cutoffs, &edge->record->id, &edge->cutoff);
     int64_t heard_ms = edge->books.heard_mono_ms;
     for (size_t i = 0; i < view->session_count; i++) {
         const struct receiver_session *session = &view->sessions[i];
@@ -117,6 +118,9 @@ enum pl_err view_new(struct view **out, const struct origin_parts *parts)
                           : (pl_wall_ms(parts->clock) - view->kept.oldest_ms) / PL_DAY_MS;
     intake_status(parts->intake, &view->intake);
     keyring_status(parts->keyring, &view->keyring);
+    cutoffs_status(parts->cutoffs, &view->cutoffs);
+    view->seal_key_age_ms = pl_wall_ms(parts->clock) - view->cutoffs.seal_key_made_ms;
+    view->seal_key_age_ms = view->seal_key_age_ms < 0 ? 0 : view->seal_key_age_ms;
     view->certificate_ends_ms = receiver_certificate_ends_ms(parts->receiver);
     view->certificate_left_ms = view->certificate_ends_ms - pl_wall_ms(parts->clock);
     lifecycle_status(parts->lifecycle, &view->lifecycle);

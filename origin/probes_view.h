@@ -15,6 +15,7 @@ struct view_edge {
     bool heard;        /* at all, since this process began */
     int64_t clock_skew_ms;
     struct books_edge books;
+    struct cutoffs_edge cutoff;
     uint64_t events, stored, duplicate, dropped; /* over all of its chains */
 };
 
@@ -34,6 +35,8 @@ struct view {
     int64_t kept_days; /* since the oldest of them came */
     struct intake_status intake;
     struct keyring_status keyring;
+    struct cutoffs_status cutoffs;
+    int64_t seal_key_age_ms;
     struct lifecycle_status lifecycle;
     int64_t certificate_ends_ms, certificate_left_ms; /* of the link */
 };
