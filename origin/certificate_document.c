@@ -5,9 +5,10 @@
 #include <stdio.h>
 
 static const char *const method[] = {
-    "The account's data key was destroyed in every copy of the keyring. Every stored event of the "
-    "account was encrypted with keys derived from it (AES-256-SIV), so that no copy of the "
-    "database, wherever it is, can be read any more.",
+    "The account's data key was destroyed in the keyring, on every path of it. Every stored event "
+    "of the account was encrypted with keys derived from it (AES-256-SIV): no copy of the "
+    "database, wherever it is, can be read any more. Copies of the keyring from before are kept "
+    "until last_backup_ends at most.",
     "Every record of the account was deleted from the database. Its files were rewritten without "
     "them, and the old files were observed to be gone.",
     "Each edge confirmed that no file of it holds a block from before the deletion. Where an edge "

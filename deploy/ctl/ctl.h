@@ -72,6 +72,7 @@ extern const struct ctl_command token_commands[];
 extern const struct ctl_command kek_commands[];
 extern const struct ctl_command keyring_commands[];
 extern const struct ctl_command lifecycle_commands[];
+extern const struct ctl_command certificate_commands[];
 extern const struct ctl_command certificates_commands[];
 
 static inline enum ctl_exit ctl_result(enum pl_err err)

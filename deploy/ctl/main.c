@@ -21,7 +21,8 @@ static const struct ctl_noun nouns[] = {
     {"token", "tokens of the API", token_commands},
     {"kek", "the key-encryption key file", kek_commands},
     {"keyring", "the origin's keyring", keyring_commands},
-    {"certificates", "of the replication link", certificates_commands},
+    {"certificate", "proofs that accounts' data is gone", certificate_commands},
+    {"certificates", "TLS certificates of the replication link", certificates_commands},
     {"lifecycle", "what goes by the clock", lifecycle_commands},
 };
 #define NOUN_COUNT (sizeof(nouns) / sizeof(nouns[0]))

@@ -772,7 +772,8 @@ test('wrong calls end with 2 and say what there is; help ends with 0', async () 
     await fails(2, /polderctl config publish: expected ACCOUNT FILE/, ['config', 'publish', 'x']);
     const help = await ok(['--help']);
     const commands = [...help.matchAll(/^ {2}([a-z]+)(?: ([a-z-]+))?(?: [A-Z]+)* {2,}\S/gm)].map((match) => match.slice(1, 3).filter(Boolean));
-    assert.equal(commands.length, 24);
+    assert.ok(commands.length >= 24);
+    assert.equal(commands.length, help.split('\n').filter((line) => /^ {2}[a-z]/.test(line)).length);
     for (const words of commands) {
         const text = await ok([...words, '--help']);
         assert.match(text, new RegExp(`Usage: polderctl ${words.join(' ')} `));

@@ -175,6 +175,20 @@ static void lateness_comes_with_its_reasons(void **state)
     says(root, "delays.1.reason", "it jumped; confirmed");
 }
 
+static void no_byte_of_it_can_be_changed(void **state)
+{
+    struct world *w = *state;
+    struct pl_span line;
+    must(issue(w), &w->r.why);
+    for (size_t i = 0; i < w->out.len; i++) {
+        w->out.data[i] ^= (uint8_t)(1u << (i % 8));
+        if (signed_document_open(pl_buf_span(&w->out), pl_buf_span(&w->spki), &line, NULL) == PL_OK)
+            fail_msg("byte %zu", i);
+        w->out.data[i] ^= (uint8_t)(1u << (i % 8));
+    }
+    document(w);
+}
+
 static void an_account_has_one(void **state)
 {
     struct world *w = *state;
@@ -254,6 +268,7 @@ int main(void)
         TEST(it_says_what_happened),
         TEST(it_says_when_the_last_backup_of_the_key_ends),
         TEST(lateness_comes_with_its_reasons),
+        TEST(no_byte_of_it_can_be_changed),
         TEST(an_account_has_one),
         TEST(facts_that_are_no_deletion_are_refused),
         TEST(a_restore_puts_it_back),

@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -129,6 +130,31 @@ static void a_signature_in_longer_form_is_refused(void **state)
     pl_buf_release(&file);
 }
 
+/* RFC 4648's other alphabet, and no padding. */
+static void another_spelling_of_base64_is_refused(void **state)
+{
+    struct signed_file *f = *state;
+    uint8_t signature[PL_SIGNATURE_MAX_BYTES];
+    char line[32];
+    for (int n = 0;; n++) {
+        size_t len = sizeof(signature);
+        snprintf(line, sizeof(line), "{\"n\":%d}\n", n);
+        pl_buf_reset(&f->file);
+        assert_int_equal(pl_sign(f->signer, pl_span_str(line), signature, &len), PL_OK);
+        assert_int_equal(signed_document_put(pl_span_str(line), pl_span(signature, len), &f->file),
+                         PL_OK);
+        assert_int_equal(open_file(f, pl_buf_span(&f->file)), PL_OK);
+        uint8_t *slash = memchr(f->file.data, '/', f->file.len);
+        if (slash == NULL || memchr(f->file.data, '+', f->file.len) != NULL || len % 3 == 0)
+            continue;
+        for (uint8_t *p = slash; p < f->file.data + f->file.len; p++)
+            if (*p == '/')
+                *p = '_';
+        assert_int_equal(open_file(f, pl_buf_span(&f->file)), PL_EINVAL);
+        return;
+    }
+}
+
 static void another_key_is_told(void **state)
 {
     const struct signed_file *f = *state;
@@ -162,6 +188,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_changed_bit_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(every_byte_too_much_or_too_few_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_signature_in_longer_form_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_spelling_of_base64_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(another_key_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_no_line_is_not_put, setup, teardown),
     };
