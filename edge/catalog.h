@@ -53,6 +53,8 @@ struct catalog_entry {
     struct cookie_policy cookie;
     unsigned pii; /* PII_ bits */
     uint8_t id_key[CATALOG_ID_KEY_BYTES];
+    unsigned campaign_count;
+    struct pl_span *campaigns;   /* the ids in the public document, in order */
     struct catalog_reply config; /* the public document */
     struct catalog_reply script; /* the SDK and the document: /s/KEY.js */
 };
@@ -63,6 +65,8 @@ bool catalog_entry_allows_region(const struct catalog_entry *entry, const char *
 /* origin as the browser sends it, e.g. "https://shop.example"; a listed "https://" + "*.x" form
  * allows every name below x. */
 bool catalog_entry_allows_origin(const struct catalog_entry *entry, struct pl_span origin);
+/* Whether its published config has a campaign of that id. */
+bool catalog_entry_has_campaign(const struct catalog_entry *entry, struct pl_span id);
 
 struct catalog_snapshot;
 struct catalog_snapshot *catalog_snapshot_ref(struct catalog_snapshot *snapshot);

@@ -4,6 +4,7 @@
 #include "proto/base/crypto.h"
 #include "proto/base/secret.h"
 #include "proto/base/text.h"
+#include "proto/wire/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +57,61 @@ bool catalog_entry_allows_origin(const struct catalog_entry *entry, struct pl_sp
         }
     }
     return entry->origin_count == 0;
+}
+
+/* ---- campaigns */
+
+static int compare_ids(const void *a, const void *b)
+{
+    return pl_span_cmp(*(const struct pl_span *)a, *(const struct pl_span *)b);
+}
+
+bool catalog_entry_has_campaign(const struct catalog_entry *entry, struct pl_span id)
+{
+    return entry->campaign_count > 0 &&
+           bsearch(&id, entry->campaigns, entry->campaign_count, sizeof(id), compare_ids) != NULL;
+}
+
+/* The ids behind one another, their texts behind them: one piece of memory. */
+static enum pl_err keep_campaigns(struct catalog_entry *entry, struct json campaigns)
+{
+    struct json_iter each = json_elements(campaigns);
+    struct json campaign, value;
+    struct pl_span id;
+    size_t count = json_count(campaigns), bytes = 0;
+    while (json_next_element(&each, &campaign))
+        if (json_get(campaign, "id", &value) && json_string(value, &id))
+            bytes += id.len;
+    entry->campaigns = malloc(count * sizeof(*entry->campaigns) + bytes + 1);
+    if (entry->campaigns == NULL)
+        return PL_ENOMEM;
+    uint8_t *text = (uint8_t *)(entry->campaigns + count);
+    for (each = json_elements(campaigns); json_next_element(&each, &campaign);) {
+        if (!json_get(campaign, "id", &value) || !json_string(value, &id))
+            continue;
+        memcpy(text, id.data, id.len);
+        entry->campaigns[entry->campaign_count++] = pl_span(text, id.len);
+        text += id.len;
+    }
+    qsort(entry->campaigns, entry->campaign_count, sizeof(*entry->campaigns), compare_ids);
+    return PL_OK;
+}
+
+/* A document that cannot be read has none. */
+static enum pl_err find_campaigns(struct catalog_entry *entry, struct pl_span config)
+{
+    struct json_parser *parser;
+    struct json root, campaigns;
+    enum pl_err err = PL_OK;
+    if (config.len == 0)
+        return PL_OK;
+    if (json_parser_new(&parser, LIMIT_CONFIG_PUBLIC_BYTES, LIMIT_JSON_DEPTH) != PL_OK)
+        return PL_ENOMEM;
+    if (json_parse(parser, config, &root, NULL) == PL_OK &&
+        json_get(root, "campaigns", &campaigns) && json_is_array(campaigns))
+        err = keep_campaigns(entry, campaigns);
+    json_parser_free(parser);
+    return err;
 }
 
 /* ---- replies */
@@ -267,8 +323,11 @@ enum pl_err catalog_node_new(struct catalog_node **out, struct pl_span bytes,
     enum pl_err err = catalog_decode(pl_span(node->item, bytes.len), &item, why);
     if (err == PL_OK) {
         fill_entry(&node->entry, &item);
-        err = make_replies(&node->entry, item.config_json.len > 0 ? item.config_json : no_config,
-                           max_age_seconds, packed, packed_out);
+        err = find_campaigns(&node->entry, item.config_json);
+        if (err == PL_OK)
+            err =
+                make_replies(&node->entry, item.config_json.len > 0 ? item.config_json : no_config,
+                             max_age_seconds, packed, packed_out);
         if (err != PL_OK) {
             pl_fail(why, err, "the replies of account %016llx cannot be made: %s",
                     (unsigned long long)item.account, pl_err_word(err));
@@ -297,6 +356,7 @@ void catalog_node_unref(struct catalog_node *node)
             pl_wipe(node->item, node->item_bytes); /* holds the id key */
         }
         free(node->item);
+        free(node->entry.campaigns);
         pl_wipe(node->entry.id_key, sizeof(node->entry.id_key));
         free(node);
     }

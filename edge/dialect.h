@@ -3,8 +3,10 @@
  * routes, and per route a pure decoder: a request in, canonical events or a named error out.
  *
  * Promise: a decoder reads nothing but its input, keeps nothing between calls, and hands every
- * event to the sink as soon as it is complete. Nothing is collected unless decode returns PL_OK:
- * a request is taken whole or not at all. Decoders run on HTTP loops and must not block.
+ * event to the sink as soon as it is complete. Nothing is collected unless decode returns PL_OK: a
+ * request is taken whole or not at all, but for batches whose senders would not send the good
+ * events of it again; there those that cannot be taken are passed over, and the sender is told.
+ * Decoders run on HTTP loops and must not block.
  */
 #ifndef POLDER_EDGE_DIALECT_H
 #define POLDER_EDGE_DIALECT_H
@@ -77,6 +79,11 @@ struct dialect_sink {
      * An event of somebody who said no is passed over. PL_ELIMIT: event too large, or too many of
      * them. */
     enum pl_err (*emit)(void *ctx, struct event *event, struct pl_why *why);
+    /* For batches: one event of it cannot be taken, for the reason in *why, which is cleared.
+     * PL_OK: go on with the next one; else the error to return, for it is about more than that
+     * event. Where nothing is left of a batch, the first reason is the request's. NULL: a request
+     * is taken whole or not at all. */
+    enum pl_err (*pass_over)(void *ctx, enum pl_err err, struct pl_why *why);
     /* Whether another claim would be on the account that was claimed: where each event of a request
      * names its own. */
     bool (*is_claimed)(void *ctx, const struct dialect_claim *claim);
@@ -88,6 +95,12 @@ struct dialect_sink {
     /* The public form of its config, JSON; lives until decode returns. */
     struct pl_span (*config)(void *ctx);
 };
+
+static inline enum pl_err dialect_pass_over(const struct dialect_sink *sink, enum pl_err err,
+                                            struct pl_why *why)
+{
+    return sink->pass_over == NULL ? err : sink->pass_over(sink->ctx, err, why);
+}
 
 /* What decode may say about its success or failure beyond the error. */
 struct dialect_outcome {

@@ -148,8 +148,9 @@ struct loop_ticket *edge_ticket_get(struct edge_loop *loop)
 void edge_ticket_put(struct edge_loop *loop, struct loop_ticket *ticket)
 {
     free(ticket->set_cookie);
+    free(ticket->refused);
     free(ticket->body);
-    ticket->set_cookie = NULL;
+    ticket->set_cookie = ticket->refused = NULL;
     ticket->body = NULL;
     ticket->next_free = loop->free_tickets;
     loop->free_tickets = ticket;

@@ -32,6 +32,7 @@ struct loop_ticket {
     struct tally_who who;
     int64_t began_us; /* pl_elapsed_us when the request was here */
     char *set_cookie; /* of the reply, NULL: none; owned */
+    char *refused;    /* what of a batch was passed over, and why; NULL: nothing; owned */
     uint8_t *body;    /* of the reply where the dialect made one; owned */
     size_t body_len;
     unsigned events;

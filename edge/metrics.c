@@ -31,6 +31,8 @@ static const struct {
     [METRIC_REFUSED_RATE] = {"polder_refused_requests_total", "reason=\"rate\"", NULL},
     [METRIC_REFUSED_UNAVAILABLE] = {"polder_refused_requests_total", "reason=\"unavailable\"",
                                     NULL},
+    [METRIC_EVENTS_REFUSED] = {"polder_refused_events_total", "",
+                               "Events passed over in batches of which others were taken"},
     [METRIC_EVENTS_SUPPRESSED] = {"polder_suppressed_events_total", "",
                                   "Events passed over: their visitor has opted out"},
     [METRIC_PII_MASKED] = {"polder_masked_pieces_total", "",

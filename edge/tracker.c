@@ -13,6 +13,8 @@
 
 #define BUSY_RETRY_S 1  /* the lane is full: the next commit is milliseconds away */
 #define FAIL_RETRY_S 10 /* the disk is: somebody has to look */
+/* What the largest event takes while it is encoded and looked at. */
+#define EVENT_ROOM (LIMIT_EVENT_WIRE_BYTES + EVENT_SCAN_SLACK + 1024)
 
 /* One request on its way through a decoder. */
 struct passage {
@@ -24,6 +26,9 @@ struct passage {
     int64_t began_us;
     bool claimed, anonymous;
     unsigned events, suppressed, masked;
+    unsigned malformed, too_large; /* passed over; the first one's reason: */
+    struct pl_why refusal;
+    bool full;                      /* no room for more events of one request */
     struct pl_span noted;           /* a message id that was not known yet; of the scratch */
     struct pl_span visitor;         /* the cookie's id, once it was asked for */
     char new_visitor[PL_UUID_TEXT]; /* given to this visitor now; "": not */
@@ -131,12 +136,35 @@ static enum pl_err sink_emit(void *ctx, struct event *event, struct pl_why *why)
     /* What is kept of it counts, so that it is the same whatever else its request carries. */
     if (err == PL_OK && loop->events.len - start > LIMIT_EVENT_BYTES)
         err = PL_ELIMIT;
+    loop->events.len = err == PL_OK ? loop->events.len : start;
+    p->full = err == PL_ELIMIT && loop->events.max_bytes - start < EVENT_ROOM;
+    if (p->full)
+        return pl_fail(why, err, "the request's events take more than %zu bytes together",
+                       loop->events.max_bytes);
     if (err != PL_OK)
         return pl_fail(why, err,
                        err == PL_ELIMIT ? "event %u is larger than %d bytes"
                                         : "event %u of at most %d bytes cannot be taken",
                        p->events, LIMIT_EVENT_BYTES);
     loop->ends[p->events++] = (uint32_t)loop->events.len;
+    return PL_OK;
+}
+
+static enum pl_err sink_pass_over(void *ctx, enum pl_err err, struct pl_why *why)
+{
+    struct passage *p = ctx;
+    const int status = reply_status_of(err);
+    if (p->full || (status != 400 && status != 413))
+        return err;
+    if (why->err != err)
+        pl_fail(why, err, "an event cannot be taken: %s", pl_err_word(err));
+    if (p->malformed + p->too_large == 0)
+        p->refusal = *why;
+    if (status == 400)
+        p->malformed++;
+    else
+        p->too_large++;
+    *why = (struct pl_why){0};
     return PL_OK;
 }
 
@@ -164,16 +192,7 @@ static struct pl_span sink_config(void *ctx)
 static bool sink_has_campaign(void *ctx, struct pl_span id)
 {
     const struct passage *p = ctx;
-    struct json config, campaigns, campaign, value;
-    struct pl_span text;
-    if (json_parse(p->loop->json_nested, sink_config(ctx), &config, NULL) != PL_OK ||
-        !json_get(config, "campaigns", &campaigns))
-        return false;
-    struct json_iter each = json_elements(campaigns);
-    while (json_next_element(&each, &campaign))
-        if (json_get(campaign, "id", &value) && json_string(value, &text) && pl_span_eq(text, id))
-            return true;
-    return false;
+    return catalog_entry_has_campaign(p->admission.entry, id);
 }
 
 /* ---- the dialect's input */
@@ -243,20 +262,24 @@ struct answer {
     struct pl_span body;
     int64_t retry_after_s;
     const char *set_cookie; /* NULL: none */
+    const char *refused;    /* of a batch; NULL: nothing */
 };
 
 static void send_answer(struct http_request *request, const struct dialect_reply *reply,
                         const struct answer *answer)
 {
-    struct http_header headers[REPLY_CORS_HEADERS + 5];
+    struct http_header headers[REPLY_CORS_HEADERS + 6];
     char seconds[24];
     size_t count = reply_cors(request, headers);
     headers[count++] =
         (struct http_header){PL_SPAN_LIT("content-type"), pl_span_str(answer->content_type)};
     headers[count++] = (struct http_header){PL_SPAN_LIT("cache-control"), PL_SPAN_LIT("no-store")};
-    if (reply->always_ok || reply->names_outcome)
+    if (reply->always_ok || reply->names_outcome || answer->refused != NULL)
         headers[count++] =
             (struct http_header){PL_SPAN_LIT("x-polder-outcome"), pl_span_str(answer->outcome)};
+    if (answer->refused != NULL)
+        headers[count++] =
+            (struct http_header){PL_SPAN_LIT("x-polder-refused"), pl_span_str(answer->refused)};
     if (answer->retry_after_s > 0) {
         snprintf(seconds, sizeof(seconds), "%" PRId64, answer->retry_after_s);
         headers[count++] = (struct http_header){PL_SPAN_LIT("retry-after"), pl_span_str(seconds)};
@@ -268,10 +291,11 @@ static void send_answer(struct http_request *request, const struct dialect_reply
 }
 
 static void reply_good(struct http_request *request, const struct dialect_reply *reply,
-                       const char *outcome, struct pl_span body, const char *set_cookie)
+                       const char *outcome, struct pl_span body, const struct loop_ticket *ticket)
 {
     const struct answer answer = {
-        .set_cookie = set_cookie,
+        .set_cookie = ticket == NULL ? NULL : ticket->set_cookie,
+        .refused = ticket == NULL ? NULL : ticket->refused,
         .status = reply->ok_status,
         .outcome = outcome == NULL ? "OK" : outcome,
         .content_type = reply->content_type,
@@ -412,6 +436,22 @@ static bool keep_visitor(struct loop_ticket *ticket, const struct passage *p)
     return ticket->set_cookie != NULL;
 }
 
+/* "2; data[1].e is missing: …", in what a header may hold. */
+static bool keep_refused(struct loop_ticket *ticket, const struct passage *p)
+{
+    const unsigned refused = p->malformed + p->too_large;
+    if (refused == 0)
+        return true;
+    if (asprintf(&ticket->refused, "%u; %s", refused, p->refusal.text) < 0) {
+        ticket->refused = NULL;
+        return false;
+    }
+    for (char *c = ticket->refused; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+    return true;
+}
+
 static void answer_collected(struct edge_loop *loop, struct loop_ticket *ticket,
                              struct http_request *request)
 {
@@ -425,7 +465,7 @@ static void answer_collected(struct edge_loop *loop, struct loop_ticket *ticket,
         return;
     if (ticket->base.err == PL_OK)
         reply_good(request, ticket->reply, ticket->outcome, pl_span(ticket->body, ticket->body_len),
-                   ticket->set_cookie);
+                   ticket);
     else
         refuse_unavailable(request, ticket->reply, FAIL_RETRY_S, &not_stored);
 }
@@ -440,7 +480,7 @@ static void submit(struct passage *p, struct http_request *request,
     struct pl_why why = {0};
     struct loop_ticket *ticket = edge_ticket_get(loop);
     if (ticket == NULL || !keep_body(ticket, outcome->body) || !keep_visitor(ticket, p) ||
-        (ticket->suspended = http_suspend(request)) == NULL) {
+        !keep_refused(ticket, p) || (ticket->suspended = http_suspend(request)) == NULL) {
         if (ticket != NULL)
             edge_ticket_put(loop, ticket);
         note_refusal(p, "UNAVAILABLE");
@@ -450,7 +490,7 @@ static void submit(struct passage *p, struct http_request *request,
     }
     ticket->finish = answer_collected;
     ticket->reply = reply;
-    ticket->outcome = outcome->name;
+    ticket->outcome = ticket->refused != NULL ? "PARTIAL" : outcome->name;
     ticket->who = who_of(p);
     ticket->began_us = p->began_us;
     ticket->events = p->events;
@@ -461,6 +501,9 @@ static void submit(struct passage *p, struct http_request *request,
         rate_charge(&loop->rates, p->admission.entry->account, p->events);
         note(p, outcome->name, 1);
         note(p, "MASKED", p->masked);
+        note(p, "MALFORMED", p->malformed);
+        note(p, "TOO_LARGE", p->too_large);
+        metrics_add(&loop->metrics, METRIC_EVENTS_REFUSED, p->malformed + p->too_large);
         return;
     }
     request = http_resume(ticket->suspended);
@@ -505,6 +548,7 @@ void tracker_handle(struct http_request *request, void *arg)
     const struct dialect_sink sink = {.ctx = &p,
                                       .claim = sink_claim,
                                       .emit = sink_emit,
+                                      .pass_over = sink_pass_over,
                                       .is_claimed = sink_is_claimed,
                                       .seen = sink_seen,
                                       .has_campaign = sink_has_campaign,
@@ -529,6 +573,10 @@ void tracker_handle(struct http_request *request, void *arg)
     if (p.suppressed > 0)
         metrics_add(&loop->metrics, METRIC_EVENTS_SUPPRESSED, p.suppressed);
     note(&p, "SUPPRESSED", p.suppressed);
+    if (err == PL_OK && p.events + p.suppressed == 0 && p.refusal.err != PL_OK) {
+        why = p.refusal; /* nothing of the batch could be taken */
+        err = why.err;
+    }
     if (err != PL_OK)
         refuse(&p, request, err, &outcome, &why);
     else if (p.events == 0 && p.suppressed > 0)

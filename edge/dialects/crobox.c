@@ -164,16 +164,12 @@ static void add_item(struct items *items, struct pl_span sku)
 }
 
 /* "[0]", or "imp[0]" as apps write it. */
-static bool is_impression(struct pl_span name)
+static bool is_impression(struct pl_span name, uint64_t *place)
 {
     if (pl_span_starts(name, PL_SPAN_LIT("imp")))
         name = pl_span_from(name, 3);
-    if (name.len < 3 || name.data[0] != '[' || name.data[name.len - 1] != ']')
-        return false;
-    for (size_t i = 1; i + 1 < name.len; i++)
-        if (name.data[i] < '0' || name.data[i] > '9')
-            return false;
-    return true;
+    return name.len >= 3 && name.data[0] == '[' && name.data[name.len - 1] == ']' &&
+           pl_span_to_u64(pl_span(name.data + 1, name.len - 2), place);
 }
 
 static size_t count_commas(struct pl_span text)
@@ -191,11 +187,34 @@ static bool take_number(struct params *params, const char *name, double *number)
            params_take(params, name, &ignored);
 }
 
+/* In the order of their places, whatever order they come in. */
+static size_t take_impressions(struct params *params, struct items *items)
+{
+    uint64_t places[ITEMS_MAX], place;
+    const size_t first = items->count;
+    for (size_t i = 0; i < params->count; i++) {
+        struct param *param = &params->list[i];
+        size_t at = items->count;
+        if (param->taken || !is_impression(param->name, &place) || at == ITEMS_MAX)
+            continue;
+        param->taken = true;
+        add_item(items, param->value);
+        if (items->count == at)
+            continue;
+        for (; at > first && places[at - 1] > place; at--) {
+            items->list[at] = items->list[at - 1];
+            places[at] = places[at - 1];
+        }
+        items->list[at] = (struct item){.sku = param->value};
+        places[at] = place;
+    }
+    return items->count - first;
+}
+
 /* The product itself, then those beside it, then what the page lists. */
 static size_t take_items(struct params *params, struct items *items)
 {
     struct pl_span text;
-    size_t impressions = 0;
     items->count = 0;
     if (params_take(params, "pi", &text)) {
         add_item(items, text);
@@ -216,15 +235,7 @@ static size_t take_items(struct params *params, struct items *items)
             add_item(items, one);
         }
     }
-    for (size_t i = 0; i < params->count; i++) {
-        if (params->list[i].taken || !is_impression(params->list[i].name) ||
-            items->count == ITEMS_MAX)
-            continue;
-        params->list[i].taken = true;
-        add_item(items, params->list[i].value);
-        impressions++;
-    }
-    return impressions;
+    return take_impressions(params, items);
 }
 
 static enum pl_err set_items(const struct items *items, struct pl_buf *scratch, struct event *event)

@@ -69,9 +69,10 @@ static enum pl_err decode_batch(const struct dialect_input *input, const struct 
     }
     m.has_sent = json_get(body, "sentAt", &value) && segment_time(value, &m.sent_ms);
     struct json_iter items = json_elements(batch);
-    while (err == PL_OK && json_next_element(&items, &item)) {
+    for (; err == PL_OK && json_next_element(&items, &item); m.index++) {
         err = segment_message_decode(&m, item, sink, why);
-        m.index++;
+        if (err != PL_OK)
+            err = dialect_pass_over(sink, err, why);
     }
     return err;
 }

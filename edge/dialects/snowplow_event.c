@@ -90,7 +90,7 @@ enum pl_err snowplow_collect(struct take *take, struct json element, struct para
 /* Who somebody is, which a tracker in anonymous mode wants nobody to know. */
 static const char *const identities[] = {"duid", "uid", "tnuid", "nuid", "fp"};
 
-bool snowplow_is_identity(struct pl_span name)
+static bool is_identity(struct pl_span name)
 {
     for (size_t i = 0; i < COUNT(identities); i++)
         if (pl_span_eq_str(name, identities[i]))
@@ -104,7 +104,7 @@ static void pass_over(struct snowplow_work *work)
     for (size_t i = 0; i < work->params.count; i++) {
         struct param *param = &work->params.list[i];
         param->taken = param->value.len == 0 || pl_span_eq_str(param->name, "ip") ||
-                       (work->anonymous && snowplow_is_identity(param->name));
+                       (work->anonymous && is_identity(param->name));
     }
 }
 
@@ -200,15 +200,14 @@ static void take_structured(struct snowplow_work *work)
     }
 }
 
-static enum pl_err take_kind(struct snowplow_work *work, struct pl_span kind,
-                             const struct snowplow_items *items)
+static enum pl_err take_kind(struct snowplow_work *work, struct pl_span kind)
 {
     struct event *event = work->take.event;
     if (pl_span_eq_str(kind, "ue"))
         return snowplow_take_described(work);
     if (pl_span_eq_str(kind, "tr")) {
         event_set_u64(event, EVENT_TYPE, EVENT_ORDER);
-        return snowplow_take_order(work, items);
+        return snowplow_take_order(work);
     }
     if (pl_span_eq_str(kind, "ti")) {
         set_custom(event, PL_SPAN_LIT("transaction_item"));
@@ -243,7 +242,7 @@ static void move_tracker(struct snowplow_work *work, bool all, struct params *tr
     }
 }
 
-enum pl_err snowplow_event(struct snowplow_work *work, const struct snowplow_items *items)
+enum pl_err snowplow_event(struct snowplow_work *work)
 {
     struct params tracker;
     struct pl_span kind;
@@ -259,7 +258,7 @@ enum pl_err snowplow_event(struct snowplow_work *work, const struct snowplow_ite
     take_times(work);
     add_headers(work->input, work->take.event);
     if (err == PL_OK)
-        err = take_kind(work, kind, items);
+        err = take_kind(work, kind);
     const bool described = work->schema.len > 0;
     if (err != PL_OK)
         return err;

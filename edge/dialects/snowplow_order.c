@@ -1,8 +1,7 @@
 #include "edge/dialects/snowplow_parts.h"
 
-#define COUNT(table)  (sizeof(table) / sizeof((table)[0]))
-#define NUMBERS_BYTES 2048 /* of one item of an order */
-#define RENAMED_MAX   16
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+#define RENAMED_MAX  16
 
 static const struct param_home order_homes[] = {
     {PL_SPAN_INIT("tr_id"), EVENT_ORDER_ID},
@@ -106,56 +105,11 @@ enum pl_err snowplow_set_props(struct snowplow_work *work)
     return packer.err;
 }
 
-/* ---- an item is an event of its own, of which only what is different counts */
-
-static void pack_item(struct params *item, struct event_packer *packer)
+enum pl_err snowplow_take_order(struct snowplow_work *work)
 {
-    struct renamed renamed;
-    take_renamed(item, item_names, COUNT(item_names), &renamed);
-    event_pack_map(packer, renamed.count + params_left(item));
-    pack_renamed(&renamed, packer);
-    params_pack_left(item, packer);
+    return snowplow_take_homes(work, order_homes);
 }
 
-static void drop_said(const struct snowplow_work *order, struct params *item)
-{
-    static const char *const known[] = {"e", "ti_id", "ip", "co", "cx"};
-    for (size_t i = 0; i < item->count; i++) {
-        struct param *param = &item->list[i];
-        param->taken = param->value.len == 0;
-        for (size_t k = 0; k < COUNT(known); k++)
-            param->taken |= pl_span_eq_str(param->name, known[k]);
-        param->taken |= order->anonymous && snowplow_is_identity(param->name);
-        for (size_t k = 0; !param->taken && k < order->params.count; k++)
-            param->taken = pl_span_eq(order->params.list[k].name, param->name) &&
-                           pl_span_eq(order->params.list[k].value, param->value);
-    }
-}
-
-enum pl_err snowplow_take_order(struct snowplow_work *work, const struct snowplow_items *items)
-{
-    struct event_packer packer = {.out = work->take.scratch};
-    enum pl_err err = snowplow_take_homes(work, order_homes);
-    if (items == NULL || items->count == 0)
-        return err;
-    const size_t from = packer.out->len;
-    event_pack_array(&packer, items->count);
-    for (size_t i = 0; err == PL_OK && i < items->count; i++) {
-        uint8_t room[NUMBERS_BYTES];
-        struct pl_buf numbers = {.data = room, .cap = sizeof(room), .max_bytes = sizeof(room)};
-        struct params item;
-        err = items->get(items, i, &numbers, &item);
-        if (err == PL_OK) {
-            drop_said(work, &item);
-            pack_item(&item, &packer);
-        }
-    }
-    event_set_pack(work->take.event, EVENT_ITEMS,
-                   pl_span(packer.out->data + from, packer.out->len - from));
-    return err == PL_OK ? packer.err : err;
-}
-
-/* Its order came or comes with another request. */
 enum pl_err snowplow_take_item(struct snowplow_work *work)
 {
     static const struct param_home item_homes[] = {

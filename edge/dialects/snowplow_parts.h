@@ -23,18 +23,9 @@ struct snowplow_work {
 
 /* The parameters of one element of `data`, as views into the document or in scratch. */
 enum pl_err snowplow_collect(struct take *take, struct json element, struct params *params);
-/* The line items that a batch holds as events of their own. get gives the parameters of one;
- * numbers is room for its text that the document does not hold. */
-struct snowplow_items {
-    size_t count;
-    enum pl_err (*get)(const struct snowplow_items *items, size_t index, struct pl_buf *numbers,
-                       struct params *params);
-};
-/* Makes the event of work->params. items: of an order; may be NULL. */
-enum pl_err snowplow_event(struct snowplow_work *work, const struct snowplow_items *items);
+/* Makes the event of work->params. */
+enum pl_err snowplow_event(struct snowplow_work *work);
 
-/* Who somebody is, which a tracker in anonymous mode wants nobody to know. */
-bool snowplow_is_identity(struct pl_span name);
 /* params_take_homes, with errors in their place in the request. */
 enum pl_err snowplow_take_homes(struct snowplow_work *work, const struct param_home *table);
 
@@ -42,9 +33,8 @@ enum pl_err snowplow_take_homes(struct snowplow_work *work, const struct param_h
 
 /* All parameters that are left, as the event's props. */
 enum pl_err snowplow_set_props(struct snowplow_work *work);
-/* Takes an order with its items. */
-enum pl_err snowplow_take_order(struct snowplow_work *work, const struct snowplow_items *items);
-/* Takes an item whose order came or comes with another request. */
+enum pl_err snowplow_take_order(struct snowplow_work *work);
+/* An item is an event of its own, for it is sent, and sent again, apart from its order. */
 enum pl_err snowplow_take_item(struct snowplow_work *work);
 
 /* ---- JSON inside parameters (snowplow_described.c) */

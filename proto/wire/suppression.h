@@ -54,6 +54,9 @@ bool suppression_set_any(const struct suppression_set *set, uint64_t account);
 bool suppression_set_holds_id(struct suppression_set *set, uint64_t account,
                               const uint8_t id_key[CATALOG_ID_KEY_BYTES], struct pl_span id,
                               int64_t accepted_ms);
+/* The same for an id whose hash (suppression_hash) is known. */
+bool suppression_set_holds_hash(struct suppression_set *set, uint64_t account,
+                                const uint8_t hash[ID_HASH_BYTES], int64_t accepted_ms);
 /* The same for any of an event's ids. */
 bool suppression_set_concerns(struct suppression_set *set, uint64_t account,
                               const uint8_t id_key[CATALOG_ID_KEY_BYTES], const struct event *event,

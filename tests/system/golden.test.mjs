@@ -10,6 +10,14 @@ import { dialects, goldenFiles, filledIn, send } from './lib/golden.mjs';
 // What depends on the run: the account's number, the clock, the edge.
 const VOLATILE = ['account', 'accepted', 'region', 'corrected_time'];
 
+// The client's clock put on the edge's, by how far off it was when it sent.
+function assertCorrected(event, expected, name) {
+    const { accepted, client_time: client, sent_time: sent, corrected_time: corrected } = event;
+    const literal = expected.find(({ message_id: id }) => id === event.message_id)?.corrected_time;
+    const computed = client && sent ? new Date(new Date(accepted) - (new Date(sent) - new Date(client))).toISOString() : undefined;
+    assert.equal(corrected, literal ?? computed, `${name}: corrected_time`);
+}
+
 // "offer.id": that member of that object.
 function without(event, path) {
     const [field, member] = path.split('.');
@@ -73,6 +81,7 @@ for (const dialect of dialects) {
             const events = await exported(cluster, account);
             for (const event of events) for (const field of any) assert.notEqual(event[field], undefined, `${file.name}: ${field} is missing`);
             const expected = filledIn(file.events ?? [], names).map((event) => ({ ...event, dialect }));
+            for (const event of events) assertCorrected(event, expected, file.name);
             assert.deepEqual(comparable(events, any, file.ignore ?? []), comparable(expected, any, []), file.name);
         }
     });

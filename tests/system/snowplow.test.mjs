@@ -80,8 +80,8 @@ function startTracker(url, emitter, encodeBase64) {
     return { tracker, failures };
 }
 
-async function startAccount(t) {
-    const { cluster, account } = await startCluster(t);
+async function startAccount(t, options) {
+    const { cluster, account } = await startCluster(t, options);
     await cluster.ctl('account', 'update', account.id, '--aliases', APP);
     await until('the edge knows the app id', 15000, async () => {
         const reply = await fetch(`${cluster.url('eu')}/i?aid=${APP}`);
@@ -99,11 +99,9 @@ for (const [method, encodeBase64] of [['post', true], ['post', false], ['get', t
             const payload = tracker.track(event, entities, { type: 'dtm', value: AT });
             expected.set(payload.eid, withCommon(fields, payload));
         }
-        // An order's items join it where they come together, and stay events where they do not.
-        const order = expected.get([...expected.keys()].at(-1));
+        // An order's items are events of their own, whether they come together with it or not.
         const item = tracker.track(buildEcommerceTransactionItem(ITEM), [], { type: 'dtm', value: AT });
-        if (method === 'post') order.items = [{ ...ITEM_FIELDS, eid: item.eid }];
-        else expected.set(item.eid, withCommon({ type: 'custom', name: 'transaction_item', order_id: 'o-1', currency: 'EUR', items: [ITEM_FIELDS] }, item));
+        expected.set(item.eid, withCommon({ type: 'custom', name: 'transaction_item', order_id: 'o-1', currency: 'EUR', items: [ITEM_FIELDS] }, item));
         await tracker.flush();
         await until('all is stored', 20000, async () => (await cluster.books(['eu'])).rows[0].stored === expected.size);
         assert.deepEqual(failures, []);
@@ -135,25 +133,46 @@ test('@snowplow/node-tracker: a true timestamp is believed, a path of the accoun
     assert.deepEqual(failures, []);
 });
 
-test('a batch is taken whole or not at all; a refusal names the event and its parameter', { timeout: 120000 }, async (t) => {
-    const { cluster, account } = await startAccount(t);
+test('of a batch what can be taken is; a refusal names the event and its parameter', { timeout: 120000 }, async (t) => {
+    const { cluster, account } = await startAccount(t, { env: { POLDER_TALLY_INTERVAL_S: '1' } });
     const post = (data) => fetch(`${cluster.url('eu')}/com.snowplowanalytics.snowplow/tp2`, { method: 'POST', body: JSON.stringify({ schema: iglu('com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4'), data }) });
     const event = { e: 'pv', p: 'web', tv: 'x', aid: APP, duid: 'd' };
-    const cases = [
-        [[event, { ...event, e: undefined }], 400, 'data[1].e'],
-        [[event, { ...event, uid: 'u'.repeat(300) }], 413, 'data[1].uid'],
-        [[event, { ...event, cx: 'bm90IEpTT04' }], 400, 'data[1].cx'],
-        [[event, 'text'], 400, 'data[1].e'],
+    const bad = [
+        [{ ...event, e: undefined }, 400, 'e'],
+        [{ ...event, uid: 'u'.repeat(300) }, 413, 'uid'],
+        [{ ...event, cx: 'bm90IEpTT04' }, 400, 'cx'],
+        ['text', 400, 'e'],
+        [{ ...event, url: 'x'.repeat(40000) }, 413, undefined],
+    ];
+    const whole = [
         [Array.from({ length: 501 }, () => event), 413, 'data'],
         [[{ ...event, aid: 'nobody' }], 401, 'writeKey'],
+        // More than is kept of one request: what fits is not all that was good.
+        [Array.from({ length: 500 }, () => ({ aid: APP, e: 'pv', p: 'web' })), 413, undefined, { 'user-agent': 'u'.repeat(5000) }],
     ];
-    for (const [data, status, field] of cases) {
-        const reply = await post(data);
+    for (const [element, status, field] of bad) {
+        const reply = await post([element, { ...event, e: undefined }]);
+        assert.deepEqual([reply.status, (await reply.json()).field], [status, field && `data[0].${field}`]);
+    }
+    for (const [data, status, field, headers] of whole) {
+        const body = JSON.stringify({ schema: iglu('com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4'), data });
+        const reply = await fetch(`${cluster.url('eu')}/com.snowplowanalytics.snowplow/tp2`, { method: 'POST', body, headers });
         assert.deepEqual([reply.status, (await reply.json()).field], [status, field]);
     }
     assert.equal((await cluster.books(['eu'])).rows[0].accepted, 0);
+    for (const [element, , field] of bad) {
+        const reply = await post([event, element, event]);
+        assert.deepEqual([reply.status, await reply.text(), reply.headers.get('x-polder-outcome')], [200, 'ok', 'PARTIAL']);
+        assert.match(reply.headers.get('x-polder-refused'), new RegExp(`^1; ${field ? `data.1..${field} ` : 'event 1 '}`));
+    }
     const good = await post([event]);
-    assert.deepEqual([good.status, await good.text()], [200, 'ok']);
+    assert.deepEqual([good.status, await good.text(), good.headers.get('x-polder-outcome')], [200, 'ok', null]);
     await cluster.untilSettled(['eu'], 20000);
-    assert.equal((await exported(cluster, account)).length, 1);
+    assert.equal((await exported(cluster, account)).length, 2 * bad.length + 1);
+    // With the one that startAccount made.
+    await until('the edge has handed in its counts', 20000, async () => {
+        const { outcomes } = await cluster.ctlJson('account', 'outcomes', account.id);
+        const counts = Object.fromEntries(outcomes.map(({ outcome, count }) => [outcome, count]));
+        return counts.MALFORMED === 3 + 3 + 1 && counts.TOO_LARGE === 2 + 1 + 2;
+    });
 });

@@ -19,9 +19,10 @@ export function goldenFiles(dialect) {
         .map((file) => ({ name: `${dialect}/${file.slice(0, -5)}`, ...JSON.parse(readFileSync(path.join(home, dialect, file), 'utf8')) }));
 }
 
-// ${KEY} and ${ALIAS} in every text of it.
+// ${KEY} and ${ALIAS} in every text of it, then ${BASE64(text)}.
 export function filledIn(value, names) {
-    if (typeof value === 'string') return value.replace(/\$\{(KEY|ALIAS)\}/g, (_, name) => names[name]);
+    if (typeof value === 'string')
+        return value.replace(/\$\{(KEY|ALIAS)\}/g, (_, name) => names[name]).replace(/\$\{BASE64\((.*?)\)\}/gs, (_, text) => Buffer.from(text).toString('base64'));
     if (Array.isArray(value)) return value.map((item) => filledIn(item, names));
     if (value && typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, filledIn(item, names)]));
     return value;

@@ -439,11 +439,12 @@ static void test_refusals_leave_nothing(void **state)
     assert_says(r, "\"field\":\"writeKey\"");
     r = send_to(n, "POST /v1/track", "", "{\"event\":\"x\",\"anonymousId\":\"v\"}");
     assert_int_equal(r.status, 401);
-    /* One bad message spoils its batch: whole or not at all. */
     r = send_to(n, "POST /v1/batch", "",
-                "{\"writeKey\":\"" KEY_TEXT "\",\"batch\":[{\"type\":\"track\",\"event\":\"a\","
-                "\"anonymousId\":\"v\"},{\"type\":\"track\",\"event\":7,\"anonymousId\":\"v\"}]}");
+                "{\"writeKey\":\"" KEY_TEXT
+                "\",\"batch\":[{\"type\":\"track\",\"anonymousId\":\"v\"},"
+                "{\"type\":\"track\",\"event\":7,\"anonymousId\":\"v\"}]}");
     assert_int_equal(r.status, 400);
+    assert_says(r, "\"field\":\"batch[0].event\"");
     r = send_to(n, "PUT /v1/track", "Origin: " PAGE "\r\n", "");
     assert_int_equal(r.status, 405);
     assert_says(r, "allow: POST");
@@ -452,6 +453,15 @@ static void test_refusals_leave_nothing(void **state)
     assert_int_equal(r.status, 404);
     assert_says(r, "access-control-allow-origin: " PAGE "\r\n");
     assert_int_equal(accepted(n), before);
+    /* One bad message does not spoil its batch; what it is called becomes no header of ours. */
+    r = send_to(n, "POST /com.snowplowanalytics.snowplow/tp2", "",
+                "{\"schema\":\"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4\","
+                "\"data\":[{\"e\":\"pv\",\"aid\":\"" KEY_TEXT "\",\"duid\":\"v\"},"
+                "{\"e\":\"pv\",\"a\\r\\nx-evil: 1\":{}},7]}");
+    assert_int_equal(r.status, 200);
+    assert_says(r, "x-polder-outcome: PARTIAL\r\n");
+    assert_says(r, "x-polder-refused: 2; data[1].a??x-evil: 1 must be text\r\n");
+    assert_int_equal(accepted(n), before + 1);
     /* The others may. */
     assert_int_equal(track(n, "Origin: " PAGE "\r\n").status, 200);
     assert_int_equal(track(n, "Sec-GPC: 0\r\nDNT: 0\r\nCookie: polder_optout=10\r\n").status, 200);

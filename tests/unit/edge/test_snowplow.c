@@ -1,5 +1,5 @@
-/* What golden files cannot show: orders and items in any sequence, limits, and that whatever comes
- * of a batch, it is a named error or whole events. */
+/* What golden files cannot show: limits, times, and that whatever comes of a batch, it is a named
+ * error or whole events. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -144,57 +144,22 @@ static void assert_exported(const struct world *w, const char *text)
                  (const char *)w->exported.data);
 }
 
-static void test_items_find_their_order_in_any_sequence(void **state)
+static void test_items_are_events_of_their_own(void **state)
 {
     struct world *w = *state;
     struct pl_why why;
     const char *data =
-        "{" TRACKED ",\"e\":\"ti\",\"ti_id\":\"o\",\"ti_sk\":\"A\",\"ti_pr\":\"1.5\"},"
-        "{" TRACKED ",\"e\":\"tr\",\"tr_id\":\"o\",\"tr_tt\":\"4\"},"
+        "{" TRACKED ",\"e\":\"ti\",\"ti_id\":\"o\",\"ti_sk\":\"A\",\"ti_pr\":\"1.5\","
+        "\"eid\":\"e-1\"},"
+        "{" TRACKED ",\"e\":\"tr\",\"tr_id\":\"o\",\"tr_tt\":\"4\",\"eid\":\"e-2\"},"
         "{" TRACKED ",\"e\":\"ti\",\"ti_id\":\"o\",\"ti_sk\":\"B\",\"ti_pr\":2.25,\"ti_qu\":3},"
-        "{" TRACKED ",\"e\":\"ti\",\"ti_id\":\"other\",\"ti_sk\":\"C\"}";
+        "{" TRACKED ",\"e\":\"ti\",\"ti_sk\":\"C\"}";
     assert_int_equal(post_data(w, data, &why), PL_OK);
-    assert_int_equal(w->events, 2);
-    assert_exported(w, "\"items\":[{\"sku\":\"A\",\"price\":1.5},"
-                       "{\"sku\":\"B\",\"price\":2.25,\"quantity\":3}]");
-    assert_exported(w, "\"name\":\"transaction_item\"");
-    assert_exported(w, "\"items\":[{\"sku\":\"C\"}]");
-}
-
-static void test_an_item_with_entities_of_its_own_stays_an_event(void **state)
-{
-    struct world *w = *state;
-    struct pl_why why;
-    const char *data = "{" TRACKED ",\"e\":\"tr\",\"tr_id\":\"o\"},"
-                       "{" TRACKED ",\"e\":\"ti\",\"ti_id\":\"o\",\"ti_sk\":\"A\","
-                       "\"co\":\"{\\\"data\\\":[{\\\"of\\\":\\\"item\\\"}]}\"}";
-    assert_int_equal(post_data(w, data, &why), PL_OK);
-    assert_int_equal(w->events, 2);
-    assert_exported(w, "\"entities\":[{\"of\":\"item\"}]");
-}
-
-static void test_two_orders_of_one_number_do_not_share_items(void **state)
-{
-    struct world *w = *state;
-    struct pl_why why;
-    const char *data = "{" TRACKED ",\"e\":\"tr\",\"tr_id\":\"o\"},"
-                       "{" TRACKED ",\"e\":\"tr\",\"tr_id\":\"o\"},"
-                       "{" TRACKED ",\"e\":\"ti\",\"ti_id\":\"o\",\"ti_sk\":\"A\"}";
-    assert_int_equal(post_data(w, data, &why), PL_OK);
-    assert_int_equal(w->events, 2);
-    const char *first = memmem(w->exported.data, w->exported.len, "\"sku\"", 5);
-    assert_non_null(first);
-    const size_t behind = w->exported.len - (size_t)(first + 5 - (const char *)w->exported.data);
-    assert_null(memmem(first + 5, behind, "\"sku\"", 5));
-}
-
-static void test_an_order_without_a_number_has_no_items(void **state)
-{
-    struct world *w = *state;
-    struct pl_why why;
-    const char *data = "{" TRACKED ",\"e\":\"tr\"},{" TRACKED ",\"e\":\"ti\",\"ti_sk\":\"A\"}";
-    assert_int_equal(post_data(w, data, &why), PL_OK);
-    assert_int_equal(w->events, 2);
+    assert_int_equal(w->events, 4);
+    assert_exported(w, "\"message_id\":\"e-1\"");
+    assert_exported(w, "\"items\":[{\"sku\":\"A\",\"price\":1.5}],\"order_id\":\"o\"");
+    assert_exported(w, "\"items\":[{\"sku\":\"B\",\"price\":2.25,\"quantity\":3}]");
+    assert_exported(w, "\"message_id\":\"e-2\"");
 }
 
 static void test_the_true_time_is_not_corrected(void **state)
@@ -311,14 +276,6 @@ static void test_limits(void **state)
     assert_int_equal(post_data(w, (const char *)text.data, &why), PL_OK);
     assert_int_equal(w->events, LIMIT_BATCH_EVENTS);
 
-    /* An order that all the others of a full batch are items of. */
-    pl_buf_reset(&text);
-    pl_buf_append_str(&text, "{" TRACKED ",\"e\":\"tr\",\"tr_id\":\"o\"},");
-    repeat(&text, "{\"e\":\"ti\",\"ti_id\":\"o\",\"ti_qu\":1}", LIMIT_BATCH_EVENTS - 1);
-    pl_buf_append(&text, "", 1);
-    assert_int_equal(post_data(w, (const char *)text.data, &why), PL_OK);
-    assert_int_equal(w->events, 1);
-
     pl_buf_reset(&text);
     pl_buf_append_str(&text, "{\"e\":\"pv\"");
     for (int i = 0; i < PARAMS_MAX; i++)
@@ -367,14 +324,7 @@ static void test_schemas(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_items_find_their_order_in_any_sequence, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(test_an_item_with_entities_of_its_own_stays_an_event, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(test_two_orders_of_one_number_do_not_share_items, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(test_an_order_without_a_number_has_no_items, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(test_items_are_events_of_their_own, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_true_time_is_not_corrected, setup, teardown),
         cmocka_unit_test_setup_teardown(test_only_one_account_speaks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_anonymity_is_of_the_whole_request, setup, teardown),

@@ -7,6 +7,10 @@
 #include "proto/wire/event_mask.h"
 #include "proto/wire/suppression.h"
 
+#include <dlfcn.h>
+#include <pthread.h>
+#include <time.h>
+
 static const uint8_t key[CATALOG_ID_KEY_BYTES] = {7};
 
 static struct suppression said(uint64_t account, uint8_t consent, const char *id, int64_t since_ms,
@@ -128,6 +132,90 @@ static void test_forget(void **state)
     assert_true(held(set, 1, "ann", 1));
 }
 
+/* How long somebody who asks may have to wait: the processor time that passes under the lock, which
+ * says the same however busy the machine is. */
+static int64_t locked_at_ns, longest_ns;
+
+static int64_t cpu_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int pthread_rwlock_wrlock(pthread_rwlock_t *lock)
+{
+    int (*real)(pthread_rwlock_t *) = NULL;
+    *(void **)&real = dlsym(RTLD_NEXT, "pthread_rwlock_wrlock");
+    const int err = real(lock);
+    locked_at_ns = cpu_ns();
+    return err;
+}
+
+int pthread_rwlock_unlock(pthread_rwlock_t *lock)
+{
+    int (*real)(pthread_rwlock_t *) = NULL;
+    *(void **)&real = dlsym(RTLD_NEXT, "pthread_rwlock_unlock");
+    if (locked_at_ns > 0 && cpu_ns() - locked_at_ns > longest_ns)
+        longest_ns = cpu_ns() - locked_at_ns;
+    locked_at_ns = 0;
+    return real(lock);
+}
+
+#define MANY        1000000
+#define MANY_PEOPLE 100000
+#define WAIT_NS     2000000
+
+static struct suppression one_of_many(uint64_t account, uint32_t i)
+{
+    struct suppression s = {.account = account, .since_ms = 1, .active = true};
+    pl_store_u32(s.consent_id.bytes, i * 2654435761u);
+    pl_store_u32(s.id_hash, i % MANY_PEOPLE * 2654435761u);
+    return s;
+}
+
+static void test_a_million_opt_outs_keep_nobody_waiting(void **state)
+{
+    struct suppression_set *set = *state;
+    const struct suppression other = one_of_many(2, 7);
+    put(set, other);
+    for (uint32_t i = 0; i < MANY; i++)
+        put(set, one_of_many(1, i));
+    assert_int_equal(suppression_set_count(set), MANY + 1);
+    longest_ns = 0;
+    suppression_set_forget(set, 1);
+    assert_true(longest_ns > 0);
+    if (longest_ns > WAIT_NS)
+        fail_msg("%.1f ms under the lock", (double)longest_ns / 1e6);
+    assert_int_equal(suppression_set_count(set), 1);
+    assert_int_equal(suppression_set_count_of(set, 1), 0);
+    assert_false(suppression_set_holds_hash(set, 1, one_of_many(1, 7).id_hash, 1));
+    assert_true(suppression_set_holds_hash(set, 2, other.id_hash, 1));
+}
+
+/* Whoever opts out over and over makes no look-up slower. */
+static void test_one_person_many_times(void **state)
+{
+    struct suppression_set *set = *state;
+    struct suppression s = said(1, 0, "ann", 0, true);
+    for (uint32_t i = 0; i < MANY / 10; i++) {
+        pl_store_u32(s.consent_id.bytes, i * 2654435761u);
+        s.since_ms = 1000 + i;
+        put(set, s);
+    }
+    const int64_t before_ns = cpu_ns();
+    for (int i = 0; i < 1000; i++)
+        assert_false(suppression_set_holds_hash(set, 1, s.id_hash, 999));
+    assert_true(cpu_ns() - before_ns < 100000000);
+    assert_true(suppression_set_holds_hash(set, 1, s.id_hash, 1000));
+    /* The first of them is taken back: from the second on. */
+    pl_store_u32(s.consent_id.bytes, 0);
+    s.active = false;
+    put(set, s);
+    assert_false(suppression_set_holds_hash(set, 1, s.id_hash, 1000));
+    assert_true(suppression_set_holds_hash(set, 1, s.id_hash, 1001));
+}
+
 static void test_what_is_known(void **state)
 {
     struct suppression_set *set = *state;
@@ -179,6 +267,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ids_that_are_masked, make, unmake),
         cmocka_unit_test_setup_teardown(test_any_id_of_an_event, make, unmake),
         cmocka_unit_test_setup_teardown(test_forget, make, unmake),
+        cmocka_unit_test_setup_teardown(test_a_million_opt_outs_keep_nobody_waiting, make, unmake),
+        cmocka_unit_test_setup_teardown(test_one_person_many_times, make, unmake),
         cmocka_unit_test_setup_teardown(test_what_is_known, make, unmake),
         cmocka_unit_test(test_rows),
     };
