@@ -109,6 +109,21 @@ void accounts_close(struct accounts *accounts)
     }
 }
 
+/* What a restore must not undo of it. */
+static enum pl_err note(struct accounts *accounts, const struct account *account,
+                        struct pl_why *why)
+{
+    const struct redo_record record = {
+        .kind = REDO_ACCOUNT,
+        .account = account->id,
+        .state = account->state,
+        .expires_at_ms = account->expires_at_ms,
+        .deletion_started_ms = account->deletion_started_ms,
+        .on_request = account->deleted_on_request,
+    };
+    return redo_note(accounts->config.redo, &record, why);
+}
+
 /* Writes record, changelog item and what the batch holds already; then memory follows. Of an
  * account that is being deleted edges know all there is to know: they get no other item. Under
  * `changing`. */
@@ -139,6 +154,9 @@ static enum pl_err commit(struct accounts *accounts, struct account *account,
         if (err != PL_OK) {
             pl_fail(why, err, "the account cannot be recorded: %s", pl_err_word(err));
         }
+    }
+    if (err == PL_OK) {
+        err = note(accounts, account, why);
     }
     if (err == PL_OK) {
         pl_store_u64(key, account->id);

@@ -13,6 +13,7 @@
 #include "origin/changelog.h"
 #include "origin/intake.h"
 #include "origin/keyring.h"
+#include "origin/redo.h"
 #include "proto/base/clock.h"
 #include "proto/wire/json.h"
 
@@ -21,6 +22,7 @@ struct accounts_config {
     struct store *store;
     struct changelog *changelog;
     struct keyring *keyring;
+    struct redo *redo; /* NULL: nothing survives a restore */
     const struct pl_clock *clock;
     const struct pl_random *random;
     const struct pl_log *log;

@@ -23,6 +23,7 @@ struct place {
 struct changelog {
     struct store *store;
     struct pl_id128 epoch;
+    struct redo *redo; /* NULL: there is none */
     void (*on_change)(void *ctx);
     void *on_change_ctx;
     pthread_mutex_t writing; /* one change at a time, in order */
@@ -105,6 +106,27 @@ static void note_newest(struct changelog *changelog, const struct catalog_item *
     if (item->kind == CATALOG_SEAL_KEY) {
         changelog->seal_key_position = position;
     }
+}
+
+enum pl_err changelog_renew(struct changelog *changelog, const struct pl_random *random,
+                            struct pl_why *why)
+{
+    struct pl_id128 epoch;
+    enum pl_err err = pl_id128_random(random, &epoch);
+    if (err != PL_OK) {
+        return pl_fail(why, err, "no random bytes for the changelog's epoch");
+    }
+    err = store_put(changelog->store, FAMILY_META, EPOCH_KEY,
+                    pl_span(epoch.bytes, sizeof(epoch.bytes)), true, why);
+    if (err == PL_OK) {
+        changelog->epoch = epoch;
+    }
+    return err;
+}
+
+void changelog_note_to(struct changelog *changelog, struct redo *redo)
+{
+    changelog->redo = redo;
 }
 
 static enum pl_err load_places(struct changelog *changelog, struct pl_why *why)
@@ -234,6 +256,18 @@ static void forget_places(struct changelog *changelog, struct place *gone)
     }
 }
 
+static enum pl_err note(struct changelog *changelog, const struct catalog_item *item,
+                        struct pl_why *why)
+{
+    struct redo_record record = {.kind = REDO_CHANGE};
+    if (item->kind == CATALOG_SEAL_KEY) {
+        record.what = "sealing key";
+    } else if (item->kind == CATALOG_CUTOFF) {
+        record.what = "cut-off";
+    }
+    return record.what == NULL ? PL_OK : redo_note(changelog->redo, &record, why);
+}
+
 static enum pl_err write_item(struct changelog *changelog, struct store_batch *batch,
                               const struct catalog_item *item, struct pl_buf *bytes,
                               struct pl_why *why)
@@ -247,6 +281,10 @@ static enum pl_err write_item(struct changelog *changelog, struct store_batch *b
     enum pl_err err = catalog_encode(item, bytes);
     if (err != PL_OK) {
         return pl_fail(why, err, "a changelog item cannot be encoded: %s", pl_err_word(err));
+    }
+    err = note(changelog, item, why);
+    if (err != PL_OK) {
+        return err;
     }
     if (place->position != 0) {
         pl_store_u64(old, place->position);

@@ -12,6 +12,7 @@
 #ifndef POLDER_ORIGIN_CHANGELOG_H
 #define POLDER_ORIGIN_CHANGELOG_H
 
+#include "origin/redo.h"
 #include "proto/base/id.h"
 #include "proto/store/store.h"
 #include "proto/wire/catalog.h"
@@ -22,6 +23,13 @@ struct changelog;
 enum pl_err changelog_open(struct changelog **out, struct store *store,
                            const struct pl_random *random, struct pl_why *why);
 void changelog_close(struct changelog *changelog); /* NULL is fine */
+/* For a database that was restored: another epoch, so that edges start over. Before anything is
+ * served. Blocks. */
+enum pl_err changelog_renew(struct changelog *changelog, const struct pl_random *random,
+                            struct pl_why *why);
+/* Where changes are noted that are the changelog's alone, of the sealing key and cut-offs; whoever
+ * writes others has noted them. */
+void changelog_note_to(struct changelog *changelog, struct redo *redo);
 /* Called after each durable change, from the thread that made it. Set before others may write. */
 void changelog_on_change(struct changelog *changelog, void (*fn)(void *ctx), void *ctx);
 

@@ -10,6 +10,7 @@
 struct edges {
     struct store *store;
     const struct pl_clock *clock;
+    struct redo *redo; /* NULL: there is none */
     void (*on_revoke)(void *ctx, const struct pl_id128 *edge);
     void *on_revoke_ctx;
     pthread_mutex_t changing; /* one change at a time, over its write too */
@@ -193,6 +194,21 @@ void edges_on_revoke(struct edges *edges, void (*fn)(void *ctx, const struct pl_
     edges->on_revoke_ctx = ctx;
 }
 
+void edges_note_to(struct edges *edges, struct redo *redo)
+{
+    edges->redo = redo;
+}
+
+static enum pl_err note(struct edges *edges, const struct edge_record *edge, struct pl_why *why)
+{
+    const struct redo_record record = {
+        .kind = edge->revoked_ms != 0 ? REDO_EDGE : REDO_CHANGE,
+        .what = edge->revoked_ms != 0 ? NULL : "edge",
+        .id = edge->id,
+    };
+    return redo_note(edges->redo, &record, why);
+}
+
 static enum pl_err save(struct edges *edges, const struct edge_record *edge, struct pl_why *why)
 {
     struct json_writer *w = NULL;
@@ -258,6 +274,9 @@ enum pl_err edges_enroll(struct edges *edges, struct json request, struct edge_r
         err = check_new(edges, &edge, why);
     }
     if (err == PL_OK) {
+        err = note(edges, &edge, why);
+    }
+    if (err == PL_OK) {
         err = save(edges, &edge, why);
     }
     if (err == PL_OK) {
@@ -284,7 +303,10 @@ enum pl_err edges_revoke(struct edges *edges, const struct pl_id128 *id, struct 
     } else if (err == PL_OK && edge->revoked_ms == 0) {
         struct edge_record revoked = *edge;
         revoked.revoked_ms = pl_wall_ms(edges->clock);
-        err = save(edges, &revoked, why);
+        err = note(edges, &revoked, why);
+        if (err == PL_OK) {
+            err = save(edges, &revoked, why);
+        }
         if (err == PL_OK) {
             pthread_rwlock_wrlock(&edges->lock);
             *edge = revoked;

@@ -8,6 +8,7 @@
 #ifndef POLDER_ORIGIN_EDGES_H
 #define POLDER_ORIGIN_EDGES_H
 
+#include "origin/redo.h"
 #include "proto/base/clock.h"
 #include "proto/base/crypto.h"
 #include "proto/base/id.h"
@@ -29,6 +30,8 @@ struct edges;
 enum pl_err edges_open(struct edges **out, struct store *store, const struct pl_clock *clock,
                        struct pl_why *why);
 void edges_close(struct edges *edges); /* NULL is fine */
+/* Where changes are noted that a restore must not undo, or must show. Before others may change. */
+void edges_note_to(struct edges *edges, struct redo *redo);
 /* Called after a revocation, from the thread that made it. */
 void edges_on_revoke(struct edges *edges, void (*fn)(void *ctx, const struct pl_id128 *edge),
                      void *ctx);

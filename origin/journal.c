@@ -164,7 +164,9 @@ static enum pl_err write_line(struct journal *j, struct pl_span object, struct p
                        pl_err_word(err));
     if (j->bytes + j->line.len > j->max_bytes)
         return pl_fail(why, PL_ENOSPC,
-                       "the %s is full (%" PRIu64 " bytes): raise journal_bytes_max and restart",
+                       "the %s is full (%" PRIu64
+                       " bytes): stop the origin, move the files away as an "
+                       "archive, put empty ones (mode 0600) in their place, and start it",
                        j->what, j->max_bytes);
     return PL_OK;
 }

@@ -14,6 +14,7 @@ struct tokens {
     struct store *store;
     const struct pl_clock *clock;
     const struct pl_random *random;
+    struct redo *redo; /* NULL: there is none */
     bool has_bootstrap;
     uint8_t bootstrap_hash[PL_SHA256_BYTES];
     pthread_mutex_t changing; /* one change at a time, over its write too */
@@ -223,6 +224,22 @@ static enum pl_err save(struct tokens *tokens, const struct token_record *token,
     return err;
 }
 
+void tokens_note_to(struct tokens *tokens, struct redo *redo)
+{
+    tokens->redo = redo;
+}
+
+static enum pl_err note(struct tokens *tokens, const struct token_record *token, struct pl_why *why)
+{
+    const struct redo_record record = {
+        .kind = token->revoked_ms != 0 ? REDO_TOKEN : REDO_CHANGE,
+        .what = token->revoked_ms != 0 ? NULL : "token",
+        .account = token->account,
+        .id = token->id,
+    };
+    return redo_note(tokens->redo, &record, why);
+}
+
 static enum pl_err make_text(struct tokens *tokens, char text[TOKEN_TEXT_BYTES],
                              uint8_t hash[PL_SHA256_BYTES])
 {
@@ -277,6 +294,9 @@ enum pl_err tokens_create(struct tokens *tokens, struct json request, struct tok
             pl_fail(why, PL_ELIMIT, "there are %d tokens, as many as an origin keeps", TOKENS_MAX);
     }
     if (err == PL_OK) {
+        err = note(tokens, &token, why);
+    }
+    if (err == PL_OK) {
         err = save(tokens, &token, why);
     }
     if (err == PL_OK) {
@@ -309,7 +329,10 @@ enum pl_err tokens_revoke(struct tokens *tokens, const struct pl_id128 *id, stru
     } else if (err == PL_OK && token->revoked_ms == 0) {
         struct token_record revoked = *token;
         revoked.revoked_ms = pl_wall_ms(tokens->clock);
-        err = save(tokens, &revoked, why);
+        err = note(tokens, &revoked, why);
+        if (err == PL_OK) {
+            err = save(tokens, &revoked, why);
+        }
         if (err == PL_OK) {
             pthread_rwlock_wrlock(&tokens->lock);
             *token = revoked;

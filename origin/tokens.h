@@ -8,6 +8,7 @@
 #ifndef POLDER_ORIGIN_TOKENS_H
 #define POLDER_ORIGIN_TOKENS_H
 
+#include "origin/redo.h"
 #include "proto/base/clock.h"
 #include "proto/base/crypto.h"
 #include "proto/base/id.h"
@@ -40,6 +41,8 @@ enum pl_err tokens_open(struct tokens **out, struct store *store, const char *bo
                         const struct pl_clock *clock, const struct pl_random *random,
                         struct pl_why *why);
 void tokens_close(struct tokens *tokens); /* NULL is fine */
+/* Where changes are noted that a restore must not undo, or must show. Before others may change. */
+void tokens_note_to(struct tokens *tokens, struct redo *redo);
 
 /* From a request's JSON: role, account (owners), name, expires_at. PL_EINVAL names the field. */
 enum pl_err tokens_create(struct tokens *tokens, struct json request, struct token_record *out,

@@ -11,7 +11,7 @@
 #include "proto/base/buf.h"
 #include "proto/base/crypto.h"
 
-#define JOURNAL_LINE_BYTES (256u * 1024) /* with the newline */
+#define JOURNAL_LINE_BYTES (2u << 20) /* with the newline */
 
 /* Where a journal ends: {0, zeros} before its first line. */
 struct journal_mark {
