@@ -80,6 +80,11 @@ enum pl_err cutoffs_of(struct cutoffs *cutoffs, uint64_t position, struct cutoff
 enum pl_err cutoffs_force(struct cutoffs *cutoffs, uint64_t position, int64_t deadline_ms,
                           struct pl_why *why);
 
+/* ---- for operators */
+
+/* A new sealing key now, whatever the age of the old one. Blocks. */
+enum pl_err cutoffs_rotate(struct cutoffs *cutoffs, struct pl_why *why);
+
 /* ---- for the link; a thread of the receiver's */
 
 /* An edge has a session, and may learn the sealing key from now on. Blocks the first time. */

@@ -222,3 +222,14 @@ enum pl_err cutoffs_force(struct cutoffs *c, uint64_t position, int64_t deadline
     pthread_mutex_unlock(&c->changing);
     return err;
 }
+
+enum pl_err cutoffs_rotate(struct cutoffs *c, struct pl_why *why)
+{
+    pthread_mutex_lock(&c->changing);
+    enum pl_err err = announce(c, why);
+    if (err == PL_OK) {
+        err = rotate(c, why);
+    }
+    pthread_mutex_unlock(&c->changing);
+    return err;
+}

@@ -132,6 +132,22 @@ static enum ctl_exit run_rewrap(struct ctl *ctl, const struct ctl_args *args, st
     return ctl_result(err);
 }
 
+static enum ctl_exit run_keyring_rotate(struct ctl *ctl, const struct ctl_args *args,
+                                        struct pl_why *why)
+{
+    struct api_answer answer = {.status = 0};
+    (void)args;
+    enum pl_err err = api_call(ctl, "POST", "/keyring/rotate", pl_span(NULL, 0), &answer, why);
+    if (err == PL_OK && ctl->json)
+        api_print(&answer);
+    else if (err == PL_OK)
+        puts("Edges seal for a new key as soon as they hear of it. The old one is destroyed when "
+             "no\n"
+             "edge holds blocks for it any more; polderctl probe ORIGIN tells.");
+    api_answer_release(&answer);
+    return ctl_result(err);
+}
+
 const struct ctl_command kek_commands[] = {
     {"rotate", "FILE", "Adds a fresh key-encryption key",
      "Appends a line to the file that kek_file in origin.yaml names; a crash leaves the old file "
@@ -148,5 +164,10 @@ const struct ctl_command keyring_commands[] = {
      "them, on every path of the keyring, without stopping.\n\n"
      "Example:\n  polderctl keyring rewrap --dir /etc/polder",
      NULL, run_rewrap},
+    {"rotate", "", "Replaces the key that edges seal for, now",
+     "The origin does so by itself every seal_key_days, and when an edge is revoked. Nothing that "
+     "edges hold is lost: the old key is destroyed once they have delivered it.\n\n"
+     "Example:\n  polderctl keyring rotate",
+     NULL, run_keyring_rotate},
     {0},
 };

@@ -106,6 +106,7 @@ test('every route gives each role what it may have, and no account the other', a
         ['DELETE', `tokens/${spare.id}`, undefined, [204, 403, 403, 403]],
         ['POST', 'lifecycle/confirm-clock', undefined, [204, 403, 403, 403]],
         ['POST', 'keyring/rewrap', undefined, [200, 403, 403, 403]],
+        ['POST', 'keyring/rotate', undefined, [200, 403, 403, 403]],
     ];
     for (const [method, route, body, statuses] of rows) {
         for (const [index, role] of ['operator', 'auditor', 'owner', 'stranger'].entries()) {
