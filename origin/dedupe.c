@@ -47,6 +47,22 @@ void dedupe_value_of(const struct vault_key *key, uint8_t out[DEDUPE_VALUE_BYTES
     memcpy(out, key->bytes + 10, DEDUPE_VALUE_BYTES);
 }
 
+void dedupe_value_blank(int64_t erased_ms, uint8_t out[DEDUPE_VALUE_BYTES])
+{
+    memset(out, 0, 8);
+    pl_store_u16(out + 8, (uint16_t)((uint64_t)erased_ms >> 32));
+    pl_store_u32(out + 10, (uint32_t)erased_ms);
+}
+
+bool dedupe_value_is_blank(struct pl_span value, int64_t until_ms)
+{
+    static const uint8_t nobody[8];
+    if (value.len != DEDUPE_VALUE_BYTES || memcmp(value.data, nobody, sizeof(nobody)) != 0)
+        return false;
+    return (int64_t)((uint64_t)pl_load_u16(value.data + 8) << 32 | pl_load_u32(value.data + 10)) <=
+           until_ms;
+}
+
 /* What an index entry points to. */
 static void first_copy(const uint8_t key[DEDUPE_KEY_BYTES], const uint8_t *value,
                        struct vault_key *out)

@@ -23,6 +23,12 @@ void dedupe_key_of(const struct vault_key *key, uint8_t out[DEDUPE_KEY_BYTES]);
 /* The rest of the vault key, as far as it does not follow: visitor hash and time. */
 void dedupe_value_of(const struct vault_key *key, uint8_t out[DEDUPE_VALUE_BYTES]);
 
+/* What an entry becomes when its event is erased: it still tells a retry, but neither who sent it
+ * nor when. Its window counts from the erasure. */
+void dedupe_value_blank(int64_t erased_ms, uint8_t out[DEDUPE_VALUE_BYTES]);
+/* Whether it is that of an erasure up to that time. */
+bool dedupe_value_is_blank(struct pl_span value, int64_t until_ms);
+
 /* One event on its way into the vault. */
 struct dedupe_entry {
     struct vault_key key;      /* moved on when its hash collides */

@@ -17,6 +17,7 @@
 #define POLDER_ORIGIN_INTAKE_H
 
 #include "origin/day_counts.h"
+#include "origin/erasures.h"
 #include "origin/keyring.h"
 #include "origin/ledger.h"
 #include "origin/suppressions.h"
@@ -47,6 +48,8 @@ struct intake_config {
     enum intake_fate (*account)(void *ctx, uint64_t account, int64_t now_ms, int64_t *expired_ms);
     void *account_ctx;
     struct suppressions *suppressions; /* NULL: nobody says no */
+    struct erasures *erasures;         /* NULL: nobody is erased */
+    struct links *links;               /* NULL: ids are not linked */
     struct day_counts *day_counts;     /* NULL: nobody counts */
     unsigned openers;                  /* 0: 2 */
     size_t queue_bytes;                /* blocks on their way; 0: 192 MiB */

@@ -47,8 +47,10 @@ struct intake_job {
     char reason[160];           /* of a refusal */
     struct intake_entry *entries;
     size_t entry_count, entry_room;
-    struct pl_buf arena; /* sealed values and message ids */
-    struct pl_buf said;  /* of struct suppression: opt-outs and their taking back */
+    struct pl_buf arena;   /* sealed values and message ids */
+    struct pl_buf said;    /* of struct suppression: opt-outs and their taking back */
+    struct pl_buf links;   /* links_note's */
+    struct pl_buf learned; /* of struct erasure_learned: from events of erased persons */
     size_t held_bytes;
 };
 
@@ -57,6 +59,7 @@ struct intake_opener {
     pthread_t thread;
     bool running;
     struct vault_sealer *sealer;
+    struct id_hashers *hashers;
     struct block_opener *blocks;
     struct event_reader *reader;
     struct event *event;

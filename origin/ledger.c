@@ -10,7 +10,7 @@ const char *drop_reason_name(enum drop_reason reason)
     static const char *const names[DROP_COUNT] = {
         [DROP_MALFORMED] = "malformed", [DROP_EXPIRED] = "expired", [DROP_DELETED] = "deleted",
         [DROP_UNKNOWN] = "unknown",     [DROP_ROT] = "rot",         [DROP_REFUSED] = "refused",
-        [DROP_OPTED_OUT] = "opted_out",
+        [DROP_OPTED_OUT] = "opted_out", [DROP_ERASED] = "erased",
     };
     return names[reason];
 }

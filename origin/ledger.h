@@ -22,6 +22,7 @@ enum drop_reason {
     DROP_ROT,       /* the edge lost the block and said so */
     DROP_REFUSED,   /* in a block that was refused; kept aside with it, as counted by its header */
     DROP_OPTED_OUT, /* of somebody who had said no when it was accepted */
+    DROP_ERASED,    /* of before its visitor's erasure */
     DROP_COUNT
 };
 const char *drop_reason_name(enum drop_reason reason); /* "malformed" */

@@ -19,7 +19,7 @@ struct node {
     struct api *api;
     bool new_database;
     size_t opened; /* steps that node_free has to undo */
-    bool intake_runs, receiver_runs, lifecycle_runs, http_runs;
+    bool intake_runs, erasures_run, receiver_runs, lifecycle_runs, http_runs;
 };
 
 /* ---- store and keyring */
@@ -172,18 +172,11 @@ static void close_accounts(struct node *node)
     accounts_close(node->parts.accounts);
 }
 
-static enum pl_err id_key(void *ctx, uint64_t account, uint8_t key[CATALOG_ID_KEY_BYTES])
-{
-    return account_id_key(ctx, account, key);
-}
-
 static enum pl_err open_suppressions(struct node *node, struct pl_why *why)
 {
     const struct suppressions_config config = {
         .store = node->parts.store,
         .changelog = node->parts.changelog,
-        .id_key = id_key,
-        .id_key_ctx = node->parts.keyring,
         .log = node->config.log,
     };
     return suppressions_open(&node->parts.suppressions, &config, why);
@@ -245,6 +238,43 @@ static void close_exports(struct node *node)
     exports_free(node->parts.exports);
 }
 
+static enum pl_err open_links(struct node *node, struct pl_why *why)
+{
+    enum pl_err err = links_new(&node->parts.links, node->parts.store);
+    return err == PL_OK ? err : pl_fail(why, err, "no memory for visitors' ids");
+}
+
+static void close_links(struct node *node)
+{
+    links_free(node->parts.links);
+}
+
+static enum pl_err open_erasures(struct node *node, struct pl_why *why)
+{
+    const struct erasures_config config = {
+        .store = node->parts.store,
+        .keyring = node->parts.keyring,
+        .cutoffs = node->parts.cutoffs,
+        .day_counts = node->parts.day_counts,
+        .clock = node->config.clock,
+        .random = node->config.random,
+        .log = node->config.log,
+    };
+    return erasures_open(&node->parts.erasures, &config, why);
+}
+
+static void close_erasures(struct node *node)
+{
+    erasures_close(node->parts.erasures);
+}
+
+static bool clock_is_believed(void *ctx)
+{
+    struct lifecycle_status status;
+    lifecycle_status(ctx, &status);
+    return status.clock[0] == '\0';
+}
+
 static enum pl_err open_intake(struct node *node, struct pl_why *why)
 {
     struct intake_config config = {
@@ -256,6 +286,8 @@ static enum pl_err open_intake(struct node *node, struct pl_why *why)
         .account = accounts_fate,
         .account_ctx = node->parts.accounts,
         .suppressions = node->parts.suppressions,
+        .erasures = node->parts.erasures,
+        .links = node->parts.links,
         .day_counts = node->parts.day_counts,
         .openers = (unsigned)node->config.options->openers,
         .clock = node->config.clock,
@@ -435,6 +467,8 @@ static const struct {
     {open_books, close_books},
     {open_day_counts, close_day_counts},
     {open_exports, close_exports},
+    {open_links, close_links},
+    {open_erasures, close_erasures},
     {open_intake, close_intake},
     {open_receiver, close_receiver},
     {open_lifecycle, close_lifecycle},
@@ -483,6 +517,16 @@ enum pl_err node_start(struct node *node, struct pl_why *why)
     enum pl_err err = intake_start(node->parts.intake, why);
     node->intake_runs = err == PL_OK;
     if (err == PL_OK) {
+        const struct erasures_around around = {
+            .links = node->parts.links,
+            .intake = node->parts.intake,
+            .believed = clock_is_believed,
+            .ctx = node->parts.lifecycle,
+        };
+        err = erasures_start(node->parts.erasures, &around, why);
+        node->erasures_run = err == PL_OK;
+    }
+    if (err == PL_OK) {
         err = lifecycle_start(node->parts.lifecycle, why);
         node->lifecycle_runs = err == PL_OK;
     }
@@ -524,6 +568,10 @@ void node_stop(struct node *node)
     if (node->receiver_runs) {
         receiver_stop(node->parts.receiver);
     }
+    /* It may wait for intake. */
+    if (node->erasures_run) {
+        erasures_stop(node->parts.erasures);
+    }
     if (node->intake_runs) {
         intake_stop(node->parts.intake);
     }
@@ -531,6 +579,7 @@ void node_stop(struct node *node)
         lifecycle_stop(node->parts.lifecycle);
     }
     node->http_runs = node->receiver_runs = node->intake_runs = node->lifecycle_runs = false;
+    node->erasures_run = false;
 }
 
 uint16_t node_port(const struct node *node, bool https)

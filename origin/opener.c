@@ -34,6 +34,8 @@ enum pl_err intake_opener_init(struct intake_opener *o, struct intake *intake)
     enum pl_err err = o->event == NULL ? PL_ENOMEM : event_reader_new(&o->reader);
     if (err == PL_OK)
         err = vault_sealer_new(&o->sealer, intake->config.keyring, 0);
+    if (err == PL_OK)
+        err = id_hashers_new(&o->hashers, intake->config.keyring, 0);
     return err == PL_OK ? block_opener_new(&o->blocks, &keys) : err;
 }
 
@@ -42,6 +44,7 @@ void intake_opener_release(struct intake_opener *o)
     if (o->intake == NULL)
         return;
     vault_sealer_free(o->sealer);
+    id_hashers_free(o->hashers);
     block_opener_free(o->blocks);
     event_reader_free(o->reader);
     free(o->event);
@@ -118,6 +121,8 @@ static enum pl_err seal_event(struct intake_opener *o, struct intake_job *job,
     e->id_at = job->arena.len;
     e->id_len = id.len;
     err = pl_buf_append_span(&job->arena, id);
+    if (err == PL_OK && o->intake->config.links != NULL)
+        err = links_note(o->sealer, o->event, &e->entry.key, &job->links);
     if (err == PL_OK)
         job->entry_count++;
     return err;
@@ -154,12 +159,83 @@ static enum pl_err note_choice(const struct intake_opener *o, struct intake_job 
     return err == PL_ENOTFOUND ? PL_OK : err;
 }
 
+/* ---- whose events are not taken */
+
+static enum pl_err note_lead(struct intake_opener *o, struct intake_job *job, int64_t now_ms,
+                             const struct event_ids *ids, struct pl_id128 erasure,
+                             enum event_id_field field, enum identity_kind kind)
+{
+    static const enum event_field fields[] = {[EVENT_IDS_VISITOR] = EVENT_VISITOR_ID,
+                                              [EVENT_IDS_USER] = EVENT_USER_ID,
+                                              [EVENT_IDS_PREVIOUS] = EVENT_PREVIOUS_ID};
+    struct erasure_learned learned = {.account = ids->account, .erasure = erasure};
+    uint8_t prefix[VAULT_VISITOR_PREFIX];
+    enum pl_err err =
+        vault_visitor_prefix(o->sealer, ids->account, pl_day_of(now_ms),
+                             event_str(o->event, fields[field]), kind == IDENTITY_USER, prefix);
+    if (err != PL_OK)
+        return err;
+    learned.identity.kind = (uint8_t)kind;
+    memcpy(learned.identity.hash, ids->id[field].hash, ID_HASH_BYTES);
+    memcpy(learned.identity.vault_hash, prefix + 10, IDENTITY_HASH_BYTES);
+    return pl_buf_append(&job->learned, &learned, sizeof(learned));
+}
+
+/* What a dropped event tells of its person's other ids. */
+static enum pl_err note_leads(struct intake_opener *o, struct intake_job *job, int64_t now_ms,
+                              const struct event_ids *ids, const struct erasure_hit *hit)
+{
+    enum pl_err err = PL_OK;
+    for (size_t i = 0; err == PL_OK && i < hit->lead_count; i++) {
+        const enum event_id_field field = hit->leads[i].field;
+        err = note_lead(o, job, now_ms, ids, hit->erasure, field, hit->leads[i].kind);
+        /* A previous id may have been a visitor's as well. */
+        if (err == PL_OK && field == EVENT_IDS_PREVIOUS)
+            err = note_lead(o, job, now_ms, ids, hit->erasure, field, IDENTITY_VISITOR);
+    }
+    return err;
+}
+
+/* Whether the event, accepted then as its edge says, is of somebody who said no, or of before
+ * somebody's erasure. What it says of opt-outs counts all the same. */
+static enum pl_err judge_person(struct intake_opener *o, struct intake_job *job, int64_t now_ms,
+                                int64_t accepted_ms, bool *dropped)
+{
+    const struct intake_config *config = &o->intake->config;
+    const uint64_t account = event_u64(o->event, EVENT_ACCOUNT);
+    const bool suppressed =
+        config->suppressions != NULL && suppressions_any(config->suppressions, account);
+    const bool erased = config->erasures != NULL && erasures_any(config->erasures, account);
+    struct erasure_hit hit;
+    struct event_ids ids;
+    enum pl_err err = suppressed || erased ? id_hashers_event(o->hashers, o->event, &ids) : PL_OK;
+    if (err != PL_OK)
+        return err;
+    if (suppressed &&
+        suppressions_concern(config->suppressions, &ids, event_i64(o->event, EVENT_ACCEPTED_MS))) {
+        job->block.counts.dropped[DROP_OPTED_OUT]++;
+        *dropped = true;
+        return PL_OK;
+    }
+    if (config->suppressions != NULL)
+        err = note_choice(o, job);
+    if (err == PL_OK && erased &&
+        erasures_concern(config->erasures, o->event, &ids, accepted_ms, &hit)) {
+        job->block.counts.dropped[DROP_ERASED]++;
+        *dropped = true;
+        return note_leads(o, job, now_ms, &ids, &hit);
+    }
+    return err;
+}
+
 /* PL_OK: sealed, or dropped with a reason. Anything else stops the block. */
 static enum pl_err take_event(struct intake_opener *o, struct intake_job *job, struct fates *fates,
                               struct pl_span encoded, const struct vault_place *place)
 {
     struct ledger_counts *counts = &job->block.counts;
     uint64_t account = event_u64(o->event, EVENT_ACCOUNT);
+    const int64_t accepted_ms = event_i64(o->event, EVENT_ACCEPTED_MS);
+    bool dropped = false;
     enum pl_err err = hold_date(o, job, fates->now_ms, &encoded);
     enum intake_fate fate =
         account == 0 ? INTAKE_ALIVE
@@ -178,15 +254,9 @@ static enum pl_err take_event(struct intake_opener *o, struct intake_job *job, s
     case INTAKE_ALIVE:
         break;
     }
-    if (o->intake->config.suppressions != NULL) {
-        if (suppressions_concern(o->intake->config.suppressions, o->event)) {
-            counts->dropped[DROP_OPTED_OUT]++;
-            return PL_OK;
-        }
-        if (err == PL_OK)
-            err = note_choice(o, job);
-    }
-    if (err == PL_OK)
+    if (err == PL_OK && account != 0)
+        err = judge_person(o, job, fates->now_ms, accepted_ms, &dropped);
+    if (err == PL_OK && !dropped)
         err = seal_event(o, job, encoded, place);
     switch (err) {
     case PL_EINVAL: /* without an account, or accepted at an impossible time */
@@ -301,6 +371,8 @@ void intake_open_job(struct intake_opener *o, struct intake_job *job)
         return;
     }
     pl_buf_init(&job->said, LIMIT_BLOCK_EVENTS * sizeof(struct suppression));
+    pl_buf_init(&job->links, 2 * LIMIT_BLOCK_PLAIN_BYTES);
+    pl_buf_init(&job->learned, 4 * LIMIT_BLOCK_EVENTS * sizeof(struct erasure_learned));
     pl_buf_init(&job->arena, 4 * LIMIT_BLOCK_PLAIN_BYTES + (size_t)LIMIT_BLOCK_EVENTS * 256);
     /* About what it comes to; growing would copy. */
     if (pl_buf_reserve(&job->arena, o->plain.len / 2 + 64 * (size_t)header.events + 512) != PL_OK) {
@@ -354,6 +426,7 @@ void *intake_opener_run(void *arg)
     for (bool stop = false; !stop;) {
         struct intake_job *job = next_job(intake, &stop);
         vault_sealer_tidy(o->sealer);
+        id_hashers_tidy(o->hashers);
         if (job == NULL)
             continue;
         intake_open_job(o, job);

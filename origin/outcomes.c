@@ -1,10 +1,10 @@
 #include "origin/outcomes.h"
+#include "origin/vault_days.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PREFIX_BYTES  18
 #define OUTCOME_BYTES 48 /* longer than every name */
 /* Edges file them under it: edge/tally.h. */
 #define TALLY_VISITOR "polder:tally"
@@ -133,7 +133,7 @@ static enum pl_err scan_range(struct outcomes *o, struct pl_span from, struct pl
 /* The tallies of a day lie together, under the hash of one visitor. */
 static enum pl_err sum_day(struct outcomes *o, uint64_t account, int64_t day)
 {
-    uint8_t from[PREFIX_BYTES], end[PREFIX_BYTES];
+    uint8_t from[VAULT_VISITOR_PREFIX], end[VAULT_VISITOR_PREFIX];
     enum pl_err err =
         vault_visitor_prefix(o->sealer, account, day, PL_SPAN_LIT(TALLY_VISITOR), false, from);
     if (err != PL_OK)
@@ -145,29 +145,6 @@ static enum pl_err sum_day(struct outcomes *o, uint64_t account, int64_t day)
     return scan_range(o, pl_span(from, sizeof(from)), pl_span(end, sizeof(end)));
 }
 
-/* The first day from `day` on that holds anything of the account. */
-static enum pl_err next_day(struct outcomes *o, uint64_t account, int64_t last_day, int64_t *day)
-{
-    struct vault_key from, end, at;
-    struct store_scan *scan;
-    struct pl_span key, value;
-    vault_key_first(account, *day, &from);
-    vault_key_first(account, last_day + 1, &end);
-    if (vault_key_account(&end) < account)
-        memset(&end, 0xff, sizeof(end));
-    enum pl_err err =
-        store_scan_new(&scan, o->store, FAMILY_VAULT, vault_key_span(&from), vault_key_span(&end));
-    if (err != PL_OK)
-        return err;
-    err = store_scan_next(scan, &key, &value);
-    if (err == PL_OK && key.len == sizeof(at.bytes)) {
-        memcpy(at.bytes, key.data, sizeof(at.bytes));
-        *day = vault_key_day(&at);
-    }
-    store_scan_free(scan);
-    return err;
-}
-
 static enum pl_err sum_all(struct outcomes *o, uint64_t account, int64_t first_day,
                            int64_t last_day)
 {
@@ -175,7 +152,7 @@ static enum pl_err sum_all(struct outcomes *o, uint64_t account, int64_t first_d
     o->count = 0;
     o->damaged = 0;
     for (int64_t day = first_day; err == PL_OK && day <= last_day; day++) {
-        err = next_day(o, account, last_day, &day);
+        err = vault_next_day(o->store, account, last_day, &day);
         if (err == PL_OK)
             err = sum_day(o, account, day);
     }

@@ -11,11 +11,13 @@
 #include "origin/cutoffs.h"
 #include "origin/day_counts.h"
 #include "origin/edges.h"
+#include "origin/erasures.h"
 #include "origin/exports.h"
 #include "origin/intake.h"
 #include "origin/keyring.h"
 #include "origin/ledger.h"
 #include "origin/lifecycle.h"
+#include "origin/links.h"
 #include "origin/suppressions.h"
 #include "origin/tokens.h"
 #include "proto/http/http.h"
@@ -37,6 +39,8 @@ struct origin_parts {
     struct books *books;
     struct day_counts *day_counts;
     struct exports *exports;
+    struct links *links;
+    struct erasures *erasures;
     struct intake *intake;
     struct receiver *receiver;
     struct lifecycle *lifecycle;

@@ -1,6 +1,5 @@
 #include "origin/suppressions.h"
 #include "origin/families.h"
-#include "proto/base/secret.h"
 #include "proto/base/text.h"
 
 #include <stdlib.h>
@@ -117,17 +116,19 @@ enum pl_err suppressions_record(struct suppressions *s, const struct suppression
     return err;
 }
 
-bool suppressions_concern(struct suppressions *s, const struct event *event)
+bool suppressions_any(const struct suppressions *s, uint64_t account)
 {
-    uint8_t key[CATALOG_ID_KEY_BYTES];
-    const uint64_t account = event_u64(event, EVENT_ACCOUNT);
-    const int64_t accepted_ms = event_i64(event, EVENT_ACCEPTED_MS);
-    if (!suppression_set_any(s->set, account) ||
-        s->config.id_key(s->config.id_key_ctx, account, key) != PL_OK)
-        return false;
-    const bool concerned = suppression_set_concerns(s->set, account, key, event, accepted_ms);
-    pl_wipe(key, sizeof(key));
-    return concerned;
+    return suppression_set_any(s->set, account);
+}
+
+bool suppressions_concern(struct suppressions *s, const struct event_ids *ids, int64_t accepted_ms)
+{
+    for (size_t i = 0; i < EVENT_IDS_COUNT; i++)
+        if (ids->id[i].failed ||
+            (ids->id[i].present &&
+             suppression_set_holds_hash(s->set, ids->account, ids->id[i].hash, accepted_ms)))
+            return true;
+    return false;
 }
 
 void suppressions_forget(struct suppressions *s, uint64_t account)

@@ -10,6 +10,7 @@
 #define POLDER_ORIGIN_SUPPRESSIONS_H
 
 #include "origin/changelog.h"
+#include "origin/event_ids.h"
 #include "proto/base/log.h"
 #include "proto/wire/event.h"
 #include "proto/wire/suppression.h"
@@ -18,9 +19,6 @@ struct suppressions;
 struct suppressions_config {
     struct store *store;
     struct changelog *changelog;
-    /* An account's key for hashes of ids. Any thread; memory only. */
-    enum pl_err (*id_key)(void *ctx, uint64_t account, uint8_t key[CATALOG_ID_KEY_BYTES]);
-    void *id_key_ctx;
     const struct pl_log *log;
 };
 /* Reads what is on disk; blocks. PL_ECORRUPT: a row is damaged. */
@@ -36,9 +34,11 @@ enum pl_err suppressions_parse(const struct event *event, struct suppression *ou
 enum pl_err suppressions_record(struct suppressions *suppressions, const struct suppression *said,
                                 struct pl_why *why);
 
-/* Whether the event is of somebody who had said no when it was accepted. Any thread, memory only.
- */
-bool suppressions_concern(struct suppressions *suppressions, const struct event *event);
+/* False: nobody has said no to this account; worth asking before hashing ids. Any thread. */
+bool suppressions_any(const struct suppressions *suppressions, uint64_t account);
+/* Whether one of the ids is of somebody who had said no by then. Any thread, memory only. */
+bool suppressions_concern(struct suppressions *suppressions, const struct event_ids *ids,
+                          int64_t accepted_ms);
 
 /* Forgets an account; its rows are the deletion's. Any thread. */
 void suppressions_forget(struct suppressions *suppressions, uint64_t account);

@@ -266,7 +266,7 @@ enum pl_err vault_key_of(struct vault_sealer *s, const struct event *event,
 }
 
 enum pl_err vault_visitor_prefix(struct vault_sealer *s, uint64_t account, int64_t day,
-                                 struct pl_span id, bool user, uint8_t prefix[18])
+                                 struct pl_span id, bool user, uint8_t prefix[VAULT_VISITOR_PREFIX])
 {
     if (day < 0 || day > VAULT_DAY_MAX)
         return PL_EINVAL;
@@ -398,5 +398,45 @@ enum pl_err vault_move(struct vault_sealer *s, const struct vault_key *from,
         err = seal_in_place(s, to, before, moved);
     if (err != PL_OK)
         moved->len = before;
+    return err;
+}
+
+/* ---- rows beside the events */
+
+static enum pl_err row_key_of(struct vault_sealer *s, uint64_t account, int64_t day,
+                              struct pl_span row_key, struct derived **out)
+{
+    if (day < 0 || day > VAULT_DAY_MAX || row_key.len > VAULT_ROW_KEY_MAX)
+        return PL_EINVAL;
+    return derived_for(s, account, (uint32_t)day, out);
+}
+
+enum pl_err vault_seal_row(struct vault_sealer *s, uint64_t account, int64_t day,
+                           struct pl_span row_key, struct pl_span plain, struct pl_buf *out)
+{
+    struct derived *d;
+    enum pl_err err = row_key_of(s, account, day, row_key, &d);
+    if (err == PL_OK)
+        err = pl_buf_reserve(out, PL_SIV_BYTES + plain.len);
+    if (err == PL_OK)
+        err = pl_siv_seal(d->siv, row_key, plain, out->data + out->len);
+    if (err == PL_OK)
+        out->len += PL_SIV_BYTES + plain.len;
+    return err;
+}
+
+enum pl_err vault_open_row(struct vault_sealer *s, uint64_t account, int64_t day,
+                           struct pl_span row_key, struct pl_span sealed, struct pl_buf *out)
+{
+    struct derived *d;
+    if (sealed.len < PL_SIV_BYTES)
+        return PL_EAUTH;
+    enum pl_err err = row_key_of(s, account, day, row_key, &d);
+    if (err == PL_OK)
+        err = pl_buf_reserve(out, sealed.len - PL_SIV_BYTES + 1);
+    if (err == PL_OK)
+        err = pl_siv_open(d->siv, row_key, sealed, out->data + out->len);
+    if (err == PL_OK)
+        out->len += sealed.len - PL_SIV_BYTES;
     return err;
 }

@@ -60,9 +60,11 @@ struct vault_place {
  * time is outside 1970–2149. Key errors as keyring_key. */
 enum pl_err vault_key_of(struct vault_sealer *sealer, const struct event *event,
                          const struct vault_place *place, struct vault_key *key);
-/* The prefix of a visitor's events within a day: 18 bytes. user: id is a user id. */
+/* The prefix of a visitor's events within a day. user: id is a user id. */
+#define VAULT_VISITOR_PREFIX 18
 enum pl_err vault_visitor_prefix(struct vault_sealer *sealer, uint64_t account, int64_t day,
-                                 struct pl_span id, bool user, uint8_t prefix[18]);
+                                 struct pl_span id, bool user,
+                                 uint8_t prefix[VAULT_VISITOR_PREFIX]);
 /* Compresses, seals and appends the value of an encoded event. */
 enum pl_err vault_seal(struct vault_sealer *sealer, const struct vault_key *key,
                        struct pl_span encoded, struct pl_buf *value);
@@ -73,5 +75,15 @@ enum pl_err vault_open_value(struct vault_sealer *sealer, const struct vault_key
 /* Seals anew under a key that differs in the event hash alone (a collision moved it). */
 enum pl_err vault_move(struct vault_sealer *sealer, const struct vault_key *from,
                        const struct vault_key *to, struct pl_span value, struct pl_buf *moved);
+
+/* Rows of other families about an account's persons, under the day's key: what is sealed is bound
+ * to the row's own key, which is no longer than VAULT_ROW_KEY_MAX and never 32 bytes, so that no
+ * row can stand for an event. Appends PL_SIV_BYTES more than plain has. */
+#define VAULT_ROW_KEY_MAX 31
+enum pl_err vault_seal_row(struct vault_sealer *sealer, uint64_t account, int64_t day,
+                           struct pl_span row_key, struct pl_span plain, struct pl_buf *out);
+/* Appends what was sealed. PL_EAUTH: it is not what was sealed under this key and day. */
+enum pl_err vault_open_row(struct vault_sealer *sealer, uint64_t account, int64_t day,
+                           struct pl_span row_key, struct pl_span sealed, struct pl_buf *out);
 
 #endif

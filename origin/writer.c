@@ -75,6 +75,8 @@ void intake_finish_job(struct intake *intake, struct intake_job *job, enum block
     free(job->entries);
     pl_buf_release(&job->arena);
     pl_buf_release(&job->said);
+    pl_buf_release(&job->links);
+    pl_buf_release(&job->learned);
     pthread_mutex_lock(&intake->lock);
     count_verdict(&intake->status, job, verdict);
     intake->held_bytes -= job->held_bytes;
@@ -300,6 +302,29 @@ static enum pl_err record_choices(struct intake *intake, const struct intake_job
     return err;
 }
 
+/* What events of erased persons told of their other ids: before anybody takes them for stored. */
+static enum pl_err record_learned(struct intake *intake, const struct intake_job *job,
+                                  struct pl_why *why)
+{
+    enum pl_err err = PL_OK;
+    for (size_t at = 0; at < job->learned.len && err == PL_OK;
+         at += sizeof(struct erasure_learned)) {
+        struct erasure_learned learned;
+        memcpy(&learned, job->learned.data + at, sizeof(learned));
+        err = erasures_learn(intake->config.erasures, &learned, why);
+    }
+    return err;
+}
+
+static enum pl_err put_links(struct intake *intake, const struct intake_job *job)
+{
+    struct intake_writer *w = &intake->writer;
+    if (job->links.len == 0)
+        return PL_OK;
+    return links_put(intake->config.links, w->sealer, pl_day_of(pl_wall_ms(intake->config.clock)),
+                     pl_buf_span(&job->links), w->batch);
+}
+
 static enum pl_err write_synced(struct intake *intake, struct pl_why *why)
 {
     struct intake_writer *w = &intake->writer;
@@ -325,6 +350,10 @@ static enum pl_err write_group(struct intake *intake, struct pl_why *why)
         err = check_count(intake, job);
         if (err == PL_OK)
             err = record_choices(intake, job, why);
+        if (err == PL_OK)
+            err = record_learned(intake, job, why);
+        if (err == PL_OK)
+            err = put_links(intake, job);
     }
     if (err == PL_OK && w->entry_count > 0)
         err = put_events(intake);
@@ -369,6 +398,8 @@ static void fail_group(struct intake *intake, const struct pl_why *why)
     pl_log(intake->config.log, PL_LOG_ERROR, "intake",
            "blocks are sent back until the store takes writes again: %s", why->text);
     set_ready(intake, false, why->text);
+    if (intake->config.links != NULL)
+        links_forget(intake->config.links);
     w->failed = true;
     w->tried_mono_ms = pl_mono_ms(pl_clock_system());
 }

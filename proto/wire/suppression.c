@@ -4,12 +4,24 @@
 enum pl_err suppression_hash(const uint8_t id_key[CATALOG_ID_KEY_BYTES], struct pl_span id,
                              uint8_t out[ID_HASH_BYTES])
 {
-    const struct event_mask_policy all = {.kinds = PII_ALL, .id_key = id_key};
+    struct id_hasher *hasher;
+    enum pl_err err = id_hasher_new(&hasher, id_key);
+    if (err != PL_OK)
+        return err;
+    err = suppression_hash_by(hasher, id, out);
+    id_hasher_free(hasher);
+    return err;
+}
+
+enum pl_err suppression_hash_by(struct id_hasher *hasher, struct pl_span id,
+                                uint8_t out[ID_HASH_BYTES])
+{
+    const struct event_mask_policy all = {.kinds = PII_ALL, .id_key = id_hasher_key(hasher)};
     uint8_t room[2 * EVENT_MASK_SCRATCH_ID_BYTES];
     struct pl_buf scratch = {.data = room, .cap = sizeof(room), .max_bytes = sizeof(room)};
     struct pl_span stored;
     enum pl_err err = event_mask_stored_id(&all, id, &scratch, &stored);
-    return err == PL_OK ? id_hash(id_key, ID_HASH_ID, stored, out) : err;
+    return err == PL_OK ? id_hasher_hash(hasher, ID_HASH_ID, stored, out) : err;
 }
 
 /* ---- as the store keeps it */

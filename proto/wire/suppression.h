@@ -26,6 +26,10 @@ struct suppression {
 enum pl_err suppression_hash(const uint8_t id_key[CATALOG_ID_KEY_BYTES], struct pl_span id,
                              uint8_t out[ID_HASH_BYTES]);
 
+/* The same for many ids of one account. */
+enum pl_err suppression_hash_by(struct id_hasher *hasher, struct pl_span id,
+                                uint8_t out[ID_HASH_BYTES]);
+
 /* As a node's store keeps one. */
 #define SUPPRESSION_KEY_BYTES   24 /* account(8) consent-id(16) */
 #define SUPPRESSION_VALUE_BYTES 25 /* id-hash(16) since(8) active(1) */

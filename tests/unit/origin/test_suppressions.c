@@ -1,28 +1,25 @@
 #include "records_fixture.h"
 
+#include "origin/account_item.h"
 #include "origin/suppressions.h"
 
 static struct records r;
 static struct changelog *changelog;
 static struct suppressions *suppressions;
-
-static enum pl_err id_key(void *ctx, uint64_t account, uint8_t key[CATALOG_ID_KEY_BYTES])
-{
-    (void)ctx;
-    memset(key, (int)account, CATALOG_ID_KEY_BYTES);
-    return account == 99 ? PL_ENOTFOUND : PL_OK;
-}
+static struct id_hashers *hashers;
 
 static void open_all(void)
 {
     must(changelog_open(&changelog, r.store, pl_random_system(), &r.why), &r.why);
     const struct suppressions_config config = {
-        .store = r.store, .changelog = changelog, .id_key = id_key, .log = &r.f.silent};
+        .store = r.store, .changelog = changelog, .log = &r.f.silent};
     must(suppressions_open(&suppressions, &config, &r.why), &r.why);
+    must(id_hashers_new(&hashers, r.keyring, 2), &r.why);
 }
 
 static void close_all(void)
 {
+    id_hashers_free(hashers);
     suppressions_close(suppressions);
     changelog_close(changelog);
 }
@@ -39,6 +36,8 @@ static int setup(void **state)
 {
     (void)state;
     records_init(&r);
+    for (uint64_t account = 1; account <= 2; account++)
+        must(keyring_new_key(r.keyring, account, &r.why), &r.why);
     open_all();
     return 0;
 }
@@ -56,7 +55,7 @@ static struct suppression of(uint64_t account, uint8_t consent, const char *id, 
     uint8_t key[CATALOG_ID_KEY_BYTES];
     struct suppression s = {
         .account = account, .consent_id = {{consent}}, .since_ms = 1000, .active = active};
-    must(id_key(NULL, account, key), &r.why);
+    must(account_id_key(r.keyring, account, key), &r.why);
     if (active)
         must(suppression_hash(key, pl_span_str(id), s.id_hash), &r.why);
     return s;
@@ -77,7 +76,10 @@ static bool concerns(uint64_t account, const char *visitor, const char *user, in
         event_set_str(&event, EVENT_VISITOR_ID, pl_span_str(visitor));
     if (user != NULL)
         event_set_str(&event, EVENT_USER_ID, pl_span_str(user));
-    return suppressions_concern(suppressions, &event);
+    struct event_ids ids;
+    must(id_hashers_event(hashers, &event, &ids), &r.why);
+    return suppressions_any(suppressions, account) &&
+           suppressions_concern(suppressions, &ids, accepted_ms);
 }
 
 static void test_events_of_who_said_no(void **state)
