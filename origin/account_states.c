@@ -114,7 +114,7 @@ static enum pl_err may_delete(const struct change *change, const struct account 
                        account_state_name(account->state));
     }
     if (holds_stand(change->holds, account->id, false, change->now_ms, &hold)) {
-        return pl_fail(why, PL_EDENIED,
+        return pl_fail(why, PL_EEXISTS,
                        "account %s cannot be deleted: it is under a hold (%s); release it first",
                        account->name, hold.reason);
     }

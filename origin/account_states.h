@@ -39,7 +39,7 @@ enum pl_err accounts_reinstate(struct accounts *accounts, uint64_t id, int64_t e
 /* ---- deletion on request, in two steps. holds may be NULL. */
 
 /* Asks for it; *out has the request's id. A second request takes the place of the first. PL_EINVAL
- * without a reason; PL_EEXPIRED: its deletion has started; PL_EDENIED: a hold stands. */
+ * without a reason; PL_EEXPIRED: its deletion has started; PL_EEXISTS: a hold stands. */
 enum pl_err accounts_request_deletion(struct accounts *accounts, struct holds *holds, uint64_t id,
                                       const char *reason, struct account *out, struct pl_why *why);
 /* Starts it. PL_ENOTFOUND: no such request, or it was made more than ACCOUNT_CONFIRM_DAYS ago;

@@ -1,5 +1,6 @@
 #include "origin/holds.h"
 #include "origin/families.h"
+#include "origin/redo.h"
 #include "origin/request.h"
 
 #include <pthread.h>
@@ -12,6 +13,7 @@
 
 struct holds {
     struct store *store;
+    struct redo *redo;
     const struct pl_clock *clock;
     const struct pl_random *random;
     pthread_mutex_t changing; /* one change at a time, over its write too */
@@ -181,14 +183,16 @@ static enum pl_err catch_up(struct holds *holds, struct pl_why *why)
     return PL_OK;
 }
 
-enum pl_err holds_open(struct holds **out, struct store *store, const struct pl_clock *clock,
-                       const struct pl_random *random, struct pl_why *why)
+enum pl_err holds_open(struct holds **out, struct store *store, struct redo *redo,
+                       const struct pl_clock *clock, const struct pl_random *random,
+                       struct pl_why *why)
 {
     struct holds *holds = calloc(1, sizeof(*holds));
     if (holds == NULL) {
         return pl_fail(why, PL_ENOMEM, "no memory for the holds");
     }
     holds->store = store;
+    holds->redo = redo;
     holds->clock = clock;
     holds->random = random;
     pthread_mutex_init(&holds->changing, NULL);
@@ -228,12 +232,19 @@ static enum pl_err write_record(struct holds *holds, const struct hold *hold, st
         hold_write_json(hold, w);
         err = json_writer_end(w);
     }
+    if (err != PL_OK) {
+        pl_fail(why, err, "the hold cannot be recorded: %s", pl_err_word(err));
+    } else {
+        const struct redo_record record = {.kind = REDO_HOLD,
+                                           .account = hold->account,
+                                           .id = hold->id,
+                                           .row = pl_buf_span(&bytes)};
+        err = redo_note(holds->redo, &record, why);
+    }
     if (err == PL_OK) {
         err = store_put(holds->store, FAMILY_HOLDS, pl_span(key, sizeof(key)), pl_buf_span(&bytes),
                         true, why);
         holds->stale = err != PL_OK;
-    } else {
-        pl_fail(why, err, "the hold cannot be recorded: %s", pl_err_word(err));
     }
     json_writer_free(w);
     pl_buf_release(&bytes);
@@ -353,19 +364,33 @@ enum pl_err holds_put(struct holds *holds, const struct hold *hold, struct pl_wh
     return err;
 }
 
-void holds_forget(struct holds *holds, uint64_t account)
+enum pl_err holds_forget(struct holds *holds, uint64_t account, struct pl_why *why)
 {
+    struct store_batch *batch;
+    uint8_t from[8], to[8];
     size_t left = 0;
+    enum pl_err err = store_batch_new(&batch);
+    if (err != PL_OK) {
+        return pl_fail(why, err, "no memory for forgetting holds");
+    }
+    pl_store_u64(from, account);
+    pl_store_u64(to, account + 1);
+    store_batch_delete_range(batch, holds->store, FAMILY_HOLDS, pl_span(from, sizeof(from)),
+                             pl_span(to, sizeof(to)));
     pthread_mutex_lock(&holds->changing);
+    err = store_write(holds->store, batch, true, why);
+    holds->stale |= err != PL_OK;
     pthread_rwlock_wrlock(&holds->lock);
-    for (size_t i = 0; i < holds->count; i++) {
+    for (size_t i = 0; err == PL_OK && i < holds->count; i++) {
         if (holds->table[i].account != account) {
             holds->table[left++] = holds->table[i];
         }
     }
-    holds->count = left;
+    holds->count = err == PL_OK ? left : holds->count;
     pthread_rwlock_unlock(&holds->lock);
     pthread_mutex_unlock(&holds->changing);
+    store_batch_free(batch);
+    return err;
 }
 
 /* ---- asking */

@@ -40,8 +40,11 @@ void hold_write_json(const struct hold *hold, struct json_writer *w);
 enum pl_err hold_read_json(struct json object, struct hold *hold, struct pl_why *why);
 
 struct holds;
-enum pl_err holds_open(struct holds **out, struct store *store, const struct pl_clock *clock,
-                       const struct pl_random *random, struct pl_why *why);
+struct redo;
+/* redo may be NULL: then a restored database forgets holds. */
+enum pl_err holds_open(struct holds **out, struct store *store, struct redo *redo,
+                       const struct pl_clock *clock, const struct pl_random *random,
+                       struct pl_why *why);
 void holds_close(struct holds *holds); /* NULL is fine */
 
 /* From a request's JSON: reason, from and to (days, both or none), until. The caller sees to it
@@ -55,8 +58,8 @@ enum pl_err holds_release(struct holds *holds, uint64_t account, const struct pl
                           struct pl_why *why);
 /* Puts it there as it is, in the place of one with its id: what a restored database has lost. */
 enum pl_err holds_put(struct holds *holds, const struct hold *hold, struct pl_why *why);
-/* Once its account is deleted. In memory; the rows are the deletion's. */
-void holds_forget(struct holds *holds, uint64_t account);
+/* An account's, once its certificate tells of them. Again: does nothing. */
+enum pl_err holds_forget(struct holds *holds, uint64_t account, struct pl_why *why);
 
 /* The functions below take NULL for holds: there are none. */
 

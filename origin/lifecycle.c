@@ -1,21 +1,18 @@
 #include "origin/lifecycle.h"
 #include "origin/account_states.h"
 #include "origin/clock_watch.h"
-#include "origin/dedupe.h"
-#include "origin/deletion.h"
 #include "origin/families.h"
 #include "origin/request.h"
+#include "origin/retention.h"
 #include "proto/base/mailbox.h"
-#include "proto/base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TICK_MS          1000
-#define SWEEP_KEYS       100000
-#define RECORD_BYTES_MAX (8 * 1024)
-
-static const struct pl_span SWEPT_KEY = PL_SPAN_INIT("dedupe-swept-day");
+#define TICK_MS       1000
+#define BUSY_MS       2000 /* of deletions in one tick, as far as steps can be told beforehand */
+#define SAY_AGAIN_MS  PL_HOUR_MS
+#define HOUR_OF_START (LIFECYCLE_SPREAD_DAYS * (PL_DAY_MS / PL_HOUR_MS))
 
 struct lifecycle {
     struct lifecycle_config config;
@@ -23,39 +20,24 @@ struct lifecycle {
     bool started;
     struct pl_mailbox stop;
     /* the thread's (or the test's that ticks) */
-    int64_t swept_day; /* the last day whose dedupe entries are gone; -1: not read yet */
-    struct vault_key sweep_cursor;
     struct clock_watch clock_watch;
+    struct retention *retention;
+    struct deletion *deletions; /* under way */
     pthread_mutex_t lock;
     struct lifecycle_status status; /* under lock */
 };
 
-/* The state machine. An account moves along a row when `due` says so, after `act` has done the
- * row's work; each act may be run again after a crash. Reinstating leads from expired and
- * deletable back to active (accounts_reinstate); nothing leads back from deleting.
- *
- *   from        to          due
- *   active      expired     the expiry date has passed
- *   expired     deletable   45 days later
- *   deletable   deleting    on the account's own day of 45..80
- *   deleting    deleted     at once
- */
-struct transition {
-    enum account_state from, to;
-    bool (*due)(void *ctx, const struct account *account, int64_t now_ms);
-    enum pl_err (*act)(struct lifecycle *lifecycle, const struct account *account, int64_t now_ms,
-                       struct pl_why *why);
-};
-
-/* Spread by the id, which is random: the same day however often it is asked. */
+/* Spread by the id, which is random: the same hour however often it is asked. */
 int64_t lifecycle_due_ms(const struct account *account)
 {
     if (account->expires_at_ms == 0) {
         return 0;
     }
-    int64_t spread = (int64_t)(account->id % LIFECYCLE_SPREAD_DAYS);
-    return account->expires_at_ms + (LIFECYCLE_KEEP_DAYS + spread) * PL_DAY_MS;
+    int64_t spread = (int64_t)(account->id % HOUR_OF_START);
+    return account->expires_at_ms + LIFECYCLE_KEEP_DAYS * PL_DAY_MS + spread * PL_HOUR_MS;
 }
+
+/* ---- the rows that time moves an account along (account_states.h) */
 
 static bool has_expired(void *ctx, const struct account *account, int64_t now_ms)
 {
@@ -71,199 +53,184 @@ static bool is_kept_long_enough(void *ctx, const struct account *account, int64_
 
 static bool is_its_day(void *ctx, const struct account *account, int64_t now_ms)
 {
-    (void)ctx;
-    return now_ms >= lifecycle_due_ms(account);
+    const struct lifecycle *lifecycle = ctx;
+    return now_ms >= lifecycle_due_ms(account) &&
+           !holds_stand(lifecycle->config.holds, account->id, false, now_ms, NULL);
 }
 
-static bool at_once(void *ctx, const struct account *account, int64_t now_ms)
+static bool is_gone(void *ctx, const struct account *account, int64_t now_ms)
 {
-    (void)ctx;
+    const struct deletion *deletion = ctx;
     (void)account;
     (void)now_ms;
-    return true;
+    return deletion->done == DELETION_CERTIFIED;
 }
 
-/* ---- records */
+static const struct {
+    enum account_state from, to;
+    bool (*due)(void *ctx, const struct account *account, int64_t now_ms);
+} waits[] = {
+    {ACCOUNT_ACTIVE, ACCOUNT_EXPIRED, has_expired},
+    {ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, is_kept_long_enough},
+    {ACCOUNT_DELETABLE, ACCOUNT_DELETING, is_its_day},
+};
 
-/* An account's records, by their sequence number. Ids are never used again, so each is written
- * once, however often its step is run. */
-enum { RECORD_DELETING, RECORD_DELETED };
+/* ---- moving */
 
-static void record_key(uint64_t account, uint64_t sequence, uint8_t key[16])
+static enum pl_err note_state(struct lifecycle *lifecycle, const struct account *account,
+                              struct pl_why *why)
 {
-    pl_store_u64(key, account);
-    pl_store_u64(key + 8, sequence);
-}
-
-static void write_report(const struct deletion_report *report, struct json_writer *w)
-{
-    if (report->counted) {
-        json_write_pair_u64(w, "events", report->events);
-        json_write_pair_u64(w, "bytes", report->bytes);
-    }
-    json_write_pair_time(w, "key_destroyed_at", report->key.wall_ms);
-    json_write_pair_hex(w, "keyring_record",
-                        pl_span(report->key.chain_hash, sizeof(report->key.chain_hash)));
-}
-
-static enum pl_err keep_record(struct lifecycle *lifecycle, const struct account *account,
-                               uint64_t sequence, int64_t now_ms,
-                               const struct deletion_report *report, struct pl_why *why)
-{
-    struct json_writer *w = NULL;
-    struct pl_buf bytes;
-    uint8_t key[16];
-    pl_buf_init(&bytes, RECORD_BYTES_MAX);
-    record_key(account->id, sequence, key);
-    enum pl_err err = json_writer_new(&w, false);
-    if (err == PL_OK) {
-        json_writer_begin(w, &bytes);
-        json_write_object(w);
-        json_write_pair_text(w, "what", sequence == RECORD_DELETED ? "deleted" : "deleting");
-        json_write_pair_time(w, "at", now_ms);
-        json_write_pair_time(w, "expired_at", account->expires_at_ms);
-        write_report(report, w);
-        json_write_object_end(w);
-        err = json_writer_end(w);
-    }
-    if (err == PL_OK) {
-        err = store_put(lifecycle->config.store, FAMILY_RECORDS, pl_span(key, sizeof(key)),
-                        pl_buf_span(&bytes), true, why);
-    } else {
-        pl_fail(why, err, "what was done cannot be recorded: %s", pl_err_word(err));
-    }
-    json_writer_free(w);
-    pl_buf_release(&bytes);
-    return err;
-}
-
-/* What an earlier run counted before it dropped anything. */
-static void read_report(struct lifecycle *lifecycle, uint64_t account,
-                        struct deletion_report *report)
-{
-    struct json_parser *parser = NULL;
-    struct json record, events;
-    struct pl_buf bytes;
-    uint8_t key[16];
-    pl_buf_init(&bytes, RECORD_BYTES_MAX);
-    record_key(account, RECORD_DELETING, key);
-    report->begun = store_get(lifecycle->config.store, FAMILY_RECORDS, pl_span(key, sizeof(key)),
-                              &bytes) == PL_OK;
-    report->counted = report->begun && json_parser_new(&parser, RECORD_BYTES_MAX, 4) == PL_OK &&
-                      json_parse(parser, pl_buf_span(&bytes), &record, NULL) == PL_OK &&
-                      json_get(record, "events", &events) && json_u64(events, &report->events) &&
-                      request_u64(record, "bytes", &report->bytes, NULL) == PL_OK;
-    json_parser_free(parser);
-    pl_buf_release(&bytes);
-}
-
-enum pl_err lifecycle_records(struct lifecycle *lifecycle, uint64_t account, struct json_writer *w)
-{
-    struct store_scan *scan;
-    struct pl_span key, value;
-    uint8_t from[8], end[8];
-    pl_store_u64(from, account);
-    pl_store_u64(end, account + 1);
-    enum pl_err err = store_scan_new(&scan, lifecycle->config.store, FAMILY_RECORDS,
-                                     pl_span(from, 8), pl_span(end, account + 1 == 0 ? 0 : 8));
-    json_write_array(w);
-    while (err == PL_OK && (err = store_scan_next(scan, &key, &value)) == PL_OK) {
-        json_write_raw(w, value);
-    }
-    json_write_array_end(w);
-    store_scan_free(scan);
-    return err == PL_ENOTFOUND ? PL_OK : err;
-}
-
-/* ---- what the rows do */
-
-static enum pl_err nothing(struct lifecycle *lifecycle, const struct account *account,
-                           int64_t now_ms, struct pl_why *why)
-{
-    (void)lifecycle;
-    (void)account;
-    (void)now_ms;
     (void)why;
+    pl_log(lifecycle->config.log, PL_LOG_INFO, "lifecycle", "account %016llx is %s",
+           (unsigned long long)account->id, account_state_name(account->state));
     return PL_OK;
 }
 
-static enum pl_err delete_data(struct lifecycle *lifecycle, const struct account *account,
-                               int64_t now_ms, struct pl_why *why)
+static enum pl_err move(struct lifecycle *lifecycle, struct account *account, int64_t now_ms,
+                        bool *more, struct pl_why *why)
 {
-    const struct lifecycle_config *config = &lifecycle->config;
-    struct deletion_report report = {0};
-    char expired[PL_TIME_TEXT], reason[KEYRING_REASON_BYTES];
-    pl_time_format(account->expires_at_ms, expired);
-    snprintf(reason, sizeof(reason), "expired %s", expired);
-    /* Blocks that were opened while the account lived must not be written after its ranges are
-     * gone. */
-    if (config->intake != NULL) {
-        intake_settle(config->intake);
+    for (size_t i = 0; i < sizeof(waits) / sizeof(waits[0]); i++) {
+        if (waits[i].from != account->state || !waits[i].due(lifecycle, account, now_ms)) {
+            continue;
+        }
+        enum pl_err err = accounts_move(lifecycle->config.accounts, account->id, waits[i].from,
+                                        waits[i].to, waits[i].due, lifecycle, now_ms, account, why);
+        *more |= err == PL_OK;
+        return err == PL_OK ? note_state(lifecycle, account, why) : err;
     }
-    read_report(lifecycle, account->id, &report);
-    enum pl_err err =
-        deletion_begin(config->store, config->keyring, account->id, reason, &report, why);
-    if (err == PL_OK && !report.begun) {
-        err = keep_record(lifecycle, account, RECORD_DELETING, now_ms, &report, why);
-    }
-    if (err == PL_OK) {
-        err = deletion_purge(config->store, account->id, why);
-    }
-    if (err == PL_OK && config->suppressions != NULL) {
-        suppressions_forget(config->suppressions, account->id);
-    }
-    return err == PL_OK ? keep_record(lifecycle, account, RECORD_DELETED, now_ms, &report, why)
-                        : err;
+    return PL_OK;
 }
 
-static const struct transition transitions[] = {
-    {ACCOUNT_ACTIVE, ACCOUNT_EXPIRED, has_expired, nothing},
-    {ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, is_kept_long_enough, nothing},
-    {ACCOUNT_DELETABLE, ACCOUNT_DELETING, is_its_day, nothing},
-    {ACCOUNT_DELETING, ACCOUNT_DELETED, at_once, delete_data},
-};
+/* ---- deletions under way */
 
-/* ---- the tick */
-
-static const struct transition *due_transition(void *ctx, const struct account *account,
-                                               int64_t now_ms)
+static struct deletion **find(struct lifecycle *lifecycle, uint64_t account)
 {
-    (void)ctx;
-    for (size_t i = 0; i < sizeof(transitions) / sizeof(transitions[0]); i++) {
-        if (transitions[i].from == account->state) {
-            return transitions[i].due(NULL, account, now_ms) ? &transitions[i] : NULL;
-        }
+    struct deletion **at = &lifecycle->deletions;
+    while (*at != NULL && (*at)->account != account) {
+        at = &(*at)->next;
     }
-    return NULL;
+    return at;
+}
+
+static enum pl_err finish(struct lifecycle *lifecycle, struct deletion **at,
+                          struct account *account, int64_t now_ms, struct pl_why *why)
+{
+    struct deletion *deletion = *at;
+    enum pl_err err = accounts_move(lifecycle->config.accounts, account->id, ACCOUNT_DELETING,
+                                    ACCOUNT_DELETED, is_gone, deletion, now_ms, account, why);
+    if (err == PL_OK) {
+        *at = deletion->next;
+        deletion_free(deletion);
+        err = note_state(lifecycle, account, why);
+    }
+    return err;
+}
+
+/* One step, or a part of one that takes long. */
+static enum pl_err go_on(struct lifecycle *lifecycle, struct account *account, int64_t now_ms,
+                         bool believed, bool *more, struct pl_why *why)
+{
+    const struct lifecycle_config *config = &lifecycle->config;
+    struct deletion **at = find(lifecycle, account->id);
+    enum pl_err err = *at == NULL ? deletion_load(at, config, account, why) : PL_OK;
+    if (err != PL_OK) {
+        return err;
+    }
+    if ((*at)->done == DELETION_CERTIFIED) {
+        return finish(lifecycle, at, account, now_ms, why);
+    }
+    const enum deletion_step before = (*at)->done;
+    err = deletion_go_on(*at, config, account, now_ms, believed, why);
+    if (err == PL_OK && (*at)->done != before) {
+        pl_log(config->log, PL_LOG_INFO, "lifecycle", "the deletion of account %016llx: %s",
+               (unsigned long long)account->id, deletion_step_name((*at)->done));
+    }
+    *more |= err == PL_OK;
+    return err;
+}
+
+/* What hinders, as often as it is another thing, and now and then. */
+static void say(struct lifecycle *lifecycle, const struct account *account, enum pl_err err,
+                int64_t now_ms, const struct pl_why *why)
+{
+    struct deletion *deletion = *find(lifecycle, account->id);
+    if (deletion != NULL) {
+        bool same = strncmp(deletion->told, why->text, sizeof(deletion->told) - 1) == 0;
+        if (same && now_ms - deletion->told_ms < SAY_AGAIN_MS) {
+            return;
+        }
+        snprintf(deletion->told, sizeof(deletion->told), "%.159s", why->text);
+        deletion->told_ms = now_ms;
+    }
+    pl_log(lifecycle->config.log, err == PL_EAGAIN ? PL_LOG_INFO : PL_LOG_ERROR, "lifecycle",
+           "account %016llx stays %s for now: %s", (unsigned long long)account->id,
+           account_state_name(account->state), why->text);
 }
 
 /* Moves an account a step, if one is due and the clock is to be believed. A deletion that has begun
  * is finished whatever the clock shows. */
 static void advance(struct lifecycle *lifecycle, struct account *account, int64_t now_ms,
-                    bool believed, struct pl_why *why)
+                    bool believed, bool *more, struct pl_why *why)
 {
-    const struct lifecycle_config *config = &lifecycle->config;
-    const struct transition *transition = due_transition(NULL, account, now_ms);
-    if (transition == NULL || (!believed && transition->from != ACCOUNT_DELETING)) {
-        return;
-    }
-    enum pl_err err = transition->act(lifecycle, account, now_ms, why);
-    if (err == PL_OK) {
-        err = accounts_move(config->accounts, account->id, transition->from, transition->to,
-                            transition->due, NULL, now_ms, account, why);
+    enum pl_err err = PL_OK;
+    if (account->state == ACCOUNT_DELETING) {
+        err = go_on(lifecycle, account, now_ms, believed, more, why);
+    } else if (believed) {
+        err = move(lifecycle, account, now_ms, more, why);
     }
     if (err != PL_OK) {
-        pl_log(config->log, err == PL_EAGAIN ? PL_LOG_INFO : PL_LOG_ERROR, "lifecycle",
-               "account %s stays %s for now: %s", account->name, account_state_name(account->state),
-               why->text);
-        return;
+        say(lifecycle, account, err, now_ms, why);
     }
-    pl_log(config->log, PL_LOG_INFO, "lifecycle", "account %s is %s", account->name,
-           account_state_name(account->state));
 }
 
-static void judge(const struct account *account, int64_t now_ms, bool believed,
-                  const struct pl_why *why, struct lifecycle_status *status)
+/* ---- judging */
+
+struct dates {
+    int64_t warn_ms, limit_ms;
+};
+
+static void not_before(int64_t *date_ms, int64_t at_ms)
+{
+    *date_ms = *date_ms > at_ms ? *date_ms : at_ms;
+}
+
+/* From when on an account that is not deleted is one too many. */
+static struct dates dates_of(const struct lifecycle *lifecycle, const struct account *account,
+                             int64_t now_ms)
+{
+    if (account->deleted_on_request) {
+        return (struct dates){account->deletion_started_ms +
+                                  LIFECYCLE_REQUEST_WARN_DAYS * PL_DAY_MS,
+                              deletion_limit_ms(account)};
+    }
+    struct dates dates = {account->expires_at_ms + LIFECYCLE_WARN_DAYS * PL_DAY_MS,
+                          deletion_limit_ms(account)};
+    int64_t held_ms = holds_ended_ms(lifecycle->config.holds, account->id, now_ms);
+    if (held_ms != 0) {
+        not_before(&dates.warn_ms, held_ms + LIFECYCLE_LATE_WARN_DAYS * PL_DAY_MS);
+        not_before(&dates.limit_ms, held_ms + LIFECYCLE_LATE_LIMIT_DAYS * PL_DAY_MS);
+    }
+    if (account->imported) { /* overdue it is, but we have not had it for longer */
+        not_before(&dates.limit_ms, account->created_ms + LIFECYCLE_LATE_LIMIT_DAYS * PL_DAY_MS);
+    }
+    return dates;
+}
+
+static void complain(const struct account *account, enum account_state state, int64_t now_ms,
+                     const struct pl_why *why, struct lifecycle_status *status)
+{
+    int64_t since_ms =
+        account->deleted_on_request ? account->deletion_started_ms : account->expires_at_ms;
+    snprintf(status->reason, sizeof(status->reason),
+             "account %016llx is still %s on day %lld after %s%s%.80s",
+             (unsigned long long)account->id, account_state_name(state),
+             (long long)((now_ms - since_ms) / PL_DAY_MS),
+             account->deleted_on_request ? "its deletion was confirmed" : "its expiry",
+             why->text[0] != '\0' ? ": " : "", why->text);
+}
+
+static void judge(const struct lifecycle *lifecycle, const struct account *account, int64_t now_ms,
+                  bool believed, const struct pl_why *why, struct lifecycle_status *status)
 {
     enum account_state state = account_state_at(account, now_ms);
     status->expired += state == ACCOUNT_EXPIRED || state == ACCOUNT_DELETABLE;
@@ -272,62 +239,65 @@ static void judge(const struct account *account, int64_t now_ms, bool believed,
     if (state == ACCOUNT_ACTIVE || state == ACCOUNT_DELETED || !believed) {
         return;
     }
-    int64_t days = (now_ms - account->expires_at_ms) / PL_DAY_MS;
-    if (days < LIFECYCLE_WARN_DAYS || now_ms < lifecycle_due_ms(account) + PL_HOUR_MS) {
+    if (state != ACCOUNT_DELETING &&
+        holds_stand(lifecycle->config.holds, account->id, false, now_ms, NULL)) {
+        status->held += now_ms >= lifecycle_due_ms(account);
+        return;
+    }
+    struct dates dates = dates_of(lifecycle, account, now_ms);
+    if (now_ms < dates.warn_ms) {
         return;
     }
     status->overdue++;
-    status->past_limit |= days >= LIFECYCLE_LIMIT_DAYS;
-    snprintf(status->reason, sizeof(status->reason),
-             "account %016llx is still %s on day %lld after its expiry%s%.80s",
-             (unsigned long long)account->id, account_state_name(state), (long long)days,
-             why->text[0] != '\0' ? ": " : "", why->text);
+    /* Whichever is worst is the one that is named. */
+    if (now_ms >= dates.limit_ms || !status->past_limit) {
+        complain(account, state, now_ms, why, status);
+    }
+    status->past_limit |= now_ms >= dates.limit_ms;
 }
 
-static enum pl_err read_swept_day(struct lifecycle *lifecycle, int64_t today)
+/* ---- the tick */
+
+static int by_due(const void *a, const void *b)
 {
-    struct pl_buf value;
-    pl_buf_init(&value, 16);
-    enum pl_err err = store_get(lifecycle->config.store, FAMILY_META, SWEPT_KEY, &value);
-    if (err == PL_OK && value.len == 8) {
-        lifecycle->swept_day = (int64_t)pl_load_u64(value.data);
-    } else if (err == PL_ENOTFOUND) {
-        /* A new store: nothing in it is older than today. */
-        lifecycle->swept_day = today - DEDUPE_SWEEP_DAYS - 1;
-        err = PL_OK;
+    const struct account *x = *(const struct account *const *)a;
+    const struct account *y = *(const struct account *const *)b;
+    bool x_deleting = x->state == ACCOUNT_DELETING, y_deleting = y->state == ACCOUNT_DELETING;
+    int64_t x_ms = lifecycle_due_ms(x), y_ms = lifecycle_due_ms(y);
+    if (x_deleting != y_deleting) {
+        return x_deleting ? -1 : 1;
     }
-    pl_buf_release(&value);
-    return err;
+    return (x_ms > y_ms) - (x_ms < y_ms);
 }
 
-/* One slice of the entries that are older than retries can be. */
-static void sweep_dedupe(struct lifecycle *lifecycle, int64_t now_ms)
+/* Those that are late come first. */
+static bool look_at_accounts(struct lifecycle *lifecycle, struct account *accounts, size_t count,
+                             int64_t now_ms, bool believed, struct lifecycle_status *status)
 {
-    struct pl_why why = {0};
-    uint8_t day[8];
-    int64_t today = pl_day_of(now_ms);
-    enum pl_err err = lifecycle->swept_day < 0 ? read_swept_day(lifecycle, today) : PL_OK;
-    if (err == PL_OK && lifecycle->swept_day >= today - DEDUPE_SWEEP_DAYS - 1) {
-        return;
+    const int64_t until_ms = pl_mono_ms(pl_clock_system()) + BUSY_MS;
+    struct account **order = calloc(count + 1, sizeof(struct account *));
+    bool more = false;
+    if (order == NULL) {
+        return false;
     }
-    if (err == PL_OK) {
-        err = dedupe_expire(lifecycle->config.store, lifecycle->swept_day + 1,
-                            &lifecycle->sweep_cursor, SWEEP_KEYS, &why);
+    for (size_t i = 0; i < count; i++) {
+        order[i] = &accounts[i];
     }
-    if (err == PL_OK) {
-        lifecycle->swept_day++;
-        memset(&lifecycle->sweep_cursor, 0, sizeof(lifecycle->sweep_cursor));
-        pl_store_u64(day, (uint64_t)lifecycle->swept_day);
-        err = store_put(lifecycle->config.store, FAMILY_META, SWEPT_KEY, pl_span(day, sizeof(day)),
-                        false, &why);
+    qsort(order, count, sizeof(struct account *), by_due);
+    for (size_t i = 0; i < count; i++) {
+        struct pl_why why = {0};
+        if (order[i]->state != ACCOUNT_DELETING || pl_mono_ms(pl_clock_system()) < until_ms) {
+            advance(lifecycle, order[i], now_ms, believed, &more, &why);
+        } else {
+            more = true;
+        }
+        judge(lifecycle, order[i], now_ms, believed, &why, status);
     }
-    if (err != PL_OK && err != PL_EAGAIN) {
-        pl_log(lifecycle->config.log, PL_LOG_WARN, "lifecycle",
-               "old dedupe entries stay for now: %s", why.text);
-    }
+    free(order);
+    return more;
 }
 
-void lifecycle_tick(struct lifecycle *lifecycle)
+bool lifecycle_tick(struct lifecycle *lifecycle)
 {
     struct pl_why stale = {0};
     struct account *accounts;
@@ -340,29 +310,29 @@ void lifecycle_tick(struct lifecycle *lifecycle)
                "the accounts are not read anew yet: %s", stale.text);
     }
     if (accounts_list(lifecycle->config.accounts, &accounts, &count) != PL_OK) {
-        return;
+        return false;
     }
-    for (size_t i = 0; i < count; i++) {
-        struct pl_why why = {0};
-        advance(lifecycle, &accounts[i], now_ms, believed, &why);
-        judge(&accounts[i], now_ms, believed, &why, &status);
+    bool more = look_at_accounts(lifecycle, accounts, count, now_ms, believed, &status);
+    if (believed) {
+        retention_go_on(lifecycle->retention, accounts, count, now_ms, &more);
+    }
+    if (believed && lifecycle->config.cutoffs != NULL) {
+        cutoffs_tick(lifecycle->config.cutoffs);
     }
     free(accounts);
-    if (believed) {
-        sweep_dedupe(lifecycle, now_ms);
-    }
     memcpy(status.clock, lifecycle->clock_watch.reason, sizeof(status.clock));
     pthread_mutex_lock(&lifecycle->lock);
     lifecycle->status = status;
     pthread_mutex_unlock(&lifecycle->lock);
+    return more;
 }
 
 static void *run(void *arg)
 {
     struct lifecycle *lifecycle = arg;
     while (!pl_mailbox_closed(&lifecycle->stop)) {
-        lifecycle_tick(lifecycle);
-        pl_mailbox_take(&lifecycle->stop, lifecycle->config.tick_ms);
+        bool more = lifecycle_tick(lifecycle);
+        pl_mailbox_take(&lifecycle->stop, more ? 0 : lifecycle->config.tick_ms);
     }
     return NULL;
 }
@@ -379,10 +349,14 @@ enum pl_err lifecycle_new(struct lifecycle **out, const struct lifecycle_config 
     if (lifecycle->config.tick_ms == 0) {
         lifecycle->config.tick_ms = TICK_MS;
     }
-    lifecycle->swept_day = -1;
     clock_watch_init(&lifecycle->clock_watch, config->store, config->clock, config->log);
     pl_mailbox_init(&lifecycle->stop);
     pthread_mutex_init(&lifecycle->lock, NULL);
+    enum pl_err err = retention_new(&lifecycle->retention, &lifecycle->config);
+    if (err != PL_OK) {
+        lifecycle_free(lifecycle);
+        return err;
+    }
     *out = lifecycle;
     return PL_OK;
 }
@@ -409,11 +383,18 @@ void lifecycle_stop(struct lifecycle *lifecycle)
 
 void lifecycle_free(struct lifecycle *lifecycle)
 {
-    if (lifecycle != NULL) {
-        pthread_mutex_destroy(&lifecycle->lock);
-        pl_mailbox_release(&lifecycle->stop);
-        free(lifecycle);
+    if (lifecycle == NULL) {
+        return;
     }
+    while (lifecycle->deletions != NULL) {
+        struct deletion *deletion = lifecycle->deletions;
+        lifecycle->deletions = deletion->next;
+        deletion_free(deletion);
+    }
+    retention_free(lifecycle->retention);
+    pthread_mutex_destroy(&lifecycle->lock);
+    pl_mailbox_release(&lifecycle->stop);
+    free(lifecycle);
 }
 
 void lifecycle_status(struct lifecycle *lifecycle, struct lifecycle_status *out)
@@ -426,4 +407,28 @@ void lifecycle_status(struct lifecycle *lifecycle, struct lifecycle_status *out)
 void lifecycle_confirm_clock(struct lifecycle *lifecycle)
 {
     clock_watch_confirm(&lifecycle->clock_watch);
+}
+
+enum pl_err lifecycle_write_deletion(struct lifecycle *lifecycle, const struct account *account,
+                                     struct json_writer *w, struct pl_why *why)
+{
+    return deletion_write_json(&lifecycle->config, account, w, why);
+}
+
+enum pl_err lifecycle_records(struct lifecycle *lifecycle, uint64_t account, struct json_writer *w)
+{
+    struct store_scan *scan;
+    struct pl_span key, value;
+    uint8_t from[8], end[8];
+    pl_store_u64(from, account);
+    pl_store_u64(end, account + 1);
+    enum pl_err err = store_scan_new(&scan, lifecycle->config.store, FAMILY_RECORDS,
+                                     pl_span(from, 8), pl_span(end, account + 1 == 0 ? 0 : 8));
+    json_write_array(w);
+    while (err == PL_OK && (err = store_scan_next(scan, &key, &value)) == PL_OK) {
+        json_write_raw(w, value);
+    }
+    json_write_array_end(w);
+    store_scan_free(scan);
+    return err == PL_ENOTFOUND ? PL_OK : err;
 }

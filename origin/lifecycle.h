@@ -1,13 +1,14 @@
 /*
- * lifecycle: what time does to accounts: active → expired → deletable → deleting → deleted.
+ * lifecycle: what time does to accounts: active → expired → deletable → deleting → deleted; the
+ * table is in account_states.h, the steps of a deletion in deletion.h.
  *
- * Promise: an account's deletion never starts before day 45 after its expiry and is spread over
- * days 45–80, so that deletions do not pile up. Every step is idempotent and resumes where a
- * crash left it, and an account takes one step a tick at most. Nothing but a deletion that has
- * begun goes on while the wall clock is not to be believed (clock_watch.h). An account not deleted
- * by day 80 degrades readiness, by day 90 it takes it down; either says which account. Deletion
- * destroys the data key on every path of the keyring first: from then on nothing of the account can
- * be read.
+ * Promise: an account's deletion never starts before day 45 after its expiry, unless it was
+ * requested and confirmed, and is spread over days 45 to 80, so that deletions do not pile up;
+ * those that are late start first. None starts under a hold. Every step is idempotent and resumes
+ * where a crash left it; an account takes one step a tick at most, and one that waits keeps no
+ * other from going on. Nothing but a deletion that has begun goes on while the wall clock is not to
+ * be believed (clock_watch.h). An account not deleted by day 80 degrades readiness, by day 90 it
+ * takes it down; either says which account. What goes by day goes with it (retention.h).
  *
  * One thread of its own, on the injectable clock; lifecycle_tick may be called instead by tests.
  */
@@ -15,20 +16,38 @@
 #define POLDER_ORIGIN_LIFECYCLE_H
 
 #include "origin/accounts.h"
+#include "origin/cutoffs.h"
+#include "origin/day_counts.h"
+#include "origin/deletion.h"
+#include "origin/exports.h"
+#include "origin/holds.h"
+#include "origin/redo.h"
 #include "origin/suppressions.h"
+#include "origin/tokens.h"
 
 #define LIFECYCLE_KEEP_DAYS   45 /* reinstatement is possible until here at least */
-#define LIFECYCLE_SPREAD_DAYS 36 /* deletions start on days 45..80 */
+#define LIFECYCLE_SPREAD_DAYS 35 /* deletions start on days 45 to 79, to be done by day 80 */
 #define LIFECYCLE_WARN_DAYS   80
-#define LIFECYCLE_LIMIT_DAYS  90
+
+/* Of a deletion on request, after its start, and of one that could start late only, after the
+ * reason for that had gone: an import, or a hold. */
+#define LIFECYCLE_REQUEST_WARN_DAYS 30
+#define LIFECYCLE_LATE_WARN_DAYS    6
+#define LIFECYCLE_LATE_LIMIT_DAYS   10
 
 struct lifecycle_config {
     struct store *store;
     struct accounts *accounts;
     struct keyring *keyring;
-    /* What it took before the account was being deleted is waited for; NULL: there is none. */
-    struct intake *intake;
-    struct suppressions *suppressions; /* may be NULL */
+    /* What a deletion has to do with; each may be NULL where a test has none. */
+    struct intake *intake; /* what it took before is waited for */
+    struct holds *holds;
+    struct suppressions *suppressions;
+    struct exports *exports;
+    struct tokens *tokens;
+    struct day_counts *day_counts; /* without them no event is dropped by its day */
+    struct cutoffs *cutoffs;       /* without them there are no edges */
+    struct redo *redo;
     const struct pl_clock *clock;
     const struct pl_random *random;
     const struct pl_log *log;
@@ -43,14 +62,15 @@ void lifecycle_free(struct lifecycle *lifecycle); /* stopped or never started; N
 
 /* The clock is right whatever it showed before: for the tick after this. Any thread. */
 void lifecycle_confirm_clock(struct lifecycle *lifecycle);
-/* One look at every account, doing what is due. Blocks for as long as deletions take. Not while
- * the thread runs. */
-void lifecycle_tick(struct lifecycle *lifecycle);
-/* When an account's deletion is due to start; 0: not expired. */
+/* One look at every account, doing what is due. True: there is more to do at once. Blocks for
+ * seconds, if something is purged. Not while the thread runs. */
+bool lifecycle_tick(struct lifecycle *lifecycle);
+/* When an account's deletion is due to start; 0: it has no end yet. */
 int64_t lifecycle_due_ms(const struct account *account);
 
 struct lifecycle_status {
     size_t expired, deleting, deleted;
+    size_t held;      /* would be deleted, or being deleted, by now but for a hold */
     size_t overdue;   /* past day 80 and not deleted */
     bool past_limit;  /* one is past day 90 */
     char reason[200]; /* names the account and what hinders; "" when all is well */
@@ -58,7 +78,10 @@ struct lifecycle_status {
 };
 void lifecycle_status(struct lifecycle *lifecycle, struct lifecycle_status *out); /* any thread */
 
-/* What was done to an account: JSON array of records, oldest first, appended. Blocks. */
+/* How far an account's deletion is, one JSON object. Any thread; blocks. */
+enum pl_err lifecycle_write_deletion(struct lifecycle *lifecycle, const struct account *account,
+                                     struct json_writer *w, struct pl_why *why);
+/* What was done to an account: JSON array of records, appended. Blocks. */
 enum pl_err lifecycle_records(struct lifecycle *lifecycle, uint64_t account, struct json_writer *w);
 
 #endif

@@ -154,6 +154,17 @@ static void close_tokens(struct node *node)
     tokens_close(node->parts.tokens);
 }
 
+static enum pl_err open_holds(struct node *node, struct pl_why *why)
+{
+    return holds_open(&node->parts.holds, node->parts.store, NULL, node->config.clock,
+                      node->config.random, why);
+}
+
+static void close_holds(struct node *node)
+{
+    holds_close(node->parts.holds);
+}
+
 static enum pl_err open_accounts(struct node *node, struct pl_why *why)
 {
     struct accounts_config config = {
@@ -399,7 +410,12 @@ static enum pl_err open_lifecycle(struct node *node, struct pl_why *why)
         .accounts = node->parts.accounts,
         .keyring = node->parts.keyring,
         .intake = node->parts.intake,
+        .holds = node->parts.holds,
         .suppressions = node->parts.suppressions,
+        .exports = node->parts.exports,
+        .tokens = node->parts.tokens,
+        .day_counts = node->parts.day_counts,
+        .cutoffs = node->parts.cutoffs,
         .clock = node->config.clock,
         .random = node->config.random,
         .log = node->config.log,
@@ -461,6 +477,7 @@ static const struct {
     {open_edges, close_edges},
     {open_cutoffs, close_cutoffs},
     {open_tokens, close_tokens},
+    {open_holds, close_holds},
     {open_accounts, close_accounts},
     {open_suppressions, close_suppressions},
     {open_ledger, close_ledger},

@@ -13,6 +13,7 @@
 #include "origin/edges.h"
 #include "origin/erasures.h"
 #include "origin/exports.h"
+#include "origin/holds.h"
 #include "origin/intake.h"
 #include "origin/keyring.h"
 #include "origin/ledger.h"
@@ -33,6 +34,7 @@ struct origin_parts {
     struct edges *edges;
     struct cutoffs *cutoffs;
     struct tokens *tokens;
+    struct holds *holds;
     struct accounts *accounts;
     struct suppressions *suppressions;
     struct ledger *ledger;

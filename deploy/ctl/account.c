@@ -1,4 +1,5 @@
 /* polderctl account: who may collect, until when. */
+#include "deploy/ctl/account_deletion.h"
 #include "deploy/ctl/account_outcomes.h"
 #include "deploy/ctl/account_rules.h"
 #include "deploy/ctl/api.h"
@@ -26,11 +27,13 @@ static enum pl_err show(struct json account, struct pl_why *why)
         {"write key", "write_key", "-", false},
         {"created", "created_at", "-", true},
         {"expires", "expires_at", "never", true},
+        {"deletion asked for", "deletion_requested_at", "", true},
         {"deletion due", "deletion_due_at", "", true},
         {"deletion began", "deletion_started_at", "", true},
         {"deleted", "deleted_at", "", true},
         {"config version", "config_version", "-", false},
         {"honours DNT", "honour_dnt", "no", false},
+        {"months kept", "retention_months", "-", false},
     };
     struct table table;
     table_init(&table, NULL, 2);
@@ -108,19 +111,20 @@ static enum ctl_exit run_show(struct ctl *ctl, const struct ctl_args *args, stru
 
 /* ---- making */
 
-enum { EXPIRES_AT, HONOUR_DNT };
+enum { EXPIRES_AT, HONOUR_DNT, IMPORTED = RULE_COUNT };
 
 static const struct ctl_option create_options[] = {
     [EXPIRES_AT] = {"expires-at", "TIME", "When it ends: a date or an RFC 3339 time (never)"},
     [HONOUR_DNT] = {"honour-dnt", NULL, "Take nothing from browsers that send DNT: 1"},
     ACCOUNT_RULE_OPTIONS,
+    [IMPORTED] = {"imported", NULL, "It had ended, on that date, before it came here"},
     {0},
 };
 
 /* The name, the rules, and expires_at where that is not NULL; honour_dnt: "yes", "no" or NULL. */
 static enum pl_err write_request(const struct ctl_args *args, const char *name,
-                                 const char *expires_at, const char *honour_dnt, struct pl_buf *out,
-                                 struct pl_why *why)
+                                 const char *expires_at, bool imported, const char *honour_dnt,
+                                 struct pl_buf *out, struct pl_why *why)
 {
     struct json_writer *w = NULL;
     enum pl_err err = json_writer_new(&w, false);
@@ -132,6 +136,8 @@ static enum pl_err write_request(const struct ctl_args *args, const char *name,
         json_write_pair_text(w, "name", name);
     if (expires_at != NULL)
         json_write_pair_text(w, "expires_at", expires_at);
+    if (imported)
+        json_write_pair_bool(w, "imported", true);
     account_rules_request(args, w);
     if (honour_dnt != NULL)
         json_write_pair_bool(w, "honour_dnt", strcmp(honour_dnt, "yes") == 0);
@@ -166,9 +172,9 @@ static enum ctl_exit run_create(struct ctl *ctl, const struct ctl_args *args, st
     if (usage != CTL_OK)
         return usage;
     pl_buf_init(&request, REQUEST_BYTES_MAX);
-    enum pl_err err =
-        write_request(args, args->words[0], args->options[EXPIRES_AT],
-                      args->options[HONOUR_DNT] != NULL ? "yes" : NULL, &request, why);
+    enum pl_err err = write_request(
+        args, args->words[0], args->options[EXPIRES_AT], args->options[IMPORTED] != NULL,
+        args->options[HONOUR_DNT] != NULL ? "yes" : NULL, &request, why);
     if (err == PL_OK)
         err = api_call(ctl, "POST", "/accounts", pl_buf_span(&request), &answer, why);
     if (err == PL_OK && ctl->json) {
@@ -208,7 +214,8 @@ static enum ctl_exit run_update(struct ctl *ctl, const struct ctl_args *args, st
     if (usage != CTL_OK)
         return usage;
     pl_buf_init(&request, REQUEST_BYTES_MAX);
-    enum pl_err err = write_request(args, args->options[UPDATE_NAME], NULL, honour, &request, why);
+    enum pl_err err =
+        write_request(args, args->options[UPDATE_NAME], NULL, false, honour, &request, why);
     if (err == PL_OK)
         err = names_find(ctl, NAMES_ACCOUNT, args->words[0], id, why);
     if (err == PL_OK) {
@@ -306,7 +313,8 @@ const struct ctl_command account_commands[] = {
      "  polderctl account create my-shop --expires-at 2027-12-31 --regions eu \\\n"
      "      --origins https://shop.example,https://www.shop.example --honour-dnt\n"
      "  polderctl account create my-shop --hosts metrics.shop.example \\\n"
-     "      --cookie-domain shop.example --cookie-same-site Lax --aliases shop-web",
+     "      --cookie-domain shop.example --cookie-same-site Lax --aliases shop-web\n"
+     "  polderctl account create old-shop --expires-at 2025-01-31 --imported",
      create_options, run_create},
     {"list", "", "Lists all accounts", "Example:\n  polderctl account list", NULL, run_list},
     {"show", "ACCOUNT", "Shows one account",
@@ -335,6 +343,7 @@ const struct ctl_command account_commands[] = {
      "  polderctl account reinstate my-shop\n"
      "  polderctl account reinstate my-shop --expires-at 2028-12-31",
      reinstate_options, run_reinstate},
+    ACCOUNT_DELETION_COMMANDS,
     {"outcomes", "ACCOUNT", "Shows what became of its requests beside plain success",
      "Refusals and special outcomes by day, dialect and name, as the edges have counted them: "
      "they tell it once a minute.\n\n"

@@ -7,7 +7,10 @@ static bool is_yes_or_no(const char *word)
 
 enum ctl_exit account_rules_usage(const struct ctl_args *args, struct pl_why *why)
 {
-    const char *cookie = args->options[RULE_COOKIE];
+    const char *cookie = args->options[RULE_COOKIE], *months = args->options[RULE_RETENTION];
+    uint64_t number;
+    if (months != NULL && !pl_span_to_u64(pl_span_str(months), &number))
+        return ctl_usage(why, "--retention-months must be a whole number, not '%.100s'", months);
     return is_yes_or_no(cookie)
                ? CTL_OK
                : ctl_usage(why, "--cookie must be yes or no, not '%.100s'", cookie);
@@ -54,6 +57,10 @@ static void write_cookie(const struct ctl_args *args, struct json_writer *w)
 
 void account_rules_request(const struct ctl_args *args, struct json_writer *w)
 {
+    uint64_t months;
+    if (args->options[RULE_RETENTION] != NULL &&
+        pl_span_to_u64(pl_span_str(args->options[RULE_RETENTION]), &months))
+        json_write_pair_u64(w, "retention_months", months);
     write_list(w, "regions", args->options[RULE_REGIONS]);
     write_list(w, "origins", args->options[RULE_ORIGINS]);
     write_list(w, "aliases", args->options[RULE_ALIASES]);

@@ -20,6 +20,8 @@ enum {
     RULE_COOKIE_DOMAIN,
     RULE_COOKIE_SAME_SITE,
     RULE_PII,
+    RULE_RETENTION,
+    RULE_COUNT
 };
 
 #define ACCOUNT_RULE_OPTIONS                                                                       \
@@ -37,7 +39,8 @@ enum {
     [RULE_COOKIE_DOMAIN] = {"cookie-domain", "HOST",                                               \
                             "Its domain: one of --hosts or a parent; \"\": the host asked"},       \
     [RULE_COOKIE_SAME_SITE] = {"cookie-same-site", "WORD", "None, Lax or Strict (None)"},          \
-    [RULE_PII] = {"pii", "LIST", "What is masked of email,card,phone (all); \"\": nothing"}
+    [RULE_PII] = {"pii", "LIST", "What is masked of email,card,phone (all); \"\": nothing"},       \
+    [RULE_RETENTION] = {"retention-months", "N", "Months that events are kept, 2 to 120 (13)"}
 
 /* CTL_USAGE for what the origin need not be asked about. */
 enum ctl_exit account_rules_usage(const struct ctl_args *args, struct pl_why *why);

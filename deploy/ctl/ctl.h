@@ -31,7 +31,7 @@ struct ctl {
 };
 
 #define CTL_WORDS_MAX   2
-#define CTL_OPTIONS_MAX 12
+#define CTL_OPTIONS_MAX 16
 
 /* What a command was called with. options: in the order of its table; "" for a flag that was set,
  * NULL for what was not given. */

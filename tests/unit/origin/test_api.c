@@ -95,6 +95,8 @@ static void test_what_changes_or_gives_out_is_audited(void **state)
         "accounts",
         "accounts/{account}",
         "accounts/{account}/records",
+        "accounts/{account}/deletion",
+        "accounts/{account}/holds",
         "accounts/{account}/certificate",
         "certificates",
         "certificates/keys",
