@@ -272,15 +272,19 @@ day_counts_each(struct day_counts *d, uint64_t account, int64_t first_day, int64
     return err == PL_ENOTFOUND ? show(&at, visit, ctx) : err;
 }
 
+void day_counts_add(struct day_counts_row *sum, const struct day_counts_row *more)
+{
+    add(&sum->stored, &more->stored);
+    add(&sum->erased, &more->erased);
+    add(&sum->retired, &more->retired);
+}
+
 static enum pl_err sum_up(void *ctx, uint64_t account, int64_t day,
                           const struct day_counts_row *row)
 {
-    struct day_counts_row *sum = ctx;
     (void)account;
     (void)day;
-    add(&sum->stored, &row->stored);
-    add(&sum->erased, &row->erased);
-    add(&sum->retired, &row->retired);
+    day_counts_add(ctx, row);
     return PL_OK;
 }
 

@@ -59,6 +59,8 @@ static inline uint64_t day_counts_held(const struct day_counts_row *row)
     return row->stored.events - row->erased.events - row->retired.events;
 }
 
+void day_counts_add(struct day_counts_row *sum, const struct day_counts_row *more);
+
 /* Calls visit for each account and day in [first_day, last_day] that has figures, by account and
  * day. account 0: all of them; deleted ones' sum then comes first, as account 0. visit's error ends
  * it and is given back. A read as of one moment: have it short. */

@@ -99,13 +99,9 @@ enum pl_err exports_cancel(struct exports *x, uint64_t account, int64_t timeout_
         until.tv_nsec -= 1000000000;
     }
     pthread_mutex_lock(&x->lock);
-    for (struct exports_ticket *t = x->first; t != NULL; t = t->next) {
-        if (t->account != account || t->stop)
-            continue;
-        t->stop = true;
-        if (t->cancelled != NULL)
-            t->cancelled(t->ctx);
-    }
+    for (struct exports_ticket *t = x->first; t != NULL; t = t->next)
+        if (t->account == account)
+            t->stop = true;
     while (is_read(x, account) && timed_out == 0)
         timed_out = pthread_cond_timedwait(&x->left, &x->lock, &until);
     bool read = is_read(x, account);

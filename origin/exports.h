@@ -4,7 +4,7 @@
  *
  * Promise: after exports_cancel no reading of the account that had begun before goes on: what was
  * within a slice has left it, and the next one is refused. Whoever begins a reading later has to
- * see by the account's state that there is nothing to be had.
+ * see by the account's state, looked at after exports_open, that there is nothing to be had.
  *
  * Any thread may call. A ticket is plain memory of its owner's, one thread's at a time.
  */
@@ -22,19 +22,14 @@ void exports_free(struct exports *exports); /* none is open; NULL is fine */
 
 struct exports_ticket {
     uint64_t account;
-    /* When the reading is cancelled, from the canceller's thread, under a lock: only to post that
-     * somewhere. May be NULL. */
-    void (*cancelled)(void *ctx);
-    void *ctx;
-
+    _Atomic bool stop; /* it was cancelled */
     /* exports' own */
-    _Atomic bool stop;
     bool reading;
     struct exports_ticket *next, **link;
 };
 /* From here on the reading can be cancelled. */
 void exports_open(struct exports *exports, struct exports_ticket *ticket);
-/* Afterwards cancelled is not called any more, nor running. Zeroed tickets are fine. */
+/* Zeroed tickets are fine. */
 void exports_close(struct exports *exports, struct exports_ticket *ticket);
 /* Around each slice, which looks at stop now and then and ends when it is set. PL_EEXPIRED: the
  * reading was cancelled, and no slice has begun. */

@@ -153,6 +153,9 @@ void api_call_free(struct api_call *call); /* loop thread */
 void api_export_work(struct api_worker *worker, struct api_call *call);
 void api_export_done(struct api_call *call);
 void api_export_free(struct api_call *call);
+
+/* ---- export_query.c */
+
 /* A day of the query, like 2026-11-22; *day stays where it names none. */
 enum pl_err api_read_day(struct api_call *call, const char *name, int64_t *day, struct pl_why *why);
 
@@ -183,6 +186,8 @@ API_HANDLER(api_hold_release);
 API_HANDLER(api_config_put);
 API_HANDLER(api_config_get);
 API_HANDLER(api_events_export);
+API_HANDLER(api_account_counts);
+API_HANDLER(api_counts);
 API_HANDLER(api_account_outcomes);
 API_HANDLER(api_edge_enroll);
 API_HANDLER(api_edge_list);

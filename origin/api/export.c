@@ -1,15 +1,18 @@
 /* Exports: a chunk is made by a worker while the client takes the one before. */
 #include "origin/api/call.h"
-#include "proto/base/text.h"
+#include "origin/api/export_query.h"
 
 #include <stdlib.h>
 
 #define CHUNK_BYTES ((size_t)256 * 1024)
 #define SLICE_MS    250
 
-/* The loop's, but for cursor, reply and failed while the call is away. */
+/* The loop's, but for what the worker reads while the call is away. */
 struct api_export {
+    struct exports_ticket ticket;
     struct export_cursor cursor;
+    bool marks;                 /* lines of the export's own are wanted */
+    bool may_head;              /* nothing was given yet: CSV has a header */
     struct http_stream *stream; /* NULL: not begun, or gone */
     bool away;                  /* with a worker */
     bool wanted;                /* the client waits for a chunk */
@@ -20,37 +23,37 @@ struct api_export {
 
 void api_export_free(struct api_call *call)
 {
+    if (call->export != NULL)
+        exports_close(call->api->parts->exports, &call->export->ticket);
     free(call->export);
 }
 
 /* ---- worker */
 
-enum pl_err api_read_day(struct api_call *call, const char *name, int64_t *day, struct pl_why *why)
+static enum pl_err slice(struct api_worker *worker, struct api_export *export, struct pl_buf *out,
+                         struct pl_why *why)
 {
-    struct pl_span text;
-    struct pl_buf plain;
-    int64_t wall_ms;
-    if (!pl_form_find(pl_buf_span(&call->query), name, &text)) {
-        return PL_OK;
-    }
-    pl_buf_init(&plain, 64);
-    bool parsed = pl_form_decode(text, &plain) == PL_OK && plain.len == strlen("2026-11-22") &&
-                  pl_time_parse(pl_buf_span(&plain), &wall_ms);
-    pl_buf_release(&plain);
-    if (!parsed) {
-        return pl_fail_field(why, PL_EINVAL, name, "%s must be a day like 2026-11-22", name);
-    }
-    *day = pl_day_of(wall_ms);
-    return PL_OK;
+    const struct origin_parts *parts = worker->api->parts;
+    enum pl_err err = exports_enter(parts->exports, &export->ticket, why);
+    if (err != PL_OK)
+        return err;
+    err = export_next(worker->exporter, &export->cursor, parts->clock, SLICE_MS, CHUNK_BYTES,
+                      &export->ticket.stop, out, why);
+    exports_leave(parts->exports, &export->ticket);
+    return err;
 }
 
-static enum pl_err read_include(struct api_call *call, bool *tallies, struct pl_why *why)
+static enum pl_err end_export(struct api_worker *worker, struct api_export *export,
+                              struct pl_buf *out)
 {
-    struct pl_span text;
-    *tallies = pl_form_find(pl_buf_span(&call->query), "include", &text);
-    return !*tallies || pl_span_eq_str(text, "tally")
-               ? PL_OK
-               : pl_fail_field(why, PL_EINVAL, "include", "include can be tally only");
+    const struct export_cursor *cursor = &export->cursor;
+    struct day_counts_row now;
+    export->ended = true;
+    if (!export->marks)
+        return PL_OK;
+    enum pl_err err = day_counts_total(worker->api->parts->day_counts, cursor->request.account,
+                                       cursor->request.first_day, cursor->request.last_day, &now);
+    return err == PL_OK ? export_put_summary(worker->exporter, cursor, &now, out) : err;
 }
 
 /* Fills call->reply. An end without lines is an end. */
@@ -58,32 +61,65 @@ static enum pl_err next_chunk(struct api_worker *worker, struct api_call *call, 
 {
     struct api_export *export = call->export;
     pl_buf_reset(&call->reply);
-    enum pl_err err = export_next(worker->exporter, &export->cursor, worker->api->parts->clock,
-                                  SLICE_MS, CHUNK_BYTES, &call->reply, why);
-    if (err == PL_ENOTFOUND) {
-        export->ended = true;
-        err = PL_OK;
-    }
+    enum pl_err err = export->may_head ? export_put_header(&export->cursor, &call->reply) : PL_OK;
+    export->may_head = false;
+    if (err == PL_OK)
+        err = slice(worker, export, &call->reply, why);
+    if (err == PL_ENOTFOUND)
+        return end_export(worker, export, &call->reply);
+    return err == PL_OK && export->marks
+               ? export_put_mark(worker->exporter, &export->cursor, &call->reply)
+               : err;
+}
+
+/* What the days hold now is what the export will be held against. */
+static enum pl_err note_counts(struct api_worker *worker, struct export_cursor *cursor)
+{
+    struct day_counts_row before;
+    enum pl_err err =
+        day_counts_total(worker->api->parts->day_counts, cursor->request.account,
+                         cursor->request.first_day, cursor->request.last_day, &before);
+    cursor->stored_before = before.stored.events;
+    cursor->removed_before = before.stored.events - day_counts_held(&before);
     return err;
+}
+
+/* After the ticket is open: a deletion that begins later will find it. */
+static enum pl_err check_account(struct api_worker *worker, uint64_t id, struct pl_why *why)
+{
+    struct account account;
+    enum pl_err err = accounts_get(worker->api->parts->accounts, id, &account);
+    if (err != PL_OK)
+        return pl_fail_field(why, err, "account", "there is no account %016llx",
+                             (unsigned long long)id);
+    return account.state == ACCOUNT_DELETING || account.state == ACCOUNT_DELETED
+               ? pl_fail(why, PL_EEXPIRED, "the account's data is deleted, or about to be")
+               : PL_OK;
 }
 
 API_HANDLER(api_events_export)
 {
-    struct account account;
-    int64_t first_day = 0, last_day = VAULT_DAY_MAX;
-    enum pl_err err = accounts_get(worker->api->parts->accounts, call->target.account, &account);
-    if (err != PL_OK) {
-        return pl_fail_field(why, err, "account", "there is no account %016llx",
-                             (unsigned long long)call->target.account);
-    }
-    if ((err = api_read_day(call, "from", &first_day, why)) != PL_OK ||
-        (err = api_read_day(call, "to", &last_day, why)) != PL_OK ||
-        (err = export_begin(&call->export->cursor, account.id, first_day, last_day, why)) !=
-            PL_OK ||
-        (err = read_include(call, &call->export->cursor.tallies, why)) != PL_OK) {
+    struct api_export *export = call->export;
+    struct api_export_query query;
+    export->ticket.account = call->target.account;
+    exports_open(worker->api->parts->exports, &export->ticket);
+    enum pl_err err = check_account(worker, call->target.account, why);
+    if (err == PL_OK)
+        err = api_export_query(call, &query, why);
+    if (err != PL_OK)
         return err;
-    }
-    call->content_type = "application/x-ndjson";
+    if (query.cursor_len > 0)
+        err = export_resume(&export->cursor, &query.request,
+                            pl_span(query.cursor, query.cursor_len), why);
+    else if ((err = export_begin(&export->cursor, &query.request, why)) == PL_OK)
+        err = note_counts(worker, &export->cursor);
+    if (err != PL_OK)
+        return err;
+    export->marks = query.marks;
+    export->may_head = query.cursor_len == 0;
+    call->content_type = query.request.format == EXPORT_CSV
+                             ? "text/csv; charset=utf-8; header=present"
+                             : "application/x-ndjson";
     return next_chunk(worker, call, why);
 }
 
@@ -129,6 +165,10 @@ static void give_chunk(struct api_call *call)
     struct api_export *export = call->export;
     struct pl_span chunk = pl_buf_span(&call->reply);
     export->wanted = export->filled = false;
+    if (export->ticket.stop) { /* made before its account's deletion began */
+        http_stream_abort(export->stream);
+        return;
+    }
     if (export->ended) {
         http_stream_write(export->stream, chunk, true);
         return;
@@ -171,6 +211,7 @@ static void on_chunk(struct api_call *call)
     if (export->stream == NULL) {
         api_call_free(call);
     } else if (export->failed) {
+        pl_buf_wipe(&call->reply);
         http_stream_abort(export->stream);
     } else {
         export->filled = true;
@@ -183,10 +224,10 @@ static void on_chunk(struct api_call *call)
 /* The first chunk decides: an answer with an error, or a stream. */
 void api_export_done(struct api_call *call)
 {
-    static const struct http_header headers[] = {
-        {PL_SPAN_INIT("content-type"), PL_SPAN_INIT("application/x-ndjson")},
-        {PL_SPAN_INIT("cache-control"), PL_SPAN_INIT("no-store")},
-        {PL_SPAN_INIT("x-content-type-options"), PL_SPAN_INIT("nosniff")},
+    const struct http_header headers[] = {
+        {PL_SPAN_LIT("content-type"), pl_span_str(call->content_type)},
+        {PL_SPAN_LIT("cache-control"), PL_SPAN_LIT("no-store")},
+        {PL_SPAN_LIT("x-content-type-options"), PL_SPAN_LIT("nosniff")},
     };
     struct http_request *request = http_resume(call->suspended);
     if (request == NULL) {

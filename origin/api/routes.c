@@ -31,6 +31,8 @@ const struct api_route api_routes[] = {
     {HTTP_PUT, "accounts/{account}/config", OPERATOR, "config.publish", api_config_put, false},
     {HTTP_GET, "accounts/{account}/config", OWNER, NULL, api_config_get, false},
     {HTTP_GET, "accounts/{account}/events", OWNER, "events.export", api_events_export, true},
+    {HTTP_GET, "accounts/{account}/counts", READER, NULL, api_account_counts, false},
+    {HTTP_GET, "counts", AUDITOR, NULL, api_counts, false},
     {HTTP_GET, "accounts/{account}/outcomes", OWNER, NULL, api_account_outcomes, false},
     {HTTP_POST, "edges", OPERATOR, "edge.enroll", api_edge_enroll, false},
     {HTTP_GET, "edges", AUDITOR, NULL, api_edge_list, false},

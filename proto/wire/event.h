@@ -262,6 +262,14 @@ enum pl_err event_skip(struct event_reader *reader, struct pl_span *rest);
  * is as it was. */
 enum pl_err event_write_json(const struct event *event, struct json_writer *w, struct pl_buf *out);
 
+/* Appends the event as a CSV record (RFC 4180) without its line end: a cell for each field of the
+ * table, in order of ids, values as event_write_json has them, packs as JSON text. Text that a
+ * spreadsheet would take for a formula, beginning with = + - @, a tab or a line end, has an
+ * apostrophe before it. Errors as event_write_json. */
+enum pl_err event_write_csv(const struct event *event, struct json_writer *w, struct pl_buf *out);
+/* The record of the columns' names. */
+enum pl_err event_write_csv_header(struct pl_buf *out);
+
 /* ---- msgpack writing, for dialects that build props and items. Errors stick in *err. */
 struct event_packer {
     struct pl_buf *out;

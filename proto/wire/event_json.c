@@ -1,61 +1,24 @@
-#include "proto/wire/event.h"
-
-#include "proto/base/clock.h"
-#include "proto/base/id.h"
-
-#include <stdio.h>
-
-/* An enum that this build does not know is written as its number: exports lose nothing. */
-static void write_enum(struct json_writer *w, const char *name, uint64_t v)
-{
-    char digits[24];
-    snprintf(digits, sizeof(digits), "%llu", (unsigned long long)v);
-    json_write_text(w, name != NULL ? name : digits);
-}
-
-static enum pl_err write_u64(struct json_writer *w, unsigned field, uint64_t v)
-{
-    char hex[PL_ACCOUNT_TEXT];
-    switch (field) {
-    case EVENT_ACCOUNT:
-        pl_account_format(v, hex);
-        json_write_text(w, hex);
-        break;
-    case EVENT_TYPE:
-        write_enum(w, v < EVENT_TYPE_COUNT ? event_type_name((enum event_type)v) : NULL, v);
-        break;
-    case EVENT_DIALECT:
-        write_enum(w, v < EVENT_DIALECT_COUNT ? event_dialect_name((enum event_dialect)v) : NULL,
-                   v);
-        break;
-    default:
-        json_write_u64(w, v);
-    }
-    return PL_OK;
-}
+#include "proto/wire/event_text.h"
 
 /* name is what follows the dot, if there is one. */
 static enum pl_err write_field(struct json_writer *w, unsigned field, struct pl_span name,
                                const union event_value *value)
 {
-    static const struct pl_span suffix = PL_SPAN_INIT("_ms");
-    char time[PL_TIME_TEXT];
-    bool is_time =
-        name.len > suffix.len && pl_span_eq(pl_span_from(name, name.len - suffix.len), suffix);
-    json_write_key_span(w, is_time ? pl_span(name.data, name.len - suffix.len) : name);
+    char text[EVENT_TEXT_BYTES];
+    json_write_key_span(w, event_text_name(name));
+    if (event_text_value(field, value, text)) {
+        json_write_text(w, text);
+        return PL_OK;
+    }
     switch (event_fields[field].kind) {
     case EVENT_KIND_STR:
         json_write_string(w, value->str);
         return PL_OK;
     case EVENT_KIND_U64:
-        return write_u64(w, field, value->u64);
+        json_write_u64(w, value->u64);
+        return PL_OK;
     case EVENT_KIND_I64:
-        if (is_time) {
-            pl_time_format(value->i64, time);
-            json_write_text(w, time);
-        } else {
-            json_write_i64(w, value->i64);
-        }
+        json_write_i64(w, value->i64);
         return PL_OK;
     case EVENT_KIND_F64:
         json_write_f64(w, value->f64);

@@ -61,14 +61,15 @@ static struct export_cursor begin(uint64_t account, int64_t first, int64_t last)
 {
     struct export_cursor c;
     int64_t noon = pl_day_of(NOON_MS);
-    assert_int_equal(export_begin(&c, account, noon + first, noon + last, NULL), PL_OK);
+    struct export_request r = export_request_of(account, noon + first, noon + last);
+    assert_int_equal(export_begin(&c, &r, NULL), PL_OK);
     return c;
 }
 
 static enum pl_err next(struct test *t, struct export_cursor *c, size_t max_bytes)
 {
     struct pl_why why;
-    return export_next(t->exporter, c, pl_clock_system(), 10000, max_bytes, &t->out, &why);
+    return export_next(t->exporter, c, pl_clock_system(), 10000, max_bytes, NULL, &t->out, &why);
 }
 
 /* Everything from the cursor on into t->out; the number of lines. */
@@ -84,6 +85,26 @@ static size_t drain(struct test *t, struct export_cursor *c, size_t max_bytes)
         lines += t->out.data[i] == '\n';
     assert_int_equal(lines, c->events);
     return lines;
+}
+
+static struct export_cursor begin_as(uint64_t account, enum export_format format)
+{
+    struct export_cursor c = begin(account, 0, 9);
+    c.request.format = format;
+    return c;
+}
+
+/* With the header. */
+static size_t drain_records(struct test *t, struct export_cursor *c)
+{
+    size_t records = 0;
+    pl_buf_reset(&t->out);
+    assert_int_equal(export_put_header(c, &t->out), PL_OK);
+    while (next(t, c, 1 << 20) == PL_OK)
+        ;
+    for (size_t i = 0; i < t->out.len; i++)
+        records += t->out.data[i] == '\n';
+    return records;
 }
 
 static bool has(struct test *t, const char *text)
@@ -132,7 +153,8 @@ static void only_the_account_s_days(void **state)
     assert_int_equal(drain(t, &c, 1 << 20), 1);
     c = begin(2, 5, 400);
     assert_int_equal(drain(t, &c, 1 << 20), 0);
-    assert_int_equal(export_begin(&c, 2, 0, VAULT_DAY_MAX, NULL), PL_OK);
+    struct export_request all = export_request_of(2, 0, VAULT_DAY_MAX);
+    assert_int_equal(export_begin(&c, &all, NULL), PL_OK);
     assert_int_equal(drain(t, &c, 1 << 20), 5);
 }
 
@@ -155,7 +177,7 @@ static void slices_resume_where_they_stopped(void **state)
         char text[EXPORT_CURSOR_TEXT];
         struct export_cursor again;
         export_cursor_format(&c, text);
-        assert_int_equal(export_cursor_parse(pl_span_str(text), &again, NULL), PL_OK);
+        assert_int_equal(export_resume(&again, &c.request, pl_span_str(text), NULL), PL_OK);
         assert_memory_equal(&again, &c, sizeof(c));
         c = again;
         calls++;
@@ -201,13 +223,15 @@ static void a_destroyed_key_ends_it(void **state)
     assert_int_equal(next(t, &c, 1), PL_OK);
     assert_int_equal(keyring_destroy(t->rig.keyring, 1, "test", NULL, NULL), PL_OK);
     pl_buf_reset(&t->out);
-    assert_int_equal(export_next(t->exporter, &c, pl_clock_system(), 0, 1 << 20, &t->out, &why),
-                     PL_EEXPIRED);
+    assert_int_equal(
+        export_next(t->exporter, &c, pl_clock_system(), 0, 1 << 20, NULL, &t->out, &why),
+        PL_EEXPIRED);
     assert_int_equal(t->out.len, 0);
     assert_non_null(strstr(why.text, "deleted"));
     c = begin(77, 0, 0);
-    assert_int_equal(export_next(t->exporter, &c, pl_clock_system(), 0, 1 << 20, &t->out, &why),
-                     PL_ENOTFOUND);
+    assert_int_equal(
+        export_next(t->exporter, &c, pl_clock_system(), 0, 1 << 20, NULL, &t->out, &why),
+        PL_ENOTFOUND);
 }
 
 static void damaged_values_are_named_and_the_rest_goes_on(void **state)
@@ -247,6 +271,10 @@ static void damaged_values_are_named_and_the_rest_goes_on(void **state)
     pl_hex_encode(pl_span(keys[1], VAULT_KEY_BYTES), hex);
     assert_true(has(t, hex) && has(t, "polder_error"));
     assert_true(has(t, "id0") + has(t, "id1") + has(t, "id2") == 2);
+    c = begin_as(1, EXPORT_CSV);
+    assert_int_equal(drain_records(t, &c), 4);
+    assert_int_equal(c.damaged, 1);
+    assert_true(has(t, hex) && has(t, ",this event is damaged and cannot be read,"));
 }
 
 /* Flips a byte of every so many in the store's largest file. */
@@ -298,27 +326,295 @@ static void a_rotten_block_is_named_and_passed(void **state)
     assert_true(has(t, "readable_from"));
 }
 
+/* ---- what is asked for */
+
+static void put_typed(struct test *t, const char *visitor, const char *user, enum event_type type,
+                      const char *message)
+{
+    static struct event e;
+    event_clear(&e);
+    event_set_u64(&e, EVENT_ACCOUNT, 1);
+    event_set_u64(&e, EVENT_TYPE, type);
+    event_set_i64(&e, EVENT_ACCEPTED_MS, NOON_MS + t->count % 3 * PL_DAY_MS + t->count);
+    event_set_str(&e, EVENT_MESSAGE_ID, pl_span_str(message));
+    if (visitor != NULL)
+        event_set_str(&e, EVENT_VISITOR_ID, pl_span_str(visitor));
+    if (user != NULL)
+        event_set_str(&e, EVENT_USER_ID, pl_span_str(user));
+    assert_int_equal(event_encode(&e, &t->plain), PL_OK);
+    t->count++;
+}
+
+static void types_are_filtered(void **state)
+{
+    struct test *t = *state;
+    struct export_cursor c = begin(1, 0, 9);
+    put_typed(t, "v", NULL, EVENT_ORDER, "order-1");
+    put_typed(t, "v", NULL, EVENT_PAGE_VIEW, "page-1");
+    put_typed(t, "v", NULL, EVENT_CLICK, "click-1");
+    put_typed(t, "v", NULL, EVENT_TALLY, "tally-1");
+    put_typed(t, "v", NULL, (enum event_type)60, "newer-1");
+    store_all(t);
+    c.request.types = UINT64_C(1) << EVENT_ORDER | UINT64_C(1) << EVENT_CLICK;
+    assert_int_equal(drain(t, &c, 1 << 20), 2);
+    assert_true(has(t, "order-1") && has(t, "click-1"));
+    assert_int_equal(c.left_out, 3);
+    c = begin(1, 0, 9);
+    assert_int_equal(drain(t, &c, 1 << 20), 4);
+    assert_true(has(t, "newer-1"));
+    assert_false(has(t, "tally-1"));
+    c.request.types = 0;
+    assert_int_equal(export_begin(&c, &c.request, NULL), PL_EINVAL);
+}
+
+static struct export_cursor begin_visitor(const char *visitor)
+{
+    struct export_cursor c = begin(1, 0, 9);
+    struct export_request r = c.request;
+    r.visitor_len = strlen(visitor);
+    memcpy(r.visitor, visitor, r.visitor_len);
+    assert_int_equal(export_begin(&c, &r, NULL), PL_OK);
+    return c;
+}
+
+/* A visitor's, on several days, among many others'; a line a call, so that every place is resumed
+ * at; and those of a user without a visitor id. */
+static void one_visitor_is_found_by_day(void **state)
+{
+    struct test *t = *state;
+    for (int i = 0; i < 120; i++) {
+        char visitor[16], id[16];
+        snprintf(visitor, sizeof(visitor), "v%d", i % 10);
+        snprintf(id, sizeof(id), "m%d.", i);
+        put_typed(t, visitor, "mary", EVENT_CUSTOM, id);
+    }
+    for (int i = 0; i < 6; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "u%d.", i);
+        put_typed(t, NULL, i < 3 ? "v7" : "mary", EVENT_CUSTOM, id);
+    }
+    store_all(t);
+    struct export_cursor c = begin_visitor("v7");
+    pl_buf_reset(&t->out);
+    size_t calls = 0;
+    for (; next(t, &c, 1) == PL_OK; calls++) {
+        char text[EXPORT_CURSOR_TEXT];
+        struct export_cursor again;
+        export_cursor_format(&c, text);
+        assert_int_equal(export_resume(&again, &c.request, pl_span_str(text), NULL), PL_OK);
+        c = again;
+    }
+    assert_int_equal(c.events, 15);
+    assert_true(calls >= 15);
+    assert_int_equal(c.left_out, 0);
+    for (int i = 7; i < 120; i += 10) {
+        char id[16];
+        snprintf(id, sizeof(id), "\"m%d.\"", i);
+        assert_true(has(t, id));
+    }
+    assert_true(has(t, "u0.") && has(t, "u1.") && has(t, "u2.") && !has(t, "u3."));
+    c = begin_visitor("mary");
+    assert_int_equal(drain(t, &c, 1 << 20), 3);
+    c = begin_visitor("nobody");
+    assert_int_equal(drain(t, &c, 1 << 20), 0);
+}
+
+/* Another visitor's event under the same hash is not given out. */
+static void a_visitor_s_hash_is_no_proof(void **state)
+{
+    struct test *t = *state;
+    struct vault_sealer *sealer;
+    struct pl_buf value;
+    static struct event event;
+    struct vault_key key;
+    uint8_t prefix[VAULT_VISITOR_PREFIX];
+    const struct vault_place place = {.index = 1};
+    put_typed(t, "v1", NULL, EVENT_CUSTOM, "mine");
+    store_all(t);
+    pl_buf_init(&value, 1 << 16);
+    assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, 4), PL_OK);
+    event_set_u64(&event, EVENT_ACCOUNT, 1);
+    event_set_i64(&event, EVENT_ACCEPTED_MS, NOON_MS);
+    event_set_str(&event, EVENT_VISITOR_ID, PL_SPAN_LIT("v2"));
+    assert_int_equal(event_encode(&event, &t->plain), PL_OK);
+    assert_int_equal(vault_key_of(sealer, &event, &place, &key), PL_OK);
+    assert_int_equal(
+        vault_visitor_prefix(sealer, 1, pl_day_of(NOON_MS), PL_SPAN_LIT("v1"), false, prefix),
+        PL_OK);
+    memcpy(key.bytes, prefix, sizeof(prefix));
+    assert_int_equal(vault_seal(sealer, &key, pl_buf_span(&t->plain), &value), PL_OK);
+    assert_int_equal(store_put(t->rig.store, FAMILY_VAULT, vault_key_span(&key),
+                               pl_buf_span(&value), true, NULL),
+                     PL_OK);
+    vault_sealer_free(sealer);
+    pl_buf_release(&value);
+    struct export_cursor c = begin_visitor("v1");
+    assert_int_equal(drain(t, &c, 1 << 20), 1);
+    assert_int_equal(c.left_out, 1);
+    assert_true(has(t, "mine"));
+}
+
+static void csv_has_a_column_for_everything(void **state)
+{
+    struct test *t = *state;
+    put(t, 1, 0, "visitor", "message-1");
+    put_event(&t->plain, 1, NOON_MS + 5, "=2+3", "message,\"2\"", "two\nlines");
+    t->count++;
+    store_all(t);
+    struct export_cursor c = begin_as(1, EXPORT_CSV);
+    pl_buf_reset(&t->out);
+    assert_int_equal(export_put_header(&c, &t->out), PL_OK);
+    size_t header = t->out.len;
+    assert_true(header > 0 && memmem(t->out.data, header, "account,type,", 13) == t->out.data);
+    while (next(t, &c, 1 << 20) == PL_OK)
+        ;
+    assert_true(has(t, "\r\n0000000000000001,custom,segment,2024-10-04T12:00:00.000Z,eu,message-1,"
+                       "visitor,"));
+    assert_true(has(t, ",\"message,\"\"2\"\"\",'=2+3,") && has(t, ",\"two\nlines\","));
+    /* Every record has as many cells. */
+    size_t cells = 1, first = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < t->out.len; i++) {
+        quoted ^= t->out.data[i] == '"';
+        cells += !quoted && t->out.data[i] == ',';
+        if (quoted || t->out.data[i] != '\n')
+            continue;
+        first = first == 0 ? cells : first;
+        assert_int_equal(cells, first);
+        assert_int_equal(t->out.data[i - 1], '\r');
+        cells = 1;
+    }
+    assert_int_equal(c.events, 2);
+}
+
+/* ---- where it goes on, and what it adds up to */
+
 static void bad_ranges_and_cursors_are_refused(void **state)
 {
     struct test *t = *state;
     struct export_cursor c;
+    struct export_request r = export_request_of(1, 5, 4);
     struct pl_why why;
     (void)t;
-    assert_int_equal(export_begin(&c, 1, 5, 4, &why), PL_EINVAL);
-    assert_int_equal(export_begin(&c, 1, -1, 4, &why), PL_EINVAL);
-    assert_int_equal(export_begin(&c, 1, 0, VAULT_DAY_MAX + 1, &why), PL_EINVAL);
+    assert_int_equal(export_begin(&c, &r, &why), PL_EINVAL);
+    r = export_request_of(1, -1, 4);
+    assert_int_equal(export_begin(&c, &r, &why), PL_EINVAL);
+    r = export_request_of(1, 0, VAULT_DAY_MAX + 1);
+    assert_int_equal(export_begin(&c, &r, &why), PL_EINVAL);
     c = begin(1, 0, 1);
+    r = c.request;
     char text[EXPORT_CURSOR_TEXT];
     export_cursor_format(&c, text);
     for (size_t i = 0; text[i] != '\0'; i++) {
         char broken[EXPORT_CURSOR_TEXT];
         memcpy(broken, text, sizeof(broken));
         broken[i] = 'x';
-        assert_int_equal(export_cursor_parse(pl_span_str(broken), &c, &why), PL_EINVAL);
-        assert_int_equal(export_cursor_parse(pl_span(text, i), &c, &why), PL_EINVAL);
+        assert_int_equal(export_resume(&c, &r, pl_span_str(broken), &why), PL_EINVAL);
+        assert_int_equal(export_resume(&c, &r, pl_span(text, i), &why), PL_EINVAL);
     }
     assert_string_equal(why.field, "cursor");
-    assert_int_equal(export_cursor_parse(PL_SPAN_LIT(""), &c, &why), PL_EINVAL);
+    assert_int_equal(export_resume(&c, &r, PL_SPAN_LIT(""), &why), PL_EINVAL);
+    assert_int_equal(export_resume(&c, &r, pl_span_str(text), &why), PL_OK);
+}
+
+/* A cursor reads nothing that was not asked for along with it, whoever wrote it. */
+static void a_cursor_is_of_one_request(void **state)
+{
+    struct export_cursor c = begin(2, 1, 3), other;
+    struct export_request r[6];
+    char text[EXPORT_CURSOR_TEXT];
+    (void)state;
+    export_cursor_format(&c, text);
+    for (size_t i = 0; i < 6; i++)
+        r[i] = c.request;
+    r[0].account = 3;
+    r[1].first_day++;
+    r[2].last_day++;
+    r[3].format = EXPORT_CSV;
+    r[4].types = 2;
+    r[5].visitor[0] = 'v';
+    r[5].visitor_len = 1;
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(export_resume(&other, &r[i], pl_span_str(text), NULL), PL_EINVAL);
+    assert_int_equal(export_resume(&other, &c.request, pl_span_str(text), NULL), PL_OK);
+    /* Another account's place, or another day's, under the right words. */
+    for (int i = 0; i < 3; i++) {
+        struct export_cursor forged = c;
+        vault_key_first(i == 0 ? 1 : 2,
+                        c.request.first_day + (i == 1   ? -1
+                                               : i == 2 ? 3
+                                                        : 0),
+                        &forged.at);
+        export_cursor_format(&forged, text);
+        assert_int_equal(export_resume(&other, &c.request, pl_span_str(text), NULL), PL_EINVAL);
+    }
+}
+
+static void assert_summary(struct test *t, const struct export_cursor *c, const char *expected)
+{
+    struct day_counts_row now;
+    assert_int_equal(
+        day_counts_total(t->rig.day_counts, 1, c->request.first_day, c->request.last_day, &now),
+        PL_OK);
+    pl_buf_reset(&t->out);
+    assert_int_equal(export_put_summary(t->exporter, c, &now, &t->out), PL_OK);
+    assert_int_equal(pl_buf_terminate(&t->out), PL_OK);
+    assert_string_equal((char *)t->out.data, expected);
+}
+
+static void the_summary_is_held_against_the_counts(void **state)
+{
+    struct test *t = *state;
+    for (int i = 0; i < 9; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "m%d", i);
+        put_typed(t, "v", NULL, i == 0 ? EVENT_TALLY : EVENT_CUSTOM, id);
+    }
+    store_all(t);
+    struct export_cursor c = begin(1, 0, 9);
+    c.stored_before = 9;
+    drain(t, &c, 1 << 20);
+    assert_summary(t, &c,
+                   "{\"polder_summary\":{\"events\":8,\"damaged\":0,\"left_out\":1,\"held\":9,"
+                   "\"agrees\":true}}\n");
+    c.events--; /* one was lost on the way */
+    assert_summary(t, &c,
+                   "{\"polder_summary\":{\"events\":7,\"damaged\":0,\"left_out\":1,\"held\":9,"
+                   "\"agrees\":false}}\n");
+    /* One comes in meanwhile: it may be in the export, or not. */
+    c.events++;
+    put_typed(t, "v", NULL, EVENT_CUSTOM, "late");
+    store_all(t);
+    for (int i = 0; i < 2; i++, c.events++)
+        assert_summary(t, &c,
+                       i == 0 ? "{\"polder_summary\":{\"events\":8,\"damaged\":0,\"left_out\":1,"
+                                "\"held\":10,\"agrees\":true}}\n"
+                              : "{\"polder_summary\":{\"events\":9,\"damaged\":0,\"left_out\":1,"
+                                "\"held\":10,\"agrees\":true}}\n");
+    assert_summary(t, &c,
+                   "{\"polder_summary\":{\"events\":10,\"damaged\":0,\"left_out\":1,\"held\":10,"
+                   "\"agrees\":false}}\n");
+    /* Of one visitor nobody knows how many there should be. */
+    c = begin_visitor("v");
+    drain(t, &c, 1 << 20);
+    assert_summary(t, &c, "{\"polder_summary\":{\"events\":9,\"damaged\":0,\"left_out\":1}}\n");
+}
+
+static void a_slice_that_is_stopped_ends(void **state)
+{
+    struct test *t = *state;
+    const _Atomic bool stop = true;
+    for (int i = 0; i < 10; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "m%d", i);
+        put(t, 1, 0, "v", id);
+    }
+    store_all(t);
+    struct export_cursor c = begin(1, 0, 0);
+    assert_int_equal(
+        export_next(t->exporter, &c, pl_clock_system(), 10000, 1 << 20, &stop, &t->out, NULL),
+        PL_OK);
+    assert_int_equal(c.events, 1);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -333,7 +629,14 @@ int main(void)
         CASE(a_destroyed_key_ends_it),
         CASE(damaged_values_are_named_and_the_rest_goes_on),
         CASE(a_rotten_block_is_named_and_passed),
+        CASE(types_are_filtered),
+        CASE(one_visitor_is_found_by_day),
+        CASE(a_visitor_s_hash_is_no_proof),
+        CASE(csv_has_a_column_for_everything),
         CASE(bad_ranges_and_cursors_are_refused),
+        CASE(a_cursor_is_of_one_request),
+        CASE(the_summary_is_held_against_the_counts),
+        CASE(a_slice_that_is_stopped_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

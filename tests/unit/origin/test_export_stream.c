@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,6 +36,8 @@ static void make_parts(struct stage *s)
                                      .log = &s->r.f.silent,
                                      .store = s->r.store,
                                      .keyring = s->r.keyring};
+    must(exports_new(&s->parts.exports), &s->r.why);
+    must(day_counts_new(&s->parts.day_counts, s->r.store), &s->r.why);
     must(changelog_open(&s->parts.changelog, s->r.store, pl_random_system(), &s->r.why), &s->r.why);
     must(tokens_open(&s->parts.tokens, s->r.store, hash_text, pl_clock_system(), pl_random_system(),
                      &s->r.why),
@@ -123,6 +126,8 @@ static int teardown(void **state)
     accounts_close(s->parts.accounts);
     tokens_close(s->parts.tokens);
     changelog_close(s->parts.changelog);
+    day_counts_free(s->parts.day_counts);
+    exports_free(s->parts.exports);
     pl_buf_release(&s->heard);
     records_release(&s->r);
     free(s);
@@ -199,6 +204,83 @@ static void test_a_destroyed_key_breaks_the_export_off(void **state)
     close(fd);
 }
 
+/* One client reads on, one has stopped reading; another account's would not notice. */
+static void test_a_cancelled_export_breaks_off(void **state)
+{
+    struct stage *s = *state;
+    int fds[2];
+    for (int i = 0; i < 2; i++) {
+        fds[i] = ask_for_export(s);
+        assert_true(hear(s, fds[i], 1000));
+    }
+    assert_int_equal(exports_cancel(s->parts.exports, s->account.id + 1, 0), PL_OK);
+    assert_int_equal(exports_count(s->parts.exports, s->account.id), 2);
+    int64_t began_ms = pl_mono_ms(pl_clock_system());
+    assert_int_equal(exports_cancel(s->parts.exports, s->account.id, 5000), PL_OK);
+    assert_true(pl_mono_ms(pl_clock_system()) - began_ms < 1000);
+    assert_int_equal(exports_count(s->parts.exports, s->account.id), 0);
+    for (int i = 0; i < 2; i++) {
+        pl_buf_reset(&s->heard);
+        while (hear(s, fds[i], (size_t)1 << 20))
+            ;
+        assert_false(looks_complete(s));
+        close(fds[i]);
+    }
+    /* While the account lives, another one may begin. */
+    int fd = ask_for_export(s);
+    while (hear(s, fd, (size_t)1 << 20))
+        ;
+    assert_true(looks_complete(s));
+    close(fd);
+}
+
+struct reader {
+    struct exports *exports;
+    struct exports_ticket *ticket;
+    pthread_t thread;
+};
+
+/* A slice that ends as soon as it is told. */
+static void *read_until_stopped(void *arg)
+{
+    struct reader *r = arg;
+    while (!r->ticket->stop)
+        poll(NULL, 0, 1);
+    poll(NULL, 0, 20);
+    exports_leave(r->exports, r->ticket);
+    return NULL;
+}
+
+static void test_cancelling_waits_for_the_slice(void **state)
+{
+    struct exports *x;
+    struct exports_ticket mine = {.account = 1}, other = {.account = 2}, idle = {.account = 1};
+    struct pl_why why;
+    (void)state;
+    must(exports_new(&x), &why);
+    exports_open(x, &mine);
+    exports_open(x, &other);
+    exports_open(x, &idle);
+    must(exports_enter(x, &mine, &why), &why);
+    must(exports_enter(x, &other, &why), &why);
+    assert_int_equal(exports_cancel(x, 1, 10), PL_ETIMEDOUT);
+    assert_true(mine.stop && idle.stop && !other.stop);
+    struct reader r = {.exports = x, .ticket = &mine};
+    assert_int_equal(pthread_create(&r.thread, NULL, read_until_stopped, &r), 0);
+    assert_int_equal(exports_cancel(x, 1, 10000), PL_OK);
+    assert_int_equal(exports_enter(x, &mine, &why), PL_EEXPIRED);
+    assert_int_equal(exports_enter(x, &idle, &why), PL_EEXPIRED);
+    pthread_join(r.thread, NULL);
+    exports_leave(x, &other);
+    assert_int_equal(exports_enter(x, &other, &why), PL_OK);
+    exports_leave(x, &other);
+    exports_close(x, &idle);
+    exports_close(x, &other);
+    exports_close(x, &mine);
+    exports_close(x, &mine);
+    exports_free(x);
+}
+
 static void test_clients_that_leave_take_nothing_with_them(void **state)
 {
     struct stage *s = *state;
@@ -223,6 +305,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_undisturbed_export_is_complete, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_destroyed_key_breaks_the_export_off, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_a_cancelled_export_breaks_off, setup, teardown),
+        cmocka_unit_test(test_cancelling_waits_for_the_slice),
         cmocka_unit_test_setup_teardown(test_clients_that_leave_take_nothing_with_them, setup,
                                         teardown),
     };
