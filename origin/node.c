@@ -3,6 +3,7 @@
 #include "origin/api/api.h"
 #include "origin/families.h"
 #include "origin/first_start.h"
+#include "origin/journal_paths.h"
 #include "origin/parts.h"
 #include "origin/signers.h"
 #include "proto/base/file.h"
@@ -90,6 +91,35 @@ static enum pl_err open_keyring(struct node *node, struct pl_why *why)
 static void close_keyring(struct node *node)
 {
     keyring_close(node->parts.keyring);
+}
+
+static enum pl_err open_audit(struct node *node, struct pl_why *why)
+{
+    static const char file[] = "audit.ndjson";
+    struct journal_paths paths = {.count = 0};
+    struct audit_config config = {.clock = node->config.clock, .log = node->config.log};
+    enum pl_err err = journal_paths_make(&paths, node->config.options, file, why);
+    if (err == PL_OK) {
+        err = journal_is_new(node->parts.store, file, &config.create, why);
+    }
+    if (err == PL_OK) {
+        config.paths = (const char *const *)paths.items;
+        config.path_count = paths.count;
+        err = audit_open(&node->parts.audit, &config, why);
+    }
+    if (err == PL_OK && config.create) {
+        err = journal_is_known(node->parts.store, file, why);
+        if (err != PL_OK) {
+            audit_close(node->parts.audit);
+        }
+    }
+    journal_paths_release(&paths);
+    return err;
+}
+
+static void close_audit(struct node *node)
+{
+    audit_close(node->parts.audit);
 }
 
 /* ---- records */
@@ -473,6 +503,7 @@ static const struct {
 } steps[] = {
     {open_store, close_store},
     {open_keyring, close_keyring},
+    {open_audit, close_audit},
     {open_changelog, close_changelog},
     {open_edges, close_edges},
     {open_cutoffs, close_cutoffs},

@@ -30,6 +30,10 @@ static const struct pl_option table[] = {
     TEXT(link_key_file, NULL, "its PEM key, mode 0600"),
     TEXT(data_dir, NULL, "folder of the database; made when missing"),
     LIST(keyring_paths, NULL, "files of the keyring: two or more, best on different disks"),
+    LIST(journal_dirs, "",
+         "folders of the audit log and of what a restore must not undo, two or more, best on "
+         "different disks and never in the database's backups; empty: one beside each file of the "
+         "keyring, named like it with .journal added"),
     TEXT(kek_file, "", "file with the key-encryption keys, 64 hex digits a line, the last current"),
     TEXT(kek_command, "", "command that prints them instead, e.g. one that asks a vault"),
     TEXT(sign_key_file, NULL, "PEM key (ECDSA P-256, mode 0600) that signs key destructions"),
@@ -82,6 +86,11 @@ static enum pl_err check(struct origin_options *options, struct pl_why *why)
                              "keyring_paths names %zu files; two or more are needed, best on "
                              "different disks",
                              options->keyring_paths.count);
+    }
+    if (options->journal_dirs.count == 1) {
+        return pl_fail_field(why, PL_EINVAL, "journal_dirs",
+                             "journal_dirs names one folder; two or more are needed, best on "
+                             "different disks");
     }
     if (set(options->kek_file) == set(options->kek_command)) {
         return pl_fail_field(why, PL_EINVAL, "kek_file",

@@ -14,7 +14,7 @@
 struct origin_options {
     char *http_listen, *https_listen, *link_listen;
     char *data_dir;
-    struct pl_text_list keyring_paths;
+    struct pl_text_list keyring_paths, journal_dirs;
     char *kek_file, *kek_command;
     char *sign_key_file;
     struct pl_text_list sign_earlier_files;

@@ -6,6 +6,7 @@
 #define POLDER_ORIGIN_PARTS_H
 
 #include "origin/accounts.h"
+#include "origin/audit.h"
 #include "origin/books.h"
 #include "origin/changelog.h"
 #include "origin/cutoffs.h"
@@ -30,6 +31,7 @@ struct origin_parts {
     const struct pl_log *log;
     struct store *store;
     struct keyring *keyring;
+    struct audit *audit;
     struct changelog *changelog;
     struct edges *edges;
     struct cutoffs *cutoffs;

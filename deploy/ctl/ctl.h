@@ -48,7 +48,7 @@ struct ctl_option {
 
 struct ctl_command {
     const char *verb;                 /* NULL where the noun is all: "polderctl init" */
-    const char *arguments;            /* "ACCOUNT FILE": as many words as must be given */
+    const char *arguments;            /* "ACCOUNT [FILE]": words; in brackets: may be left out */
     const char *about;                /* one line */
     const char *more;                 /* further lines and examples, for --help */
     const struct ctl_option *options; /* up to CTL_OPTIONS_MAX, then a NULL name; may be NULL */
@@ -74,6 +74,7 @@ extern const struct ctl_command keyring_commands[];
 extern const struct ctl_command lifecycle_commands[];
 extern const struct ctl_command certificate_commands[];
 extern const struct ctl_command certificates_commands[];
+extern const struct ctl_command audit_commands[];
 
 static inline enum ctl_exit ctl_result(enum pl_err err)
 {

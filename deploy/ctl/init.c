@@ -38,8 +38,8 @@ static const struct new_file plan[FILE_COUNT] = {
 };
 
 /* What an origin that ran here before has left: new keys would not open it. */
-static const char *const leftovers[] = {"origin/data", "origin/keyring-1", "origin/keyring-2",
-                                        "edges"};
+static const char *const leftovers[] = {"origin/data",      "origin/keyring-1", "origin/keyring-2",
+                                        "origin/journal-1", "origin/journal-2", "edges"};
 
 struct init {
     char dir[FILES_PATH_BYTES];
@@ -104,8 +104,14 @@ static const char yaml[] =
     "  - \"%1$s/origin/keyring-1\"\n"
     "  - \"%1$s/origin/keyring-2\"\n"
     "\n"
-    "# What wraps them: lines of 64 hex digits, the last one is current. Keep it away from the\n"
-    "# database's backups, or take it from a command: kek_command instead of kek_file.\n"
+    "# The audit log, and what a restored database must not undo, the same in every folder. They\n"
+    "# belong beside the keyring, never into the database's backups.\n"
+    "journal_dirs:\n"
+    "  - \"%1$s/origin/journal-1\"\n"
+    "  - \"%1$s/origin/journal-2\"\n"
+    "\n"
+    "# What wraps the keys: lines of 64 hex digits, the last one is current. Keep it away from\n"
+    "# the database's backups, or take it from a command: kek_command instead of kek_file.\n"
     "kek_file: \"%1$s/origin/kek.key\"\n"
     "\n"
     "# Signs the record of each destroyed key.\n"

@@ -24,6 +24,7 @@ static const struct ctl_noun nouns[] = {
     {"certificate", "proofs that accounts' data is gone", certificate_commands},
     {"certificates", "TLS certificates of the replication link", certificates_commands},
     {"lifecycle", "what goes by the clock", lifecycle_commands},
+    {"audit", "who did what", audit_commands},
 };
 #define NOUN_COUNT (sizeof(nouns) / sizeof(nouns[0]))
 
@@ -92,10 +93,12 @@ struct call {
     size_t word_count;
 };
 
-static size_t count_words(const char *text)
+/* Those in brackets may be left out. */
+static size_t count_words(const char *text, bool needed)
 {
     size_t count = 0;
-    for (text += strspn(text, " "); *text != '\0'; count++) {
+    for (text += strspn(text, " "); *text != '\0';) {
+        count += !needed || *text != '[';
         text += strcspn(text, " ");
         text += strspn(text, " ");
     }
@@ -105,7 +108,7 @@ static size_t count_words(const char *text)
 static error_t parse_command(int key, char *arg, struct argp_state *state)
 {
     struct call *call = state->input;
-    size_t wanted = count_words(call->command->arguments);
+    size_t wanted = count_words(call->command->arguments, false);
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = call->ctl;
@@ -118,7 +121,7 @@ static error_t parse_command(int key, char *arg, struct argp_state *state)
             call->args.words[call->word_count++] = arg;
         return 0;
     case ARGP_KEY_END:
-        if (call->word_count < wanted)
+        if (call->word_count < count_words(call->command->arguments, true))
             argp_error(state, "expected %s", call->command->arguments);
         return 0;
     default:

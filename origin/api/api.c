@@ -1,4 +1,5 @@
 #include "origin/api/call.h"
+#include "origin/audit.h"
 #include "origin/options.h"
 
 #include <stdio.h>
@@ -104,16 +105,44 @@ static void refuse_unknown(struct api *api, struct http_request *request, bool t
                &challenge, 1);
 }
 
+/* Everyone who is refused is noted; whether by a line of its own. */
+static bool note_denial(struct api *api, struct http_request *request, struct audit_entry *entry)
+{
+    entry->outcome = AUDIT_DENIED;
+    if (!http_request_peer(request, &entry->from)) {
+        entry->from = pl_span(NULL, 0);
+    }
+    return audit_deny(api->parts->audit, entry, http_loop_mono_ms(http_request_loop(request)));
+}
+
+/* who: of a token that was valid once; NULL: nobody known. */
+static void note_unknown(struct api *api, struct http_request *request, bool token_given,
+                         const struct token_record *who)
+{
+    struct audit_entry entry = {
+        .token = who,
+        .actor = "stranger",
+        .action = "api.authenticate",
+        .account = who == NULL ? 0 : who->account,
+        .detail = who == NULL            ? token_given ? "unknown token" : "no token"
+                  : who->revoked_ms != 0 ? "revoked token"
+                                         : "expired token",
+    };
+    note_denial(api, request, &entry);
+}
+
 /* Answers when there is no valid token. A right one passes however many wrong ones came from the
  * same address: behind a proxy all clients share it, and 256 bits are not guessed. */
 static bool authenticate(struct api *api, struct http_request *request, struct token_record *who)
 {
     struct pl_span token, peer;
     bool given = bearer(request, &token);
-    if (given && tokens_check(api->parts->tokens, token, who) == PL_OK) {
+    enum pl_err err = given ? tokens_check(api->parts->tokens, token, who) : PL_EAUTH;
+    if (err == PL_OK) {
         return true;
     }
     int64_t left_ms = 0;
+    note_unknown(api, request, given, err == PL_EEXPIRED ? who : NULL);
     if (given && http_request_peer(request, &peer)) {
         left_ms =
             attempts_failed(api->attempts, peer, http_loop_mono_ms(http_request_loop(request)));
@@ -157,6 +186,22 @@ static void refuse_role(struct http_request *request, const struct api_route *ro
 }
 
 /* ---- handing over */
+
+static void reply_refused(struct api_call *call)
+{
+    struct http_request *request = http_resume(call->suspended);
+    if (request != NULL) {
+        refuse_role(request, call->refused, &call->token);
+    }
+    api_call_free(call);
+}
+
+static void write_refusal(struct api_worker *worker, struct api_call *call)
+{
+    const struct origin_parts *parts = worker->api->parts;
+    (void)call;
+    audit_write_denials(parts->audit, pl_mono_ms(parts->clock), NULL);
+}
 
 static void reply_plain(struct api_call *call)
 {
@@ -232,6 +277,44 @@ static void hand_over(struct api *api, struct http_request *request, const struc
     api_send(call);
 }
 
+/* To somebody known: said once it is on the disk. False: it has to be said at once. */
+static bool refuse_once_noted(struct api *api, struct http_request *request,
+                              const struct api_route *route, const struct token_record *who)
+{
+    static const struct api_route refusal = {.pattern = "a refusal"};
+    struct api_call *call =
+        api->waiting >= API_WAITING_MAX ? NULL : new_call(api, request, &refusal);
+    if (call == NULL) {
+        return false;
+    }
+    call->token = *who;
+    call->refused = route;
+    call->work = write_refusal;
+    call->done = reply_refused;
+    call->suspended = http_suspend(request);
+    if (call->suspended == NULL) {
+        api_call_free(call);
+        return false;
+    }
+    api_send(call);
+    return true;
+}
+
+static void refuse(struct api *api, struct http_request *request, const struct api_route *route,
+                   const struct api_target *target, const struct token_record *who)
+{
+    struct audit_entry entry = {
+        .token = who,
+        .action = route->action == NULL ? "api.read" : route->action,
+        .account = target->account,
+        .detail = route->pattern, /* never the path: it may name a visitor */
+    };
+    bool has_line = note_denial(api, request, &entry);
+    if (!has_line || !refuse_once_noted(api, request, route, who)) {
+        refuse_role(request, route, who);
+    }
+}
+
 static void on_api(struct http_request *request, void *arg)
 {
     struct api *api = arg;
@@ -250,7 +333,7 @@ static void on_api(struct http_request *request, void *arg)
     } else if (err != PL_OK) {
         api_refuse(request, 404, "not-found", "there is nothing at this path", NULL, 0);
     } else if (!permitted(route, &target, &who)) {
-        refuse_role(request, route, &who);
+        refuse(api, request, route, &target, &who);
     } else {
         hand_over(api, request, route, &target, &who);
     }

@@ -165,6 +165,15 @@ enum pl_err api_read_day(struct api_call *call, const char *name, int64_t *day, 
 enum pl_err api_body(struct api_worker *worker, struct api_call *call, struct json *root,
                      struct pl_why *why);
 
+/* ---- audited.c */
+
+/* Before a change: it is on disk who is about to do it, or nothing is done. */
+enum pl_err api_audit_begin(struct api_worker *worker, struct api_call *call, struct pl_why *why);
+/* How it ended; gives err on. What gives out data says so before it does: when that cannot be
+ * written the error is the answer. */
+enum pl_err api_audit_end(struct api_worker *worker, struct api_call *call, enum pl_err err,
+                          struct pl_why *why);
+
 /* ---- handlers */
 
 #define API_HANDLER(name)                                                                          \
@@ -195,6 +204,8 @@ API_HANDLER(api_edge_revoke);
 API_HANDLER(api_token_create);
 API_HANDLER(api_token_list);
 API_HANDLER(api_token_revoke);
+API_HANDLER(api_audit_read);
+API_HANDLER(api_audit_head);
 API_HANDLER(api_clock_confirm);
 API_HANDLER(api_keyring_rewrap);
 API_HANDLER(api_keyring_rotate);

@@ -85,9 +85,13 @@ void api_work(struct api_worker *worker, struct api_call *call)
     struct pl_why why = {0};
     call->status = 200;
     json_writer_begin(worker->writer, &call->reply);
-    enum pl_err err = call->route->handle(worker, call, &why);
-    if (err == PL_OK && call->content_type == NULL && call->status != 204) {
-        err = json_writer_end(worker->writer);
+    enum pl_err err = api_audit_begin(worker, call, &why);
+    if (err == PL_OK) {
+        err = call->route->handle(worker, call, &why);
+        if (err == PL_OK && call->content_type == NULL && call->status != 204) {
+            err = json_writer_end(worker->writer);
+        }
+        err = api_audit_end(worker, call, err, &why);
     }
     if (err != PL_OK) {
         api_fail(worker, call, err, &why);
@@ -108,7 +112,7 @@ static const struct http_header common[] = {
 
 void api_reply(struct api_call *call, struct http_request *request)
 {
-    struct http_header headers[5] = {common[0], common[1]};
+    struct http_header headers[6] = {common[0], common[1]};
     size_t count = 2;
     if (call->status != 204) {
         headers[count++] = (struct http_header){
@@ -118,6 +122,9 @@ void api_reply(struct api_call *call, struct http_request *request)
     if (call->location[0] != '\0') {
         headers[count++] =
             (struct http_header){PL_SPAN_LIT("location"), pl_span_str(call->location)};
+    }
+    if (call->link[0] != '\0') {
+        headers[count++] = (struct http_header){PL_SPAN_LIT("link"), pl_span_str(call->link)};
     }
     if (call->retry) {
         headers[count++] =

@@ -34,6 +34,8 @@ const struct api_route api_routes[] = {
     {HTTP_GET, "accounts/{account}/counts", READER, NULL, api_account_counts, false},
     {HTTP_GET, "counts", AUDITOR, NULL, api_counts, false},
     {HTTP_GET, "accounts/{account}/outcomes", OWNER, NULL, api_account_outcomes, false},
+    {HTTP_GET, "audit", AUDITOR, NULL, api_audit_read, false},
+    {HTTP_GET, "audit/head", AUDITOR, NULL, api_audit_head, false},
     {HTTP_POST, "edges", OPERATOR, "edge.enroll", api_edge_enroll, false},
     {HTTP_GET, "edges", AUDITOR, NULL, api_edge_list, false},
     {HTTP_POST, "edges/{id}/revoke", OPERATOR, "edge.revoke", api_edge_revoke, false},

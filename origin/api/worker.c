@@ -1,11 +1,13 @@
 #include "origin/api/call.h"
 
+#include "origin/audit.h"
 #include "proto/wire/limits.h"
 
 #include <stdlib.h>
 
 #define BODY_BYTES_MAX ((size_t)512 * 1024)
-#define TIDY_MS        1000 /* an idle worker keeps nothing of a destroyed key for longer */
+/* An idle worker keeps nothing of a destroyed key for longer, nor a denial off the disk. */
+#define TIDY_MS 1000
 
 /* The loop has its call back; from here on it may end. */
 static void give_back(struct api_call *call)
@@ -23,10 +25,12 @@ static void give_back(struct api_call *call)
 static void *work_on(void *arg)
 {
     struct api_worker *worker = arg;
+    const struct origin_parts *parts = worker->api->parts;
     for (;;) {
         struct pl_mail *mail = pl_mailbox_take(&worker->box, TIDY_MS);
         exporter_tidy(worker->exporter);
         outcomes_tidy(worker->outcomes);
+        audit_write_denials(parts->audit, pl_mono_ms(parts->clock), NULL);
         if (mail == NULL && pl_mailbox_closed(&worker->box)) {
             return NULL;
         }

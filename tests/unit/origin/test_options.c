@@ -68,6 +68,7 @@ static void test_refusals_name_the_key(void **state)
         {REQUIRED "https_listen: x\ntls_cert_file: /c\ntls_key_file: /k\n", "https_listen"},
         {REQUIRED "kek_command: cat\n", "kek_file"},
         {REQUIRED "log_level: loud\n", "log_level"},
+        {REQUIRED "journal_dirs: [/j1]\n", "journal_dirs"},
         {REQUIRED "openers: 0\n", "openers"},
         {REQUIRED "opener: 1\n", "opener"},
         {REQUIRED "exports_max: many\n", "exports_max"},
