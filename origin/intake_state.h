@@ -61,6 +61,7 @@ struct intake_opener {
     struct vault_sealer *sealer;
     struct id_hashers *hashers;
     struct block_opener *blocks;
+    uint64_t generation; /* of the keyring, that what `blocks` keeps is of */
     struct event_reader *reader;
     struct event *event;
     struct pl_buf plain;

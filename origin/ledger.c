@@ -8,9 +8,15 @@
 const char *drop_reason_name(enum drop_reason reason)
 {
     static const char *const names[DROP_COUNT] = {
-        [DROP_MALFORMED] = "malformed", [DROP_EXPIRED] = "expired", [DROP_DELETED] = "deleted",
-        [DROP_UNKNOWN] = "unknown",     [DROP_ROT] = "rot",         [DROP_REFUSED] = "refused",
-        [DROP_OPTED_OUT] = "opted_out", [DROP_ERASED] = "erased",
+        [DROP_MALFORMED] = "malformed",
+        [DROP_EXPIRED] = "expired",
+        [DROP_DELETED] = "deleted",
+        [DROP_UNKNOWN] = "unknown",
+        [DROP_ROT] = "rot",
+        [DROP_REFUSED] = "refused",
+        [DROP_OPTED_OUT] = "opted_out",
+        [DROP_ERASED] = "erased",
+        [DROP_KEY_DESTROYED] = "key_destroyed",
     };
     return names[reason];
 }

@@ -23,6 +23,7 @@ enum drop_reason {
     DROP_REFUSED,   /* in a block that was refused; kept aside with it, as counted by its header */
     DROP_OPTED_OUT, /* of somebody who had said no when it was accepted */
     DROP_ERASED,    /* of before its visitor's erasure */
+    DROP_KEY_DESTROYED, /* in a block whose sealing key is destroyed, as counted by its header */
     DROP_COUNT
 };
 const char *drop_reason_name(enum drop_reason reason); /* "malformed" */

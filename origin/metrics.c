@@ -57,6 +57,8 @@ static const struct row rows[] = {
     COUNTER("ledger_dropped_total", NULL, "{reason=\"refused\"}", totals.dropped[DROP_REFUSED]),
     COUNTER("ledger_dropped_total", NULL, "{reason=\"opted_out\"}", totals.dropped[DROP_OPTED_OUT]),
     COUNTER("ledger_dropped_total", NULL, "{reason=\"erased\"}", totals.dropped[DROP_ERASED]),
+    COUNTER("ledger_dropped_total", NULL, "{reason=\"key_destroyed\"}",
+            totals.dropped[DROP_KEY_DESTROYED]),
     GAUGE("ledger_alarms", "Holes, forks, refused and miscounted blocks.", "", alarms),
     GAUGE("keyring_keys", "Keys by state.", "{state=\"live\"}", keys_live),
     GAUGE("keyring_keys", NULL, "{state=\"destroyed\"}", keys_destroyed),

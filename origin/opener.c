@@ -294,7 +294,6 @@ static bool may_change(enum pl_err err)
     case PL_ECORRUPT:
     case PL_EINVAL:
     case PL_ELIMIT:
-    case PL_EEXPIRED:
         return false;
     default: /* edges and keys may come back, newer versions be installed, memory be found */
         return true;
@@ -344,6 +343,16 @@ static void take_events(struct intake_opener *o, struct intake_job *job)
     }
 }
 
+/* Nobody can open it, and nobody shall: its edge has its answer and lets go of it. */
+static void drop_sealed(const struct intake_opener *o, struct intake_job *job,
+                        const struct pl_why *why)
+{
+    struct ledger_counts *counts = &job->block.counts;
+    counts->events = counts->dropped[DROP_KEY_DESTROYED] = job->block.events_header;
+    pl_log(o->intake->config.log, PL_LOG_WARN, "intake", "%" PRIu32 " events are dropped: %s",
+           job->block.events_header, why->text);
+}
+
 void intake_open_job(struct intake_opener *o, struct intake_job *job)
 {
     struct block_header header;
@@ -365,6 +374,10 @@ void intake_open_job(struct intake_opener *o, struct intake_job *job)
     if (err == PL_OK) {
         pl_buf_reset(&o->plain);
         err = block_open(o->blocks, &header, job->bytes, &o->plain, &why);
+    }
+    if (err == PL_EEXPIRED) {
+        drop_sealed(o, job, &why);
+        return;
     }
     if (err != PL_OK) {
         refuse(job, may_change(err) ? BLOCK_RETRY : BLOCK_REFUSED, why.text);
@@ -418,6 +431,14 @@ static struct intake_job *next_job(struct intake *intake, bool *stop)
     return job;
 }
 
+static void forget_destroyed(struct intake_opener *o)
+{
+    const uint64_t generation = keyring_generation(o->intake->config.keyring);
+    if (o->generation != generation)
+        block_opener_forget(o->blocks);
+    o->generation = generation;
+}
+
 void *intake_opener_run(void *arg)
 {
     struct intake_opener *o = arg;
@@ -427,6 +448,7 @@ void *intake_opener_run(void *arg)
         struct intake_job *job = next_job(intake, &stop);
         vault_sealer_tidy(o->sealer);
         id_hashers_tidy(o->hashers);
+        forget_destroyed(o);
         if (job == NULL)
             continue;
         intake_open_job(o, job);

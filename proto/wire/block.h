@@ -81,6 +81,9 @@ struct block_opener_keys {
 };
 enum pl_err block_opener_new(struct block_opener **out, const struct block_opener_keys *keys);
 void block_opener_free(struct block_opener *opener);
+/* Wipes every context it keeps: keys have been destroyed, and with what was derived from them
+ * blocks would still open. */
+void block_opener_forget(struct block_opener *opener);
 /* Appends the plain events to out (at most header->plain_bytes; any other size is PL_ECORRUPT).
  * Keeps the last 16 epochs' contexts. PL_EAUTH: not sealed by that edge for this origin. A
  * revoked edge is refused even when its epoch is cached. */

@@ -48,12 +48,17 @@ static void forget(struct epoch *epoch)
     *epoch = (struct epoch){0};
 }
 
+void block_opener_forget(struct block_opener *opener)
+{
+    for (size_t i = 0; i < EPOCHS; i++)
+        forget(&opener->epochs[i]);
+}
+
 void block_opener_free(struct block_opener *opener)
 {
     if (opener == NULL)
         return;
-    for (size_t i = 0; i < EPOCHS; i++)
-        forget(&opener->epochs[i]);
+    block_opener_forget(opener);
     pl_buf_wipe(&opener->compressed);
     pl_zstd_free(opener->zstd);
     free(opener);

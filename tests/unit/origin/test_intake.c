@@ -424,6 +424,32 @@ static void a_block_that_was_stored_is_a_repeat_without_its_key(void **state)
     assert_int_equal(ledger_alarms(t->rig.ledger, NULL, 0), 0);
 }
 
+static void a_destroyed_sealing_key_drops_what_was_sealed_for_it(void **state)
+{
+    struct test *t = *state;
+    struct rig_edge *edge = &t->rig.edges[0];
+    uint8_t old[BLOCK_KEY_ID_BYTES], fresh[32];
+    for (uint32_t i = 0; i < 4; i++) {
+        events(t, 1, (const char *[]){"a", "b", "c", "d"}[i], i + 1);
+        seal(t, 0, i + 1);
+        if (i == 1) { /* the openers have opened one of this epoch */
+            memcpy(old, edge->header.seal_key_id, sizeof(old));
+            assert_int_equal(keyring_new_seal_key(t->rig.keyring, fresh, NULL), PL_OK);
+            assert_int_equal(keyring_destroy_seal_key(t->rig.keyring, old, "test", NULL, NULL),
+                             PL_OK);
+        }
+        assert_int_equal(send(t, 0), BLOCK_STORED);
+        if (i == 2)
+            assert_int_equal(block_sealer_set_origin(edge->sealer, fresh), PL_OK);
+    }
+    struct ledger_counts c = totals(t);
+    assert_true(c.events == 10 && c.stored == 5 && c.dropped[DROP_KEY_DESTROYED] == 5);
+    struct chain_record r = books_of(t, 0, &edge->header.incarnation);
+    assert_true(r.contiguous == 4 && r.events == 10 && r.stored == 5 && r.dropped == 5);
+    assert_int_equal(ledger_alarms(t->rig.ledger, NULL, 0), 0);
+    assert_int_equal(rig_count(&t->rig, FAMILY_QUARANTINE), 0);
+}
+
 static void a_fork_is_never_acked(void **state)
 {
     struct test *t = *state;
@@ -855,6 +881,7 @@ int main(void)
         CASE(a_refused_block_does_not_stop_its_chain),
         CASE(the_old_chain_of_a_new_identity_is_booked_to_its_end),
         CASE(a_block_that_was_stored_is_a_repeat_without_its_key),
+        CASE(a_destroyed_sealing_key_drops_what_was_sealed_for_it),
         CASE(a_fork_is_never_acked),
         CASE(a_revoked_edge_waits_and_is_not_stored),
         CASE(a_missing_data_key_holds_the_block_up),
