@@ -9,7 +9,7 @@
 
 #define SCANS_END_MS 2000 /* scans of the spool are short */
 #define AGAIN_MS     5000 /* after a failure */
-#define REST         9    /* times as long as the last one took */
+#define REST         4    /* times as long as the last one took */
 
 enum step {
     IDLE,

@@ -4,7 +4,7 @@
  * here of the account itself.
  *
  * Promise: spool_settled names a place in the feed only when all of that is physically gone. It
- * costs nothing while the feed brings nothing to settle at, and never more than a tenth of the
+ * costs nothing while the feed brings nothing to settle at, and never more than a fifth of the
  * time; requests, commits and the link don't wait for it. An older place is never given up for a
  * newer one, so a busy feed cannot keep an edge from settling.
  *
