@@ -11,6 +11,7 @@
 #define PURGE_TIMEOUT_MS 2000 /* exports let go of what they pin every 250 ms */
 #define EXPORTS_MS       2000
 #define RANGES_MAX       (DELETION_KINDS + 4)
+#define KEY_BYTES_MAX    48 /* of families that are settled as a whole */
 
 /* What an account has in the database, all of it under keys that begin with its id. The day counts
  * are not among them: they go into the sum of deleted accounts. Nor are holds, which the
@@ -139,6 +140,12 @@ static enum pl_err quieten(struct doing *doing, struct pl_why *why)
     if (config->suppressions != NULL) {
         suppressions_forget(config->suppressions, account);
     }
+    if (config->erasures != NULL) {
+        erasures_forget(config->erasures, account);
+    }
+    if (config->links != NULL) {
+        links_changed(config->links);
+    }
     if (config->exports != NULL && exports_cancel(config->exports, account, EXPORTS_MS) != PL_OK) {
         return pl_fail(why, PL_EAGAIN, "an export of the account is still within a slice");
     }
@@ -177,12 +184,18 @@ static const unsigned settled[] = {FAMILY_DAYS, FAMILY_CHANGES, FAMILY_TOKENS};
 static_assert(DELETION_KINDS + sizeof(settled) / sizeof(settled[0]) <= RANGES_MAX,
               "there is room for every range");
 
+static struct store_range whole_family(unsigned family)
+{
+    static const uint8_t first[1] = {0};
+    static const uint8_t last[KEY_BYTES_MAX] = {[0 ... KEY_BYTES_MAX - 1] = 0xff};
+    return (struct store_range){.family = family,
+                                .from = pl_span(first, sizeof(first)),
+                                .to = pl_span(last, sizeof(last)),
+                                .settle = true};
+}
+
 static enum pl_err purge(struct doing *doing, struct pl_why *why)
 {
-    static const uint8_t first[1] = {0},
-                         last[24] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-                                     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-                                     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     struct store_range ranges[RANGES_MAX];
     struct range range;
     size_t used = 0;
@@ -196,14 +209,22 @@ static enum pl_err purge(struct doing *doing, struct pl_why *why)
                                               .to = pl_buf_span(&range.to)};
     }
     for (size_t i = 0; i < sizeof(settled) / sizeof(settled[0]); i++) {
-        ranges[used++] = (struct store_range){.family = settled[i],
-                                              .from = pl_span(first, sizeof(first)),
-                                              .to = pl_span(last, sizeof(last)),
-                                              .settle = true};
+        ranges[used++] = whole_family(settled[i]);
     }
     err = store_purge(doing->config->store, ranges, used, PURGE_TIMEOUT_MS, why);
     pl_buf_release(&range.to);
     return err;
+}
+
+/* A block that came and could not be taken may hold events of the account, too. */
+static enum pl_err let_go_kept(const struct doing *doing, struct pl_why *why)
+{
+    struct ledger *ledger = doing->config->ledger;
+    return ledger == NULL || ledger_let_go_kept(ledger, doing->now_ms)
+               ? PL_OK
+               : pl_fail(why, PL_EAGAIN,
+                         "blocks that were kept aside may hold its events: they are dropped "
+                         "within minutes");
 }
 
 static enum pl_err wait_for_edges(struct doing *doing, struct pl_why *why)
@@ -238,12 +259,11 @@ static enum pl_err wait_for_edges(struct doing *doing, struct pl_why *why)
                       waiting, waiting == 1 ? "" : "s", name);
     }
     free(edges);
-    return err;
+    return err == PL_OK ? let_go_kept(doing, why) : err;
 }
 
 static enum pl_err forget(struct doing *doing, struct pl_why *why)
 {
-    uint8_t from[8];
     struct range range;
     enum pl_err err = accounts_forget(doing->config->accounts, doing->deletion->account, why);
     if (err == PL_OK) {
@@ -252,9 +272,15 @@ static enum pl_err forget(struct doing *doing, struct pl_why *why)
     if (err != PL_OK) {
         return err;
     }
-    memcpy(from, range.from, sizeof(from));
-    err = store_settle_range(doing->config->store, FAMILY_ACCOUNTS, pl_span(from, sizeof(from)),
-                             pl_buf_span(&range.to), PURGE_TIMEOUT_MS, why);
+    const struct store_range ranges[] = {
+        {.family = FAMILY_ACCOUNTS,
+         .from = pl_span(range.from, sizeof(range.from)),
+         .to = pl_buf_span(&range.to),
+         .settle = true},
+        whole_family(FAMILY_QUARANTINE),
+    };
+    err = store_purge(doing->config->store, ranges, sizeof(ranges) / sizeof(ranges[0]),
+                      PURGE_TIMEOUT_MS, why);
     pl_buf_release(&range.to);
     return err;
 }
@@ -289,6 +315,19 @@ const char *deletion_step_name(enum deletion_step step)
     return steps[step].name;
 }
 
+static enum pl_err note(const struct doing *doing, enum deletion_step step, struct pl_why *why)
+{
+    char action[48];
+    snprintf(action, sizeof(action), "deletion.%s", steps[step].name);
+    const struct audit_entry entry = {
+        .actor = "lifecycle",
+        .action = action,
+        .account = doing->deletion->account,
+        .outcome = AUDIT_DONE,
+    };
+    return audit_note(doing->config->audit, &entry, why);
+}
+
 enum pl_err deletion_go_on(struct deletion *deletion, const struct lifecycle_config *config,
                            const struct account *account, int64_t now_ms, bool believed,
                            struct pl_why *why)
@@ -309,6 +348,9 @@ enum pl_err deletion_go_on(struct deletion *deletion, const struct lifecycle_con
     deletion->done = step;
     deletion->done_ms[step] = now_ms;
     err = deletion_record(deletion, config, account, why);
+    if (err == PL_OK) {
+        err = note(&doing, step, why);
+    }
     if (err != PL_OK) { /* it is done again */
         deletion->done = before;
         deletion->done_ms[step] = 0;

@@ -173,6 +173,7 @@ enum pl_err deletion_certify(const struct deletion *deletion, const struct lifec
         err = set_edges(facts, config->cutoffs, &edges, why);
     }
     if (err == PL_OK) {
+        audit_head(config->audit, &facts->audit_sequence, facts->audit_hash);
         err = issue(config, facts, why);
     }
     free(edges);

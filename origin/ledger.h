@@ -129,6 +129,9 @@ struct ledger_kept {
     int64_t oldest_ms; /* wall clock; 0: there is none */
 };
 void ledger_kept(struct ledger *ledger, struct ledger_kept *out);
+/* What was kept aside before then may hold events of an account that is being deleted: the next
+ * ledger_tidy drops it. True: there is none of it any more. Any thread. */
+bool ledger_let_go_kept(struct ledger *ledger, int64_t before_ms);
 
 /* Whether a block of the chain was kept aside as a fork: what the edge and this side counted under
  * that number is not the same block. As far as alarms are held in memory. */

@@ -39,6 +39,16 @@ void ledger_kept(struct ledger *l, struct ledger_kept *out)
     pthread_mutex_unlock(&l->lock);
 }
 
+bool ledger_let_go_kept(struct ledger *l, int64_t before_ms)
+{
+    pthread_mutex_lock(&l->lock);
+    const bool gone = l->stored_kept.blocks == 0 || l->stored_kept.oldest_ms >= before_ms;
+    if (!gone && l->let_go_ms < before_ms)
+        l->let_go_ms = before_ms;
+    pthread_mutex_unlock(&l->lock);
+    return gone;
+}
+
 enum pl_err ledger_quarantine(struct ledger *l, struct store_batch *batch,
                               const struct ledger_block *block, enum ledger_alarm_kind kind,
                               struct pl_span bytes, const char *reason)

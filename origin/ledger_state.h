@@ -65,6 +65,7 @@ struct ledger {
     struct ledger_alarm *kept; /* oldest first */
     size_t kept_count;
     struct ledger_kept stored_kept;
+    int64_t let_go_ms; /* what was kept aside before is to go; any thread raises it */
 };
 
 /* ---- rows (ledger_rows.c) */

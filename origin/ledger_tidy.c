@@ -157,7 +157,10 @@ enum pl_err ledger_tidy(struct ledger *l, struct pl_why *why)
     enum pl_err err = store_batch_new(&batch);
     if (err != PL_OK)
         return pl_fail(why, err, "out of memory for tidying the ledger");
-    err = drop_kept(l, batch, before_ms, &left);
+    pthread_mutex_lock(&l->lock);
+    const int64_t kept_before_ms = l->let_go_ms > before_ms ? l->let_go_ms : before_ms;
+    pthread_mutex_unlock(&l->lock);
+    err = drop_kept(l, batch, kept_before_ms, &left);
     const bool looked = err == PL_OK;
     /* What rot hides in one chain must not keep the others. */
     for (size_t i = 0; i < l->chain_count; i++) {
@@ -167,7 +170,7 @@ enum pl_err ledger_tidy(struct ledger *l, struct pl_why *why)
     if (store_batch_bytes(batch) > 0) {
         enum pl_err failed = store_write(l->store, batch, false, why);
         if (failed == PL_OK && looked)
-            forget_kept(l, before_ms, &left);
+            forget_kept(l, kept_before_ms, &left);
         err = failed != PL_OK ? failed : err;
     }
     store_batch_free(batch);

@@ -80,10 +80,17 @@ static const struct {
 static enum pl_err note_state(struct lifecycle *lifecycle, const struct account *account,
                               struct pl_why *why)
 {
-    (void)why;
+    char action[48];
+    snprintf(action, sizeof(action), "account.%s", account_state_name(account->state));
+    const struct audit_entry entry = {
+        .actor = "lifecycle",
+        .action = action,
+        .account = account->id,
+        .outcome = AUDIT_DONE,
+    };
     pl_log(lifecycle->config.log, PL_LOG_INFO, "lifecycle", "account %016llx is %s",
            (unsigned long long)account->id, account_state_name(account->state));
-    return PL_OK;
+    return audit_note(lifecycle->config.audit, &entry, why);
 }
 
 static enum pl_err move(struct lifecycle *lifecycle, struct account *account, int64_t now_ms,
@@ -332,6 +339,7 @@ static void *run(void *arg)
     struct lifecycle *lifecycle = arg;
     while (!pl_mailbox_closed(&lifecycle->stop)) {
         bool more = lifecycle_tick(lifecycle);
+        redo_pulse(lifecycle->config.redo);
         pl_mailbox_take(&lifecycle->stop, more ? 0 : lifecycle->config.tick_ms);
     }
     return NULL;

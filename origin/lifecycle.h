@@ -16,11 +16,14 @@
 #define POLDER_ORIGIN_LIFECYCLE_H
 
 #include "origin/accounts.h"
+#include "origin/audit.h"
 #include "origin/cutoffs.h"
 #include "origin/day_counts.h"
 #include "origin/deletion.h"
+#include "origin/erasures.h"
 #include "origin/exports.h"
 #include "origin/holds.h"
+#include "origin/links.h"
 #include "origin/redo.h"
 #include "origin/suppressions.h"
 #include "origin/tokens.h"
@@ -41,13 +44,17 @@ struct lifecycle_config {
     struct keyring *keyring;
     /* What a deletion has to do with; each may be NULL where a test has none. */
     struct intake *intake; /* what it took before is waited for */
+    struct ledger *ledger; /* what it keeps aside may be the account's */
     struct holds *holds;
     struct suppressions *suppressions;
+    struct erasures *erasures;
+    struct links *links;
     struct exports *exports;
     struct tokens *tokens;
     struct day_counts *day_counts; /* without them no event is dropped by its day */
     struct cutoffs *cutoffs;       /* without them there are no edges */
     struct redo *redo;
+    struct audit *audit;
     const struct pl_clock *clock;
     const struct pl_random *random;
     const struct pl_log *log;

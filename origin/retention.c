@@ -2,6 +2,7 @@
 #include "origin/dedupe.h"
 #include "origin/families.h"
 #include "origin/lifecycle.h"
+#include "origin/links.h"
 #include "origin/vault_days.h"
 
 #include <stdlib.h>
@@ -32,6 +33,8 @@ struct retention {
     bool in_round;
     uint64_t next_account; /* of the round */
     int64_t next_day;      /* of it; 0: at its beginning */
+    uint8_t links_at[LINK_KEY_BYTES];
+    bool links_gone; /* some were deleted */
     struct store_batch *batch;
     struct vault_key *keys; /* DAY_COUNTS_REMOVE_MAX */
 };
@@ -255,18 +258,53 @@ static enum pl_err retire_some(struct retention *r, uint64_t account, int64_t da
                                           DAY_COUNTS_RETIRED, false, NULL, why);
 }
 
+/* A part of the links that nobody was seen with since. Held events keep theirs. */
+static enum pl_err retire_links(struct retention *r, uint64_t account, int64_t end, int64_t now_ms,
+                                struct pl_why *why)
+{
+    size_t deleted = 0;
+    uint8_t from[8], to[8];
+    if (holds_stand(r->config->holds, account, false, now_ms, NULL)) {
+        return PL_OK;
+    }
+    enum pl_err err =
+        links_expire(r->config->store, account, end, r->links_at, LINKS_ROWS, &deleted, why);
+    r->links_gone |= deleted > 0;
+    if (err != PL_OK || !r->links_gone) {
+        return err;
+    }
+    if (r->config->links != NULL) {
+        links_changed(r->config->links);
+    }
+    pl_store_u64(from, account);
+    pl_store_u64(to, account + 1);
+    return store_settle_range(r->config->store, FAMILY_LINKS, pl_span(from, sizeof(from)),
+                              pl_span(to, sizeof(to)), SETTLE_TIMEOUT_MS, why);
+}
+
+/* When no day is left. */
+static enum pl_err retire_rest(struct retention *r, uint64_t account, int64_t end, int64_t now_ms,
+                               struct pl_why *why)
+{
+    r->next_day = end;
+    enum pl_err err = settle(r, account, why);
+    return err == PL_OK ? retire_links(r, account, end, now_ms, why) : err;
+}
+
 /* A part of an account's days. PL_OK: all of them; PL_EAGAIN: there is more. */
 static enum pl_err retire(struct retention *r, const struct account *account, int64_t now_ms,
                           struct pl_why *why)
 {
     const int64_t end = first_kept_day(r, account, now_ms);
-    if (account->state >= ACCOUNT_DELETING || r->next_day >= end) {
-        return account->state >= ACCOUNT_DELETING ? PL_OK : settle(r, account->id, why);
+    if (account->state >= ACCOUNT_DELETING) {
+        return PL_OK;
+    }
+    if (r->next_day >= end) {
+        return retire_rest(r, account->id, end, now_ms, why);
     }
     enum pl_err err = vault_next_day(r->config->store, account->id, end - 1, &r->next_day);
     if (err == PL_ENOTFOUND) {
-        r->next_day = end;
-        return settle(r, account->id, why);
+        return retire_rest(r, account->id, end, now_ms, why);
     }
     bool left = false;
     if (err == PL_OK && !holds_keep_day(r->config->holds, account->id, r->next_day, now_ms)) {
@@ -297,6 +335,8 @@ static const struct account *next_account(const struct retention *r, const struc
 static void leave_account(struct retention *r, const struct account *account)
 {
     r->next_day = 0;
+    memset(r->links_at, 0, sizeof(r->links_at));
+    r->links_gone = false;
     r->next_account = account->id + 1;
     r->in_round = account->id != UINT64_MAX;
 }
