@@ -239,9 +239,7 @@ static enum pl_err begin(struct erasures *e, struct erasure *erasure, struct pl_
     return err;
 }
 
-/* With the lock held. */
-static void wait_until_erased(struct erasures *e, uint64_t account, const struct pl_id128 *id,
-                              int64_t wait_ms)
+static struct timespec after_ms(int64_t wait_ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -251,6 +249,34 @@ static void wait_until_erased(struct erasures *e, uint64_t account, const struct
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
+    return until;
+}
+
+static bool any_erasing(const struct erasures *e)
+{
+    for (const struct open_erasure *o = e->open; o != NULL; o = o->next)
+        if (!o->forgotten && o->erasure.state == ERASURE_ERASING)
+            return true;
+    return false;
+}
+
+bool erasures_wait(struct erasures *e, int64_t wait_ms)
+{
+    const struct timespec until = after_ms(wait_ms);
+    pthread_mutex_lock(&e->lock);
+    bool left;
+    while ((left = any_erasing(e)) && !e->stopping &&
+           pthread_cond_timedwait(&e->moved, &e->lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&e->lock);
+    return !left;
+}
+
+/* With the lock held. */
+static void wait_until_erased(struct erasures *e, uint64_t account, const struct pl_id128 *id,
+                              int64_t wait_ms)
+{
+    const struct timespec until = after_ms(wait_ms);
     for (;;) {
         const struct open_erasure *open = find(e, account, id);
         if (open == NULL || open->erasure.state != ERASURE_ERASING || e->stopping ||

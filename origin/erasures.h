@@ -51,6 +51,9 @@ struct erasures_around {
 enum pl_err erasures_start(struct erasures *erasures, const struct erasures_around *around,
                            struct pl_why *why);
 void erasures_stop(struct erasures *erasures);
+/* Waits up to wait_ms until nothing that is to be erased can be read any more. False: there still
+ * is. For a start, before anything is served. */
+bool erasures_wait(struct erasures *erasures, int64_t wait_ms);
 void erasures_close(struct erasures *erasures); /* stopped or never started; NULL is fine */
 
 /* ---- whoever is asked to; any thread */

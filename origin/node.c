@@ -5,6 +5,7 @@
 #include "origin/first_start.h"
 #include "origin/journal_paths.h"
 #include "origin/parts.h"
+#include "origin/restore.h"
 #include "origin/signers.h"
 #include "proto/base/file.h"
 #include "proto/base/secret.h"
@@ -13,6 +14,8 @@
 
 #define DRAIN_MS      (10 * PL_SECOND_MS)
 #define PEM_BYTES_MAX (64 * 1024)
+/* What a restored database had erased since is erased again before anything is served. */
+#define ERASE_FIRST_MS (5 * PL_MINUTE_MS)
 
 struct node {
     struct node_config config;
@@ -122,6 +125,29 @@ static void close_audit(struct node *node)
     audit_close(node->parts.audit);
 }
 
+static enum pl_err open_redo(struct node *node, struct pl_why *why)
+{
+    struct journal_paths paths = {.count = 0};
+    enum pl_err err = journal_paths_make(&paths, node->config.options, "redo.ndjson", why);
+    if (err == PL_OK) {
+        const struct redo_config config = {
+            .store = node->parts.store,
+            .paths = (const char *const *)paths.items,
+            .path_count = paths.count,
+            .clock = node->config.clock,
+            .log = node->config.log,
+        };
+        err = redo_open(&node->parts.redo, &config, why);
+    }
+    journal_paths_release(&paths);
+    return err;
+}
+
+static void close_redo(struct node *node)
+{
+    redo_close(node->parts.redo);
+}
+
 /* ---- records */
 
 static enum pl_err open_changelog(struct node *node, struct pl_why *why)
@@ -129,8 +155,14 @@ static enum pl_err open_changelog(struct node *node, struct pl_why *why)
     enum pl_err err =
         changelog_open(&node->parts.changelog, node->parts.store, node->config.random, why);
     if (err == PL_OK) {
-        err = first_start_finish(node->parts.store, node->parts.keyring, node->parts.changelog,
-                                 node->config.log, why);
+        changelog_note_to(node->parts.changelog, node->parts.redo);
+        if (redo_is_restored(node->parts.redo)) {
+            err = changelog_renew(node->parts.changelog, node->config.random, why);
+        }
+        if (err == PL_OK) {
+            err = first_start_finish(node->parts.store, node->parts.keyring, node->parts.changelog,
+                                     node->config.log, why);
+        }
         if (err != PL_OK) {
             changelog_close(node->parts.changelog);
         }
@@ -145,7 +177,11 @@ static void close_changelog(struct node *node)
 
 static enum pl_err open_edges(struct node *node, struct pl_why *why)
 {
-    return edges_open(&node->parts.edges, node->parts.store, node->config.clock, why);
+    enum pl_err err = edges_open(&node->parts.edges, node->parts.store, node->config.clock, why);
+    if (err == PL_OK) {
+        edges_note_to(node->parts.edges, node->parts.redo);
+    }
+    return err;
 }
 
 static void close_edges(struct node *node)
@@ -174,9 +210,13 @@ static void close_cutoffs(struct node *node)
 
 static enum pl_err open_tokens(struct node *node, struct pl_why *why)
 {
-    return tokens_open(&node->parts.tokens, node->parts.store,
-                       node->config.options->bootstrap_token_sha256, node->config.clock,
-                       node->config.random, why);
+    enum pl_err err = tokens_open(&node->parts.tokens, node->parts.store,
+                                  node->config.options->bootstrap_token_sha256, node->config.clock,
+                                  node->config.random, why);
+    if (err == PL_OK) {
+        tokens_note_to(node->parts.tokens, node->parts.redo);
+    }
+    return err;
 }
 
 static void close_tokens(struct node *node)
@@ -186,7 +226,7 @@ static void close_tokens(struct node *node)
 
 static enum pl_err open_holds(struct node *node, struct pl_why *why)
 {
-    return holds_open(&node->parts.holds, node->parts.store, NULL, node->config.clock,
+    return holds_open(&node->parts.holds, node->parts.store, node->parts.redo, node->config.clock,
                       node->config.random, why);
 }
 
@@ -201,6 +241,7 @@ static enum pl_err open_accounts(struct node *node, struct pl_why *why)
         .store = node->parts.store,
         .changelog = node->parts.changelog,
         .keyring = node->parts.keyring,
+        .redo = node->parts.redo,
         .clock = node->config.clock,
         .random = node->config.random,
         .log = node->config.log,
@@ -218,6 +259,7 @@ static enum pl_err open_suppressions(struct node *node, struct pl_why *why)
     const struct suppressions_config config = {
         .store = node->parts.store,
         .changelog = node->parts.changelog,
+        .redo = node->parts.redo,
         .log = node->config.log,
     };
     return suppressions_open(&node->parts.suppressions, &config, why);
@@ -295,6 +337,8 @@ static enum pl_err open_erasures(struct node *node, struct pl_why *why)
     const struct erasures_config config = {
         .store = node->parts.store,
         .keyring = node->parts.keyring,
+        .note = redo_note_erasure,
+        .note_ctx = node->parts.redo,
         .cutoffs = node->parts.cutoffs,
         .day_counts = node->parts.day_counts,
         .clock = node->config.clock,
@@ -340,6 +384,17 @@ static enum pl_err open_intake(struct node *node, struct pl_why *why)
 static void close_intake(struct node *node)
 {
     intake_free(node->parts.intake);
+}
+
+/* Before anything is served. */
+static enum pl_err apply_restore(struct node *node, struct pl_why *why)
+{
+    return restore_apply(&node->parts, why);
+}
+
+static void nothing(struct node *node)
+{
+    (void)node;
 }
 
 /* The receiver knows one context for all it asks. */
@@ -507,6 +562,7 @@ static const struct {
 } steps[] = {
     {open_store, close_store},
     {open_keyring, close_keyring},
+    {open_redo, close_redo},
     {open_audit, close_audit},
     {open_changelog, close_changelog},
     {open_edges, close_edges},
@@ -521,6 +577,7 @@ static const struct {
     {open_exports, close_exports},
     {open_links, close_links},
     {open_erasures, close_erasures},
+    {apply_restore, nothing},
     {open_intake, close_intake},
     {open_receiver, close_receiver},
     {open_lifecycle, close_lifecycle},
@@ -577,6 +634,10 @@ enum pl_err node_start(struct node *node, struct pl_why *why)
         };
         err = erasures_start(node->parts.erasures, &around, why);
         node->erasures_run = err == PL_OK;
+    }
+    if (err == PL_OK && !erasures_wait(node->parts.erasures, ERASE_FIRST_MS)) {
+        pl_log(node->config.log, PL_LOG_ERROR, "node",
+               "serving begins although not everything is erased that was to be");
     }
     if (err == PL_OK) {
         err = lifecycle_start(node->parts.lifecycle, why);

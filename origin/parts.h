@@ -20,6 +20,7 @@
 #include "origin/ledger.h"
 #include "origin/lifecycle.h"
 #include "origin/links.h"
+#include "origin/redo.h"
 #include "origin/suppressions.h"
 #include "origin/tokens.h"
 #include "proto/http/http.h"
@@ -31,6 +32,7 @@ struct origin_parts {
     const struct pl_log *log;
     struct store *store;
     struct keyring *keyring;
+    struct redo *redo;
     struct audit *audit;
     struct changelog *changelog;
     struct edges *edges;

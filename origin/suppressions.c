@@ -99,6 +99,13 @@ enum pl_err suppressions_record(struct suppressions *s, const struct suppression
     suppression_value(&merged, value);
     if (is_recorded(s, pl_span(key, sizeof(key)), pl_span(value, sizeof(value))))
         return PL_OK;
+    const struct redo_record record = {.kind = REDO_OPTOUT,
+                                       .account = merged.account,
+                                       .id = merged.consent_id,
+                                       .row = pl_span(value, sizeof(value))};
+    err = redo_note(s->config.redo, &record, why);
+    if (err != PL_OK)
+        return err;
     err = store_batch_new(&batch);
     if (err != PL_OK)
         return pl_fail(why, err, "no memory for an opt-out");

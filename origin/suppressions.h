@@ -19,6 +19,7 @@ struct suppressions;
 struct suppressions_config {
     struct store *store;
     struct changelog *changelog;
+    struct redo *redo; /* NULL: nothing survives a restore */
     const struct pl_log *log;
 };
 /* Reads what is on disk; blocks. PL_ECORRUPT: a row is damaged. */
