@@ -96,6 +96,29 @@ static void close_keyring(struct node *node)
     keyring_close(node->parts.keyring);
 }
 
+static enum pl_err open_redo(struct node *node, struct pl_why *why)
+{
+    struct journal_paths paths = {.count = 0};
+    enum pl_err err = journal_paths_make(&paths, node->config.options, "redo.ndjson", why);
+    if (err == PL_OK) {
+        const struct redo_config config = {
+            .store = node->parts.store,
+            .paths = (const char *const *)paths.items,
+            .path_count = paths.count,
+            .clock = node->config.clock,
+            .log = node->config.log,
+        };
+        err = redo_open(&node->parts.redo, &config, why);
+    }
+    journal_paths_release(&paths);
+    return err;
+}
+
+static void close_redo(struct node *node)
+{
+    redo_close(node->parts.redo);
+}
+
 static enum pl_err open_audit(struct node *node, struct pl_why *why)
 {
     static const char file[] = "audit.ndjson";
@@ -123,29 +146,6 @@ static enum pl_err open_audit(struct node *node, struct pl_why *why)
 static void close_audit(struct node *node)
 {
     audit_close(node->parts.audit);
-}
-
-static enum pl_err open_redo(struct node *node, struct pl_why *why)
-{
-    struct journal_paths paths = {.count = 0};
-    enum pl_err err = journal_paths_make(&paths, node->config.options, "redo.ndjson", why);
-    if (err == PL_OK) {
-        const struct redo_config config = {
-            .store = node->parts.store,
-            .paths = (const char *const *)paths.items,
-            .path_count = paths.count,
-            .clock = node->config.clock,
-            .log = node->config.log,
-        };
-        err = redo_open(&node->parts.redo, &config, why);
-    }
-    journal_paths_release(&paths);
-    return err;
-}
-
-static void close_redo(struct node *node)
-{
-    redo_close(node->parts.redo);
 }
 
 /* ---- records */
@@ -505,6 +505,7 @@ static enum pl_err open_lifecycle(struct node *node, struct pl_why *why)
         .day_counts = node->parts.day_counts,
         .cutoffs = node->parts.cutoffs,
         .audit = node->parts.audit,
+        .redo = node->parts.redo,
         .clock = node->config.clock,
         .random = node->config.random,
         .log = node->config.log,
