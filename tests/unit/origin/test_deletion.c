@@ -1,0 +1,367 @@
+/* A deletion goes on where a crash left it, leaves neighbours alone, and leaves nothing behind. */
+#include "lifecycle_fixture.h"
+
+#include <dirent.h>
+
+#define DAY(n) (START_MS + (n)*PL_DAY_MS)
+
+/* ---- an account that has something of everything */
+
+static void put_row(struct house *house, unsigned family, uint64_t account, size_t key_bytes,
+                    const char *value)
+{
+    uint8_t key[32];
+    memset(key, 0x5a, sizeof(key));
+    pl_store_u64(key, account);
+    must(store_put(house->store, family, pl_span(key, key_bytes), pl_span_str(value), true,
+                   &house->why),
+         &house->why);
+}
+
+static const struct {
+    unsigned family;
+    size_t key_bytes;
+} places[] = {
+    {FAMILY_VAULT, 32},        {FAMILY_DEDUPE, 17}, {FAMILY_CONFIGS, 16},
+    {FAMILY_SUPPRESSIONS, 24}, {FAMILY_LINKS, 25},  {FAMILY_ERASURES, 24},
+};
+#define PLACES (sizeof(places) / sizeof(places[0]))
+
+/* Its rows hold WORD, and so do its name and its web origin. */
+static struct account make_full(struct house *house, const char *word)
+{
+    char request[256], row[64];
+    snprintf(row, sizeof(row), "row-of-%s", word);
+    snprintf(request, sizeof(request),
+             "{\"name\":\"name-of-%s\",\"origins\":[\"https://%s.example\"]}", word, word);
+    struct account account = make_account(house, request);
+    for (int64_t day = 0; day < 3; day++)
+        put_event_on(house, account.id, pl_day_of(START_MS) + day, 1);
+    for (size_t i = 0; i < PLACES; i++)
+        put_row(house, places[i].family, account.id, places[i].key_bytes, row);
+    return account;
+}
+
+static size_t rows_left(struct house *house, uint64_t account)
+{
+    size_t rows = rows_of(house, FAMILY_DAYS, account) + rows_of(house, FAMILY_HOLDS, account);
+    for (size_t i = 0; i < PLACES; i++)
+        rows += rows_of(house, places[i].family, account);
+    return rows;
+}
+
+/* Everything that stands under the account's id, keys and values. */
+static struct pl_buf picture_of(struct house *house, uint64_t account)
+{
+    struct pl_buf out;
+    uint8_t from[8], to[8];
+    pl_buf_init(&out, 1 << 20);
+    pl_store_u64(from, account);
+    pl_store_u64(to, account + 1);
+    for (unsigned family = 0; family < FAMILY_COUNT; family++) {
+        struct store_scan *scan;
+        struct pl_span key, value;
+        assert_int_equal(
+            store_scan_new(&scan, house->store, family, pl_span(from, 8), pl_span(to, 8)), PL_OK);
+        while (store_scan_next(scan, &key, &value) == PL_OK) {
+            assert_int_equal(pl_buf_append_span(&out, key), PL_OK);
+            assert_int_equal(pl_buf_append_span(&out, value), PL_OK);
+        }
+        store_scan_free(scan);
+    }
+    return out;
+}
+
+static void assert_same(struct pl_buf *a, struct pl_buf *b)
+{
+    assert_true(a->len > 100);
+    assert_true(pl_span_eq(pl_buf_span(a), pl_buf_span(b)));
+    pl_buf_release(a);
+    pl_buf_release(b);
+}
+
+static bool disk_has(struct house *house, const char *needle)
+{
+    char path[512];
+    bool found = false;
+    snprintf(path, sizeof(path), "%s/data", house->dir);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir)) != NULL && !found;) {
+        struct pl_buf bytes;
+        snprintf(path, sizeof(path), "%s/data/%s", house->dir, e->d_name);
+        pl_buf_init(&bytes, 256 << 20);
+        if (e->d_name[0] != '.' && pl_file_read(path, "file", false, &bytes, NULL) == PL_OK)
+            found = bytes.len > 0 && memmem(bytes.data, bytes.len, needle, strlen(needle)) != NULL;
+        pl_buf_release(&bytes);
+    }
+    closedir(dir);
+    return found;
+}
+
+static void delete_now(struct house *house, uint64_t account)
+{
+    struct account asked;
+    must(accounts_delete_now(house->accounts, house->holds, account, "ticket", &asked, &house->why),
+         &house->why);
+}
+
+static struct pl_buf record_of(struct house *house, uint64_t account)
+{
+    struct pl_buf out;
+    uint8_t key[16] = {0};
+    pl_store_u64(key, account);
+    pl_buf_init(&out, 65536);
+    enum pl_err err = store_get(house->store, FAMILY_RECORDS, pl_span(key, sizeof(key)), &out);
+    assert_true(err == PL_OK || err == PL_ENOTFOUND);
+    return out;
+}
+
+static void put_record(struct house *house, uint64_t account, const struct pl_buf *record)
+{
+    uint8_t key[16] = {0};
+    struct store_batch *batch;
+    pl_store_u64(key, account);
+    must(store_batch_new(&batch), &house->why);
+    if (record->len == 0)
+        store_batch_delete(batch, house->store, FAMILY_RECORDS, pl_span(key, sizeof(key)));
+    else
+        store_batch_put(batch, house->store, FAMILY_RECORDS, pl_span(key, sizeof(key)),
+                        pl_buf_span(record));
+    must(store_write(house->store, batch, true, &house->why), &house->why);
+    store_batch_free(batch);
+}
+
+static struct pl_buf certificate_of(struct house *house, uint64_t account)
+{
+    struct pl_buf out;
+    pl_buf_init(&out, CERTIFICATE_BYTES_MAX);
+    must(certificate_get(house->store, account, &out, &house->why), &house->why);
+    return out;
+}
+
+static void assert_certified(struct house *house, uint64_t account, const char *words)
+{
+    struct pl_buf certificate = certificate_of(house, account);
+    must(pl_buf_terminate(&certificate), &house->why);
+    if (strstr((char *)certificate.data, words) == NULL)
+        fail_msg("no %s in %s", words, (char *)certificate.data);
+    pl_buf_release(&certificate);
+}
+
+/* ---- crashes */
+
+/* Between any two steps. */
+static void a_crash_after_each_step_changes_nothing(void **state)
+{
+    struct house *house = *state;
+    struct account neighbour = make_full(house, "neighbour"), account = make_full(house, "leaver");
+    struct pl_id128 edge = enroll(house, 1);
+    struct pl_buf before = picture_of(house, neighbour.id);
+    delete_now(house, account.id);
+    int steps = 0;
+    for (; steps < 30 && state_of(house, account.id) != ACCOUNT_DELETED; steps++) {
+        reopen_house(house);
+        lifecycle_tick(house->lifecycle);
+        edge_settles(house, &edge);
+        if (steps > 0)
+            assert_false(has_key(house, account.id));
+    }
+    assert_in_range(steps, DELETION_STEPS - 1, 12);
+    assert_int_equal(rows_left(house, account.id), 0);
+    assert_certified(house, account.id, "\"events\"");
+    assert_true(has_key(house, neighbour.id));
+    struct pl_buf after = picture_of(house, neighbour.id);
+    assert_same(&before, &after);
+}
+
+/* Between a step and its record: the step is done a second time. */
+static void every_step_may_be_done_twice(void **state)
+{
+    struct house *house = *state;
+    struct account neighbour = make_full(house, "neighbour"), account = make_full(house, "leaver");
+    struct pl_buf before = picture_of(house, neighbour.id);
+    struct pl_buf certificate = {0};
+    pl_buf_init(&certificate, CERTIFICATE_BYTES_MAX);
+    delete_now(house, account.id);
+    for (int step = 0; step < 30 && state_of(house, account.id) != ACCOUNT_DELETED; step++) {
+        struct pl_buf record = record_of(house, account.id);
+        lifecycle_tick(house->lifecycle);
+        if (state_of(house, account.id) == ACCOUNT_DELETED) {
+            pl_buf_release(&record);
+            break;
+        }
+        if (has_certificate(house, account.id) && certificate.len == 0) {
+            pl_buf_release(&certificate);
+            certificate = certificate_of(house, account.id);
+        }
+        close_house(house);
+        open_house(house, false);
+        put_record(house, account.id, &record);
+        pl_buf_release(&record);
+        reopen_house(house);
+        house->now_ms += 1000; /* time has passed */
+        house->mono_ms += 1000;
+        lifecycle_tick(house->lifecycle);
+    }
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
+    assert_int_equal(rows_left(house, account.id), 0);
+    /* What was certified first stays so. */
+    struct pl_buf again = certificate_of(house, account.id);
+    assert_same(&certificate, &again);
+    assert_certified(house, account.id, "\"dedupe_entries\"");
+    struct pl_buf after = picture_of(house, neighbour.id);
+    assert_same(&before, &after);
+}
+
+/* ---- what is left */
+
+static void no_file_holds_a_byte_of_it(void **state)
+{
+    struct house *house = *state;
+    struct account neighbour = make_full(house, "neighbour"), account = make_full(house, "leaver");
+    must(store_flush(house->store, &house->why), &house->why);
+    reopen_house(house);
+    put_row(house, FAMILY_CONFIGS, account.id, 16, "leaver again, in the log");
+    assert_true(disk_has(house, "leaver"));
+    assert_true(disk_has(house, "name-of-leaver"));
+    assert_true(disk_has(house, "https://leaver.example"));
+    delete_now(house, account.id);
+    work(house);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
+    assert_false(disk_has(house, "leaver"));
+    assert_true(disk_has(house, "https://neighbour.example"));
+    assert_true(disk_has(house, "name-of-neighbour"));
+    assert_int_equal(state_of(house, neighbour.id), ACCOUNT_ACTIVE);
+}
+
+static void owners_and_readers_of_it_are_let_go(void **state)
+{
+    struct house *house = *state;
+    struct account account = make_full(house, "leaver"), other = new_account(house, "other");
+    struct token_record token;
+    char text[TOKEN_TEXT_BYTES], request[160], stays[TOKEN_TEXT_BYTES];
+    snprintf(request, sizeof(request), "{\"role\":\"owner\",\"account\":\"%016llx\"}",
+             (unsigned long long)account.id);
+    must(tokens_create(house->tokens, parse(house, request), &token, text, &house->why),
+         &house->why);
+    snprintf(request, sizeof(request), "{\"role\":\"owner\",\"account\":\"%016llx\"}",
+             (unsigned long long)other.id);
+    must(tokens_create(house->tokens, parse(house, request), &token, stays, &house->why),
+         &house->why);
+    struct exports_ticket ticket = {.account = account.id}, others = {.account = other.id};
+    exports_open(house->exports, &ticket);
+    exports_open(house->exports, &others);
+    delete_now(house, account.id);
+    work(house);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
+    assert_int_equal(exports_enter(house->exports, &ticket, NULL), PL_EEXPIRED);
+    assert_int_equal(exports_enter(house->exports, &others, NULL), PL_OK);
+    exports_leave(house->exports, &others);
+    exports_close(house->exports, &ticket);
+    exports_close(house->exports, &others);
+    assert_int_equal(tokens_check(house->tokens, pl_span_str(text), &token), PL_EAUTH);
+    assert_int_equal(tokens_check(house->tokens, pl_span_str(stays), &token), PL_OK);
+}
+
+/* ---- edges */
+
+static void one_that_waits_keeps_no_other_from_going_on(void **state)
+{
+    struct house *house = *state;
+    struct account first = make_full(house, "first"), dated = new_account(house, "dated"), out;
+    struct pl_id128 edge = enroll(house, 1), other = enroll(house, 2);
+    must(accounts_expire(house->accounts, dated.id, START_MS + PL_DAY_MS, &out, &house->why),
+         &house->why);
+    delete_now(house, first.id);
+    work(house);
+    assert_int_equal(state_of(house, first.id), ACCOUNT_DELETING);
+    assert_int_equal(rows_left(house, first.id), 0); /* here nothing waits */
+    assert_false(disk_has(house, "row-of-first"));
+    assert_false(has_certificate(house, first.id));
+    edge_settles(house, &edge);
+    work(house);
+    assert_int_equal(state_of(house, first.id), ACCOUNT_DELETING); /* for the other edge */
+
+    tick_on_day(house, 2);
+    assert_int_equal(account_of(house, dated.id).state, ACCOUNT_EXPIRED);
+    struct account second = make_full(house, "second");
+    delete_now(house, second.id);
+    work(house);
+    assert_int_equal(rows_left(house, second.id), 0);
+    assert_false(has_key(house, second.id));
+
+    edge_settles(house, &edge);
+    edge_settles(house, &other);
+    work(house);
+    assert_int_equal(state_of(house, first.id), ACCOUNT_DELETED);
+    assert_int_equal(state_of(house, second.id), ACCOUNT_DELETED);
+    assert_certified(house, first.id, "edge-2");
+}
+
+static void an_edge_that_never_says_so_is_written_off(void **state)
+{
+    struct house *house = *state;
+    struct lifecycle_status status;
+    struct account account = make_full(house, "leaver"), out;
+    struct pl_id128 edge = enroll(house, 1);
+    (void)enroll(house, 2); /* lost */
+    must(accounts_expire(house->accounts, account.id, 0, &out, &house->why), &house->why);
+    for (int64_t day = 1; day < DELETION_SEAL_DAYS; day++) {
+        tick_on_day(house, day);
+        edge_settles(house, &edge);
+        work(house);
+        if (day >= LIFECYCLE_WARN_DAYS) {
+            lifecycle_status(house->lifecycle, &status);
+            assert_int_equal(status.overdue, 1);
+            assert_false(status.past_limit);
+            assert_non_null(strstr(status.reason, "edge"));
+        }
+    }
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETING);
+    for (int64_t day = DELETION_SEAL_DAYS; day < DELETION_SEAL_DAYS + 2; day++) {
+        tick_on_day(house, day);
+        edge_settles(house, &edge);
+        work(house);
+    }
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
+    assert_certified(house, account.id, "written_off");
+    lifecycle_status(house->lifecycle, &status);
+    assert_int_equal(status.overdue, 0);
+}
+
+/* Who cannot trust the clock destroys no key by its date. */
+static void a_doubtful_clock_writes_nobody_off(void **state)
+{
+    struct house *house = *state;
+    struct account account = make_full(house, "leaver");
+    struct lifecycle_status status;
+    (void)enroll(house, 1);
+    tick_on_day(house, 1);
+    delete_now(house, account.id);
+    work(house);
+    house->now_ms += 60 * PL_DAY_MS; /* and the monotonic clock knows nothing of it */
+    work(house);
+    lifecycle_status(house->lifecycle, &status);
+    assert_string_not_equal(status.clock, "");
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETING);
+    struct cutoffs_status seals;
+    cutoffs_status(house->cutoffs, &seals);
+    assert_int_equal(seals.old_seal_keys, 0);
+}
+
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(a_crash_after_each_step_changes_nothing),
+        T(every_step_may_be_done_twice),
+        T(no_file_holds_a_byte_of_it),
+        T(owners_and_readers_of_it_are_let_go),
+        T(one_that_waits_keeps_no_other_from_going_on),
+        T(an_edge_that_never_says_so_is_written_off),
+        T(a_doubtful_clock_writes_nobody_off),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
