@@ -43,6 +43,18 @@ enum pl_err identities_add(struct identities *all, const struct identity *identi
     return PL_OK;
 }
 
+static int by_vault_hash(const void *a, const void *b)
+{
+    const struct identity *x = a, *y = b;
+    return memcmp(x->vault_hash, y->vault_hash, sizeof(x->vault_hash));
+}
+
+void identities_sort(struct identities *all)
+{
+    if (all->count > 0)
+        qsort(all->list, all->count, sizeof(all->list[0]), by_vault_hash);
+}
+
 bool identities_have(const struct identities *all, enum identity_kind kind,
                      const struct event_id_hash *id)
 {

@@ -39,6 +39,8 @@ void identities_release(struct identities *identities);
  * place of the same one as a mere visitor. */
 enum pl_err identities_add(struct identities *identities, const struct identity *identity,
                            bool *news);
+/* In order of their hashes in storage keys. */
+void identities_sort(struct identities *identities);
 /* Whether an id of the event's, of that kind, is in the list. One whose hash cannot be made is in
  * none. */
 bool identities_have(const struct identities *identities, enum identity_kind kind,

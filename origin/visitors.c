@@ -154,24 +154,37 @@ enum pl_err visitors_expand(struct visitors *v, uint64_t account, struct identit
 struct link_walk {
     struct visitors *visitors;
     uint64_t account;
+    const struct identities *identities;
     const struct identity *near;
     enum pl_err (*visit)(void *ctx, const struct link *link);
     void *ctx;
 };
+
+/* Whether the pair was met from its other side. */
+static bool was_met(const struct link_walk *w, const struct link *link)
+{
+    const uint8_t *from_hash = link->key + 17;
+    for (size_t i = 0; w->near->kind == IDENTITY_USER && i < w->identities->count; i++)
+        if (w->identities->list[i].kind == IDENTITY_ASKED &&
+            memcmp(w->identities->list[i].vault_hash, from_hash, IDENTITY_HASH_BYTES) == 0)
+            return true;
+    return false;
+}
 
 static enum pl_err hand_on(void *ctx, const struct link *link)
 {
     struct link_walk *w = ctx;
     bool same;
     enum pl_err err = confirm(w->visitors, w->account, w->near, link, &same);
-    return err == PL_OK && same ? w->visit(w->ctx, link) : err;
+    return err == PL_OK && same && !was_met(w, link) ? w->visit(w->ctx, link) : err;
 }
 
 enum pl_err visitors_links(struct visitors *v, uint64_t account,
                            const struct identities *identities,
                            enum pl_err (*visit)(void *ctx, const struct link *link), void *ctx)
 {
-    struct link_walk w = {.visitors = v, .account = account, .visit = visit, .ctx = ctx};
+    struct link_walk w = {
+        .visitors = v, .account = account, .identities = identities, .visit = visit, .ctx = ctx};
     enum pl_err err = PL_OK;
     for (size_t i = 0; err == PL_OK && i < identities->count; i++) {
         enum link_direction directions[2];
@@ -244,6 +257,7 @@ enum pl_err visitors_find(struct visitors *v, uint64_t account, struct pl_span i
         identities_release(&found);
         return explain(err, account, why);
     }
+    identities_sort(&found);
     *out = found;
     return PL_OK;
 }
@@ -340,6 +354,20 @@ static enum pl_err walk_day(struct event_walk *w)
         }
     }
     return err;
+}
+
+void visitors_resume(const struct identities *identities, const struct vault_key *last,
+                     struct visitor_cursor *cursor)
+{
+    *cursor = (struct visitor_cursor){.day = vault_key_day(last), .after = *last};
+    while (cursor->identity < identities->count) {
+        const int order = memcmp(identities->list[cursor->identity].vault_hash, last->bytes + 10,
+                                 IDENTITY_HASH_BYTES);
+        cursor->within = order == 0;
+        if (order >= 0)
+            return;
+        cursor->identity++;
+    }
 }
 
 enum pl_err visitors_walk(struct visitors *v, uint64_t account, const struct identities *identities,

@@ -24,7 +24,8 @@ void visitors_tidy(struct visitors *visitors);
 
 /* The person's ids; follow false: only the one given. PL_EINVAL: empty, or not UTF-8; PL_ELIMIT:
  * longer than an id may be, or more than IDENTITIES_MAX belong together. Key errors as keyring_key,
- * with a sentence. The caller releases *out after PL_OK. */
+ * with a sentence. In order of the
+ * hashes in storage keys. The caller releases *out after PL_OK. */
 enum pl_err visitors_find(struct visitors *visitors, uint64_t account, struct pl_span id,
                           bool follow, struct identities *out, struct pl_why *why);
 /* Adds what the links say by now. PL_ELIMIT as visitors_find. */
@@ -52,6 +53,9 @@ struct visitor_cursor {
     struct vault_key after;
     uint64_t damaged; /* values that cannot be read: whose they are is not known */
 };
+/* Behind an event that visit was given, in a list that was found anew. */
+void visitors_resume(const struct identities *identities, const struct vault_key *last,
+                     struct visitor_cursor *cursor);
 /* Calls visit for the person's events, by day, id and time. PL_OK: that was all; PL_EAGAIN: after
  * max_keys keys, go on with the same cursor and the same list. visit's error ends it and is given
  * back. */

@@ -245,13 +245,13 @@ static enum pl_err parse_answer(struct api_answer *answer, struct pl_why *why)
                         : pl_fail(why, err, "no memory for the answer");
 }
 
-enum pl_err api_call(struct ctl *ctl, const char *method, const char *path, struct pl_span body,
-                     struct api_answer *answer, struct pl_why *why)
+/* One call, its answer into out. */
+static enum pl_err ask(struct ctl *ctl, const char *method, const char *path, struct pl_span body,
+                       struct pl_buf *out, struct api_access *access, long *status,
+                       struct pl_why *why)
 {
-    struct api_access access = {.token_from = ""};
     struct exchange x;
-    pl_buf_init(&answer->body, API_ANSWER_BYTES_MAX);
-    enum pl_err err = prepare(ctl, &x, &access, path, &answer->body, why);
+    enum pl_err err = prepare(ctl, &x, access, path, out, why);
     if (err == PL_OK) {
         curl_easy_setopt(x.curl, CURLOPT_CUSTOMREQUEST, method);
         curl_easy_setopt(x.curl, CURLOPT_TIMEOUT_MS, CALL_TIMEOUT_MS);
@@ -259,8 +259,18 @@ enum pl_err api_call(struct ctl *ctl, const char *method, const char *path, stru
             curl_easy_setopt(x.curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
             curl_easy_setopt(x.curl, CURLOPT_POSTFIELDS, body.len == 0 ? "" : (void *)body.data);
         }
-        err = perform(&x, &access, &answer->status, why);
+        err = perform(&x, access, status, why);
     }
+    exchange_release(&x);
+    return err;
+}
+
+enum pl_err api_call(struct ctl *ctl, const char *method, const char *path, struct pl_span body,
+                     struct api_answer *answer, struct pl_why *why)
+{
+    struct api_access access = {.token_from = ""};
+    pl_buf_init(&answer->body, API_ANSWER_BYTES_MAX);
+    enum pl_err err = ask(ctl, method, path, body, &answer->body, &access, &answer->status, why);
     if (err == PL_OK && answer->body.len > 0) {
         err = parse_answer(answer, why);
         if (err != PL_OK)
@@ -268,7 +278,16 @@ enum pl_err api_call(struct ctl *ctl, const char *method, const char *path, stru
                 pl_fail_in(why, PL_EIO, "%s answers something that is not JSON (is it an origin?)",
                            access.base);
     }
-    exchange_release(&x);
+    pl_wipe(&access, sizeof(access));
+    return err;
+}
+
+enum pl_err api_fetch(struct ctl *ctl, const char *method, const char *path, struct pl_span body,
+                      struct pl_buf *out, struct pl_why *why)
+{
+    struct api_access access = {.token_from = ""};
+    long status;
+    enum pl_err err = ask(ctl, method, path, body, out, &access, &status, why);
     pl_wipe(&access, sizeof(access));
     return err;
 }

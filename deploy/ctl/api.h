@@ -29,6 +29,10 @@ void api_answer_release(struct api_answer *answer);
 enum pl_err api_call(struct ctl *ctl, const char *method, const char *path, struct pl_span body,
                      struct api_answer *answer, struct pl_why *why);
 
+/* The same for an answer that is no JSON document: as it comes, appended to out. */
+enum pl_err api_fetch(struct ctl *ctl, const char *method, const char *path, struct pl_span body,
+                      struct pl_buf *out, struct pl_why *why);
+
 /* GET of the same kind, handing on what comes as it comes. sink's error ends it and is given
  * back. PL_EIO: it broke off. */
 enum pl_err api_stream(struct ctl *ctl, const char *path,

@@ -67,6 +67,7 @@ extern const struct ctl_command edge_commands[];
 extern const struct ctl_command account_commands[];
 extern const struct ctl_command config_commands[];
 extern const struct ctl_command events_commands[];
+extern const struct ctl_command visitor_commands[];
 extern const struct ctl_command probe_commands[];
 extern const struct ctl_command token_commands[];
 extern const struct ctl_command kek_commands[];

@@ -17,6 +17,7 @@ static const struct ctl_noun nouns[] = {
     {"account", "accounts that collect", account_commands},
     {"config", "campaign configs", config_commands},
     {"events", "what was collected", events_commands},
+    {"visitor", "one person's rights", visitor_commands},
     {"probe", "health of a node", probe_commands},
     {"token", "tokens of the API", token_commands},
     {"kek", "the key-encryption key file", kek_commands},

@@ -11,6 +11,7 @@
 #include "origin/api/attempts.h"
 #include "origin/export.h"
 #include "origin/outcomes.h"
+#include "origin/visitors.h"
 #include "proto/base/mailbox.h"
 
 #define API_REPLY_BYTES_MAX ((size_t)64 << 20)
@@ -28,6 +29,7 @@ struct api_worker {
     struct json_writer *writer;
     struct exporter *exporter;
     struct outcomes *outcomes;
+    struct visitors *visitors;
     _Atomic unsigned waiting; /* in the box or in hand */
 };
 
@@ -198,6 +200,11 @@ API_HANDLER(api_events_export);
 API_HANDLER(api_account_counts);
 API_HANDLER(api_counts);
 API_HANDLER(api_account_outcomes);
+API_HANDLER(api_visitor_profile);
+API_HANDLER(api_visitor_export);
+API_HANDLER(api_visitor_erase);
+API_HANDLER(api_erasure_list);
+API_HANDLER(api_erasure_get);
 API_HANDLER(api_edge_enroll);
 API_HANDLER(api_edge_list);
 API_HANDLER(api_edge_revoke);

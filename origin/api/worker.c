@@ -30,6 +30,7 @@ static void *work_on(void *arg)
         struct pl_mail *mail = pl_mailbox_take(&worker->box, TIDY_MS);
         exporter_tidy(worker->exporter);
         outcomes_tidy(worker->outcomes);
+        visitors_tidy(worker->visitors);
         audit_write_denials(parts->audit, pl_mono_ms(parts->clock), NULL);
         if (mail == NULL && pl_mailbox_closed(&worker->box)) {
             return NULL;
@@ -76,6 +77,7 @@ static void release(struct api_worker *worker)
     json_writer_free(worker->writer);
     exporter_free(worker->exporter);
     outcomes_free(worker->outcomes);
+    visitors_free(worker->visitors);
 }
 
 static enum pl_err start(struct api *api, struct api_worker *worker)
@@ -86,7 +88,8 @@ static enum pl_err start(struct api *api, struct api_worker *worker)
     if ((err = json_parser_new(&worker->parser, BODY_BYTES_MAX, LIMIT_JSON_DEPTH)) == PL_OK &&
         (err = json_writer_new(&worker->writer, false)) == PL_OK &&
         (err = exporter_new(&worker->exporter, api->parts->store, api->parts->keyring)) == PL_OK &&
-        (err = outcomes_new(&worker->outcomes, api->parts->store, api->parts->keyring)) == PL_OK) {
+        (err = outcomes_new(&worker->outcomes, api->parts->store, api->parts->keyring)) == PL_OK &&
+        (err = visitors_new(&worker->visitors, api->parts->store, api->parts->keyring)) == PL_OK) {
         int failed = pthread_create(&worker->thread, NULL, work_on, worker);
         err = failed == 0 ? PL_OK : pl_err_from_errno(failed);
     }

@@ -105,6 +105,8 @@ static void test_what_changes_or_gives_out_is_audited(void **state)
         "accounts/{account}/config",
         "edges",
         "accounts/{account}/outcomes",
+        "accounts/{account}/erasures",
+        "accounts/{account}/erasures/{id}",
         "accounts/{account}/counts",
         "counts",
         "tokens",
