@@ -50,25 +50,65 @@ static enum pl_err decode_single(const struct dialect_input *input, struct pl_sp
     return err == PL_OK ? segment_message_decode(&m, body, sink, why) : err;
 }
 
+/* What a batch says besides its messages. */
+struct batch {
+    struct json list, context;
+    bool has_list, has_context;
+    struct take_left rest;
+};
+
+static enum pl_err read_batch(struct json body, struct batch *batch, struct segment_message *m,
+                              struct pl_why *why)
+{
+    const struct take take = {.document = body.document, .why = why};
+    struct json_iter members = json_members(body);
+    struct pl_span name;
+    struct json value;
+    enum pl_err err = PL_OK;
+    batch->has_list = batch->has_context = false;
+    batch->rest.count = 0;
+    while (err == PL_OK && json_next_member(&members, &name, &value)) {
+        if (pl_span_eq_str(name, "batch")) {
+            batch->list = value;
+            batch->has_list = json_is_array(value);
+        } else if (json_is_null(value) || pl_span_eq_str(name, "writeKey")) {
+            continue;
+        } else if (pl_span_eq_str(name, "context")) {
+            batch->context = value;
+            batch->has_context = true;
+            if (!json_is_object(value))
+                return take_refuse(&take, PL_EINVAL, name, "must be an object");
+        } else if (pl_span_eq_str(name, "sentAt") && segment_time(value, &m->sent_ms)) {
+            m->has_sent = true;
+        } else {
+            err = take_leave(&take, &batch->rest, name, value);
+        }
+    }
+    m->context = batch->has_context ? &batch->context : NULL;
+    m->rest = batch->rest.count > 0 ? &batch->rest : NULL;
+    return err;
+}
+
 static enum pl_err decode_batch(const struct dialect_input *input, const struct dialect_sink *sink,
                                 struct dialect_outcome *outcome, struct pl_why *why)
 {
     (void)outcome;
-    struct json body, batch, item, value;
+    struct json body, item;
+    struct batch batch;
     struct segment_message m = {.input = input, .in_batch = true};
     enum pl_err err = json_parse(input->json, input->body, &body, why);
-    if (err != PL_OK || (err = claim(input, body, sink, why)) != PL_OK) {
+    if (err != PL_OK || (err = claim(input, body, sink, why)) != PL_OK ||
+        (err = read_batch(body, &batch, &m, why)) != PL_OK) {
         return err;
     }
-    if (!json_get(body, "batch", &batch) || json_type(batch) != JSON_ARRAY) {
+    if (!batch.has_list) {
         return pl_fail_field(why, PL_EINVAL, "batch", "batch must be an array of messages");
     }
-    if (json_count(batch) > LIMIT_BATCH_EVENTS) {
+    if (json_count(batch.list) > LIMIT_BATCH_EVENTS) {
         return pl_fail_field(why, PL_ELIMIT, "batch", "batch holds more than %d messages",
                              LIMIT_BATCH_EVENTS);
     }
-    m.has_sent = json_get(body, "sentAt", &value) && segment_time(value, &m.sent_ms);
-    struct json_iter items = json_elements(batch);
+    struct json_iter items = json_elements(batch.list);
     for (; err == PL_OK && json_next_element(&items, &item); m.index++) {
         err = segment_message_decode(&m, item, sink, why);
         if (err != PL_OK)

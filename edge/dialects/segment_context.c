@@ -161,7 +161,8 @@ static enum pl_err set_left(struct segment_work *work, const struct context *con
 {
     struct event_packer packer = {.out = work->take.scratch};
     const size_t from = work->take.scratch->len;
-    size_t members = context->left.count + (work->left.count > 0);
+    const struct take_left *rest = work->as->rest;
+    size_t members = context->left.count + (work->left.count > 0) + (rest != NULL);
     for (size_t g = 0; g < GROUPS; g++)
         members += context->group[g].count > 0;
     if (members == 0)
@@ -171,6 +172,11 @@ static enum pl_err set_left(struct segment_work *work, const struct context *con
         event_pack_str(&packer, PL_SPAN_LIT("message"));
         event_pack_map(&packer, work->left.count);
         take_pack_left(&work->take, &work->left, &packer);
+    }
+    if (rest != NULL) {
+        event_pack_str(&packer, PL_SPAN_LIT("request"));
+        event_pack_map(&packer, rest->count);
+        take_pack_left(&work->take, rest, &packer);
     }
     for (size_t g = 0; g < GROUPS; g++) {
         if (context->group[g].count == 0)
@@ -183,6 +189,31 @@ static enum pl_err set_left(struct segment_work *work, const struct context *con
     event_set_pack(work->take.event, EVENT_CONTEXT,
                    pl_span(work->take.scratch->data + from, work->take.scratch->len - from));
     return packer.err;
+}
+
+static bool says(struct json object, struct pl_span member)
+{
+    struct json_iter members = json_members(object);
+    struct pl_span name;
+    struct json value;
+    while (json_next_member(&members, &name, &value))
+        if (pl_span_eq(name, member))
+            return true;
+    return false;
+}
+
+/* Of the batch's context what the message's own does not say. */
+static enum pl_err take_shared(struct segment_work *work, struct context *context,
+                               const struct json *own)
+{
+    struct json_iter members = json_members(*work->as->context);
+    struct pl_span name;
+    struct json value;
+    enum pl_err err = PL_OK;
+    while (err == PL_OK && json_next_member(&members, &name, &value))
+        if (own == NULL || !says(*own, name))
+            err = take_member(work, context, name, value);
+    return err;
 }
 
 enum pl_err segment_take_context(struct segment_work *work, const struct json *object)
@@ -199,8 +230,10 @@ enum pl_err segment_take_context(struct segment_work *work, const struct json *o
         struct json_iter members = json_members(*object);
         while (err == PL_OK && json_next_member(&members, &name, &value))
             err = take_member(work, &context, name, value);
-        if (err == PL_OK)
-            err = take_inner(work, &context);
     }
+    if (err == PL_OK && work->as->context != NULL)
+        err = take_shared(work, &context, object);
+    if (err == PL_OK)
+        err = take_inner(work, &context);
     return err == PL_OK ? set_left(work, &context) : err;
 }

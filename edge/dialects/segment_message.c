@@ -2,6 +2,8 @@
 #include "edge/dialects/segment_parts.h"
 #include "proto/base/clock.h"
 
+#include <inttypes.h>
+
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 static const struct {
@@ -91,9 +93,18 @@ bool segment_time(struct json value, int64_t *wall_ms)
 static enum pl_err take_id(struct segment_work *work, enum event_field field, struct pl_span name,
                            struct json value)
 {
+    struct pl_buf *scratch = work->take.scratch;
+    const size_t from = scratch->len;
     struct pl_span text;
+    int64_t number;
+    /* A row's number in somebody's database, as some of Segment's libraries pass it on. */
+    if (json_i64(value, &number)) {
+        const enum pl_err err = pl_buf_appendf(scratch, "%" PRId64, number);
+        event_set_str(work->take.event, field, pl_span(scratch->data + from, scratch->len - from));
+        return err;
+    }
     if (!json_string(value, &text))
-        return take_refuse(&work->take, PL_EINVAL, name, "must be a string");
+        return take_refuse(&work->take, PL_EINVAL, name, "must be a string or a whole number");
     if (text.len > LIMIT_ID_BYTES)
         return take_refuse(&work->take, PL_ELIMIT, name, "is longer than 256 bytes");
     /* An empty id names nobody: kept, it would make one of all that carry it. */

@@ -9,6 +9,7 @@
 #define POLDER_EDGE_DIALECTS_SEGMENT_MESSAGE_H
 
 #include "edge/dialect.h"
+#include "edge/dialects/take.h"
 
 enum segment_type {
     SEGMENT_BY_MEMBER, /* the message says so itself, as in a batch */
@@ -28,7 +29,9 @@ struct segment_message {
     bool has_sent;
     int64_t sent_ms; /* of the batch; the message's own counts more */
     bool in_batch;
-    size_t index; /* in the batch, for errors */
+    size_t index;                 /* in the batch, for errors */
+    const struct json *context;   /* of the batch, for all its messages; NULL: none */
+    const struct take_left *rest; /* what else the batch says; NULL: nothing */
 };
 
 /* An RFC 3339 string. */

@@ -92,6 +92,7 @@ const hearNo = async () => {
 const forget = () => {
     queue = [];
     runs.clear();
+    nobody();
     fields.forEach((field) => field !== 'consent' && write(field));
     stored((storage) => Object.keys(storage).forEach((item) => item.startsWith(slot('queue')) && keep(item)));
     stored((storage) => ['redirect', 'tab'].forEach((field) => storage.removeItem(slot(field))), 'sessionStorage');
@@ -169,5 +170,6 @@ addEventListener('storage', ({ key: item, newValue }) => {
     if (field === 'optout' && newValue === '1') {
         queue = [];
         runs.clear();
+        nobody();
     }
 });

@@ -12,7 +12,7 @@ const FLUSH_MS = 400;
 const RETRY_FIRST_MS = 1000;
 const RETRY_LAST_MS = 60000;
 const ANSWER_MS = 10000; // an edge that takes longer is as good as away
-const ORPHAN_MS = 5000; // an event this old that still lies there may be of a page that is gone
+const ORPHAN_MS = 5000; // another page's event that lies there so long may be of one that is gone
 
 // Which tab this is: what an earlier page of it left need not wait.
 const tab = () =>
@@ -31,7 +31,8 @@ let queue = []; // { id: where in storage, event, kept: whether it got there }
 let count = 0;
 let timer = 0;
 let sending = false;
-let young; // events of other pages that may be alive
+let seen = {}; // other pages' events, and since when
+let young; // those of pages that may be alive
 let failures = 0;
 let retryMs = 0;
 let share = BATCH_EVENTS; // fewer while an event that no edge takes is being looked for
@@ -66,9 +67,10 @@ const put = (entry) => {
     entry.kept = keep(entry.id, JSON.stringify(entry.event));
 };
 
-// What other tabs sent goes, what others left comes in. Gives whether there is more to come: what
-// is young its own page will send, and tabs hear of each other's storage with some delay.
-const meet = () =>
+// What other tabs sent goes, what others left comes in. Gives whether there is more to come: tabs
+// hear of each other's storage with some delay, and while others send, too (crowded), what lies
+// there may be theirs, however long that takes.
+const meet = (crowded) =>
     stored((storage) => {
         const prefix = slot('queue');
         const found = Object.keys(storage).filter((id) => id.startsWith(prefix));
@@ -76,7 +78,9 @@ const meet = () =>
         else queue = queue.filter(({ id, kept }) => !kept || found.includes(id));
         const others = found.filter((id) => !queue.some((entry) => entry.id === id));
         const own = `_${tab()}_`;
-        const young = others.filter((id) => !id.includes(own) && Date.now() - parseInt(id.slice(prefix.length + 1, prefix.length + 9), 36) < ORPHAN_MS);
+        const now = Date.now();
+        seen = Object.fromEntries(others.map((id) => [id, (!crowded && seen[id]) || now]));
+        const young = others.filter((id) => !id.includes(own) && now - seen[id] < ORPHAN_MS);
         others.forEach((id) => {
             if (young.includes(id)) return;
             try {
@@ -96,32 +100,71 @@ const schedule = (ms) => {
     if (!timer) timer = setTimeout(flush, ms);
 };
 
-const flush = () => {
+const flush = (again) => {
     timer = 0;
     if (sending) return;
     sending = true;
-    const done = (ms) => {
+    locked(again, async (late) => {
+        const ms = await send(late);
         sending = false;
-        if (queue.length) schedule(ms || 0);
+        if (ms) schedule(ms);
+        else if (queue.length) flush(true); // in line again before the next one looks who is
         else if (young) setTimeout(schedule, ORPHAN_MS, 0);
-    };
-    const sent = locked(() => attempt('send', send));
-    if (sent) sent.then(done);
-    else done();
+    });
 };
 
-// A tab that was put to sleep while it held the lock must not keep the others from sending.
-const locked = (work) => {
+// late: another page may have sent a moment ago. A tab that was put to sleep while it held the lock
+// must not keep the others from sending.
+const locked = (late, work) => {
     const { locks } = navigator;
-    return locks && page.AbortSignal && AbortSignal.timeout
-        ? locks.request(slot('lock'), { signal: AbortSignal.timeout(1.5 * ANSWER_MS) }, work).catch(work)
-        : work();
+    const wait = () => locks.request(slot('lock'), { signal: AbortSignal.timeout(1.5 * ANSWER_MS) }, () => work(true)).catch(() => work(true));
+    if (!(locks && page.AbortSignal && AbortSignal.timeout)) work();
+    else if (late) wait();
+    else locks.request(slot('lock'), { ifAvailable: true }, (lock) => (lock ? work() : void wait())).catch(wait);
+};
+
+// From now on events are this visitor's; those that are still here were, too.
+const become = (id) => {
+    if (id !== used)
+        queue.forEach((entry) => {
+            if (entry.event.anonymousId !== used) return;
+            entry.event.anonymousId = id;
+            put(entry);
+        });
+    return (used = id);
+};
+
+// Under the lock. Storage may still hide what another page wrote an instant ago; that it holds a
+// lock does not. So the first to come here holds one by the name of its id for a while, and those
+// who come then make it theirs. Without locks it is what storage says by now.
+const settle = (held) => {
+    const prefix = `${slot('visitor')}_`;
+    const { locks } = navigator;
+    const other = held.map(({ name }) => name).find((item) => item.startsWith(prefix) && item !== prefix + ended);
+    const id = other ? other.slice(prefix.length) : locks ? made : read('visitor') || made;
+    settled = Date.now();
+    made = become(id);
+    if (read('visitor') !== id) write('visitor', id);
+    return locks && !other && new Promise((granted) => {
+        const hold = () => {
+            granted();
+            return new Promise((done) => setTimeout((release = done), ORPHAN_MS));
+        };
+        locks.request(prefix + id, hold).catch(granted);
+    });
+};
+
+const send = async (late) => {
+    const none = { held: [], pending: [] };
+    const { held, pending } = navigator.locks ? await navigator.locks.query().catch(() => none) : none;
+    if (made && !settled) await attempt('settle', settle, held);
+    return attempt('send', transmit, late || pending.some(({ name }) => name === slot('lock')));
 };
 
 // Gives a promise of how long to wait before more is sent, or nothing.
-const send = () => {
+const transmit = (crowded) => {
     const no = saidNo();
-    young = !no && meet();
+    young = !no && meet(crowded);
     if (no) queue = [];
     if (!queue.length) return undefined;
     const { entries, text } = fitting(0, share, BATCH_BYTES);

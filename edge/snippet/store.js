@@ -51,10 +51,26 @@ const uuid = () => {
 const saidNo = () =>
     read('optout') === '1' || navigator.globalPrivacyControl === true || (settings.honour_dnt && navigator.doNotTrack === '1');
 
+// A visitor's first pages may open in one instant: each makes an id up, before any can see what
+// the others wrote. Before such a page sends anything it settles on one of them (queue.js), and
+// stays with that until the others have, whatever they write meanwhile.
+let made; // an id that this page made up, or took for its own
+let settled; // when it did; undefined: not yet
+let used; // the last that its events were given
+let ended; // one that a no has ended
+let release = () => {}; // what tells other pages of ours
+
 const visitor = () => {
-    let id = read('visitor');
-    if (!id) write('visitor', (id = uuid()));
-    return id;
+    if (settled && Date.now() - settled > ORPHAN_MS) made = settled = undefined;
+    let id = made || read('visitor');
+    if (!id) write('visitor', (id = made = uuid()));
+    return become(id);
+};
+
+const nobody = () => {
+    ended = used || ended;
+    made = settled = used = undefined;
+    release();
 };
 
 // What brought the visitor, as the address says.
