@@ -12,7 +12,7 @@
 #include "proto/wire/json.h"
 
 #define API_ANSWER_BYTES_MAX (64u << 20)
-#define API_PATH_BYTES       512
+#define API_PATH_BYTES       1536
 
 /* What the API said. Zeroed before use; released whatever came of it. */
 struct api_answer {

@@ -9,7 +9,7 @@
 
 #include "deploy/ctl/ctl.h"
 
-#define API_URL_BYTES   2048
+#define API_URL_BYTES   4096
 #define API_TOKEN_BYTES 256
 
 /* The caller wipes it. */

@@ -1,60 +1,26 @@
 /* polderctl events: an account's events, as they come. */
-#include "deploy/ctl/api.h"
+#include "deploy/ctl/events_counts.h"
+#include "deploy/ctl/export_sink.h"
 #include "deploy/ctl/names.h"
 #include "deploy/ctl/table.h"
+#include "proto/base/text.h"
 
-#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
-#define LINE_BYTES_MAX (1024 * 1024)
+enum { FROM, TO, TYPE, VISITOR, TALLIES, FORMAT, OUTPUT, RESUME };
 
-enum { FROM, TO };
-
-static const struct ctl_option options[] = {
+static const struct ctl_option export_options[] = {
     [FROM] = {"from", "DAY", "First day, in UTC, e.g. 2026-11-22 (the account's first)"},
     [TO] = {"to", "DAY", "Last day (today)"},
+    [TYPE] = {"type", "TYPES", "Only these, e.g. order,page_view"},
+    [VISITOR] = {"visitor", "ID", "Only events with this visitor id; without one, this user id"},
+    [TALLIES] = {"tallies", NULL, "And the edges' counts of outcomes"},
+    [FORMAT] = {"format", "FORMAT", "ndjson or csv (ndjson)"},
+    [OUTPUT] = {"output", "FILE", "Into a new file, which can be resumed"},
+    [RESUME] = {"resume", NULL, "Go on with --output FILE where it broke off"},
     {0},
 };
-
-/* Only whole lines reach standard output: what breaks off can be read up to its end. */
-struct lines {
-    struct pl_buf tail;
-    uint64_t count;
-    bool reader_left;
-};
-
-static enum pl_err not_written(struct lines *lines, struct pl_why *why)
-{
-    lines->reader_left = errno == EPIPE;
-    return pl_fail(why, PL_EIO, "cannot write to standard output: %m");
-}
-
-static enum pl_err write_out(struct lines *lines, struct pl_span bytes, struct pl_why *why)
-{
-    bool written = bytes.len == 0 || fwrite(bytes.data, 1, bytes.len, stdout) == bytes.len;
-    return written ? PL_OK : not_written(lines, why);
-}
-
-static enum pl_err on_bytes(void *ctx, struct pl_span bytes, struct pl_why *why)
-{
-    struct lines *lines = ctx;
-    const uint8_t *last = memrchr(bytes.data, '\n', bytes.len);
-    size_t whole = last == NULL ? 0 : (size_t)(last + 1 - bytes.data);
-    if (whole > 0) {
-        enum pl_err err = write_out(lines, pl_buf_span(&lines->tail), why);
-        if (err == PL_OK)
-            err = write_out(lines, pl_span(bytes.data, whole), why);
-        if (err != PL_OK)
-            return err;
-        pl_buf_reset(&lines->tail);
-        for (size_t i = 0; i < whole; i++)
-            lines->count += bytes.data[i] == '\n';
-    }
-    if (pl_buf_append_span(&lines->tail, pl_span_from(bytes, whole)) != PL_OK)
-        return pl_fail(why, PL_ELIMIT, "the export has a line of more than %d bytes",
-                       LINE_BYTES_MAX);
-    return PL_OK;
-}
 
 /* Days that were not given: all that the account has been there, and one more at each end, since
  * it is edges' clocks that events are dated by. */
@@ -86,52 +52,128 @@ static enum pl_err fill_days(struct ctl *ctl, const char *id, const struct ctl_a
     return err;
 }
 
-static enum pl_err write_days(struct ctl *ctl, const char *id, const char *from, const char *to,
-                              struct lines *lines, struct pl_why *why)
+/* What was asked for, in the words of the API. */
+static enum pl_err request_of(struct ctl *ctl, const char *id, const struct ctl_args *args,
+                              struct pl_buf *path, struct pl_why *why)
 {
-    char path[API_PATH_BYTES];
-    snprintf(path, sizeof(path), "/accounts/%s/events?from=%s&to=%s", id, from, to);
-    enum pl_err err = api_stream(ctl, path, on_bytes, lines, why);
-    if (err == PL_OK && lines->tail.len > 0)
-        err = pl_fail(why, PL_EIO, "the export broke off within a line");
-    if (err == PL_OK && fflush(stdout) != 0)
-        err = not_written(lines, why);
-    if (err == PL_OK && lines->count == 0)
-        fprintf(stderr, "There are no events from %s to %s.\n", from, to);
-    if (err == PL_EIO && lines->count > 0)
-        return pl_fail_in(why, err, "the export is not complete, it has %llu events",
-                          (unsigned long long)lines->count);
+    static const struct {
+        int option;
+        const char *name;
+    } words[] = {{TYPE, "type"}, {VISITOR, "visitor"}, {FORMAT, "format"}};
+    char from[PL_TIME_TEXT], to[PL_TIME_TEXT];
+    enum pl_err err = fill_days(ctl, id, args, from, to, why);
+    if (err != PL_OK)
+        return err;
+    err = pl_buf_appendf(path, "/accounts/%s/events?from=%s&to=%s&marks=true", id, from, to);
+    for (size_t i = 0; err == PL_OK && i < sizeof(words) / sizeof(words[0]); i++) {
+        const char *text = args->options[words[i].option];
+        if (text == NULL)
+            continue;
+        err = pl_buf_appendf(path, "&%s=", words[i].name);
+        if (err == PL_OK)
+            err = pl_form_encode(pl_span_str(text), path);
+    }
+    if (err == PL_OK && args->options[TALLIES] != NULL)
+        err = pl_buf_append_str(path, "&include=tally");
+    if (err == PL_OK)
+        err = pl_buf_terminate(path);
+    return err == PL_OK ? err : pl_fail(why, err, "the request is too long");
+}
+
+/* What the export says of itself, to standard error. */
+static enum pl_err tell(const struct export_sink *sink, struct pl_why *why)
+{
+    if (sink->events + sink->damaged == 0)
+        fprintf(stderr, "There are no such events.\n");
+    if (sink->damaged > 0)
+        fprintf(stderr,
+                "%" PRIu64 " records say polder_error: what stood there cannot be read any more.\n",
+                sink->damaged);
+    if (sink->judged && !sink->agrees)
+        return pl_fail(why, PL_ECORRUPT,
+                       "the export has %" PRIu64 " events and left %" PRIu64
+                       " out, but the origin counts %" PRIu64
+                       " in these days: please tell who runs it",
+                       sink->events, sink->left_out, sink->counted);
+    return PL_OK;
+}
+
+static enum pl_err export_to(struct ctl *ctl, struct export_sink *sink, struct pl_why *why)
+{
+    char path[API_PATH_BYTES + EXPORT_CURSOR_BYTES + 16];
+    snprintf(path, sizeof(path), "%s%s%s", sink->path,
+             sink->cursor[0] == '\0' ? "" : "&cursor=", sink->cursor);
+    enum pl_err err = api_stream(ctl, path, export_sink_write, sink, why);
+    err = export_sink_finish(sink, err, why);
+    if (err == PL_OK)
+        return tell(sink, why);
+    if (sink->reader_left) /* "| head": nobody wants a sentence */
+        why->text[0] = '\0';
+    else if (err == PL_EIO && sink->file != NULL && sink->cursor[0] != '\0')
+        return pl_fail_in(why, err,
+                          "the export is not complete; the same again with --resume goes on");
+    else if (err == PL_EIO && sink->records > 0)
+        return pl_fail_in(why, err, "the export is not complete, it has %" PRIu64 " records",
+                          sink->records);
     return err;
+}
+
+static enum ctl_exit check(const struct ctl_args *args, struct pl_why *why)
+{
+    const char *format = args->options[FORMAT];
+    enum ctl_exit usage = ctl_check_day("from", args->options[FROM], why);
+    if (usage == CTL_OK)
+        usage = ctl_check_day("to", args->options[TO], why);
+    if (usage == CTL_OK && format != NULL && strcmp(format, "csv") != 0 &&
+        strcmp(format, "ndjson") != 0)
+        usage = ctl_usage(why, "--format can be ndjson or csv, not '%.100s'", format);
+    if (usage == CTL_OK && args->options[RESUME] != NULL && args->options[OUTPUT] == NULL)
+        usage = ctl_usage(why, "--resume needs the --output FILE that broke off");
+    return usage;
 }
 
 static enum ctl_exit run_export(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
-    char id[NAMES_ID_TEXT], from[PL_TIME_TEXT], to[PL_TIME_TEXT];
-    enum ctl_exit usage = ctl_check_day("from", args->options[FROM], why);
-    if (usage == CTL_OK)
-        usage = ctl_check_day("to", args->options[TO], why);
+    char id[NAMES_ID_TEXT];
+    struct pl_buf path;
+    struct export_sink sink = {.out = NULL};
+    enum ctl_exit usage = check(args, why);
     if (usage != CTL_OK)
         return usage;
-    struct lines lines = {.count = 0};
-    pl_buf_init(&lines.tail, LINE_BYTES_MAX);
+    pl_buf_init(&path, API_PATH_BYTES);
     enum pl_err err = names_find(ctl, NAMES_ACCOUNT, args->words[0], id, why);
     if (err == PL_OK)
-        err = fill_days(ctl, id, args, from, to, why);
+        err = request_of(ctl, id, args, &path, why);
     if (err == PL_OK)
-        err = write_days(ctl, id, from, to, &lines, why);
-    pl_buf_release(&lines.tail);
-    if (lines.reader_left) /* "| head": nobody wants a sentence */
-        why->text[0] = '\0';
+        err = export_sink_open(&sink, (const char *)path.data, args->options[OUTPUT],
+                               args->options[RESUME] != NULL, ctl->clock, why);
+    if (err == PL_OK)
+        err = export_to(ctl, &sink, why);
+    export_sink_release(&sink);
+    pl_buf_release(&path);
     return ctl_result(err);
 }
 
 const struct ctl_command events_commands[] = {
     {"export", "ACCOUNT", "Writes an account's events to standard output",
-     "One JSON object a line, in order of day, visitor and time. Only whole lines are written; "
-     "when the export breaks off the exit status is 1.\n\n"
+     "One JSON object a line, or CSV with a header, in order of day, visitor and time. Only whole "
+     "records are written; when the export breaks off, or has not as many events as the origin "
+     "counts, the exit status is 1. With --output it can be resumed: FILE.resume says where, until "
+     "the export is whole; days, types, visitor and format are then those that it began with. In "
+     "CSV, text that a spreadsheet would run as a formula has an apostrophe before it.\n\n"
      "Examples:\n"
      "  polderctl events export my-shop >events.ndjson\n"
-     "  polderctl events export my-shop --from 2026-11-01 --to 2026-11-30 >november.ndjson",
-     options, run_export},
+     "  polderctl events export my-shop --from 2026-11-01 --to 2026-11-30 --output "
+     "november.ndjson\n"
+     "  polderctl events export my-shop --format csv --type order,cart_add --output orders.csv",
+     export_options, run_export},
+    {"counts", "ACCOUNT", "How many events an account has, by day",
+     "Stored are all that ever were; erased are those that went with a visitor, retired those that "
+     "were older than the account keeps events.",
+     events_counts_options, events_counts_run},
+    {"check", "", "Compares what all accounts hold with the ledger",
+     "Every event that the ledger has booked as stored is some account's, or was before its "
+     "deletion. The exit status is 1 when the sums differ.",
+     NULL, events_check_run},
     {0},
 };

@@ -170,6 +170,18 @@ enum pl_err pl_form_decode(struct pl_span text, struct pl_buf *out)
     return PL_OK;
 }
 
+enum pl_err pl_form_encode(struct pl_span text, struct pl_buf *out)
+{
+    enum pl_err err = PL_OK;
+    for (size_t i = 0; i < text.len && err == PL_OK; i++) {
+        uint8_t c = text.data[i], letter = c | 0x20;
+        bool plain = (letter >= 'a' && letter <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+                     c == '.' || c == '_' || c == '~';
+        err = plain ? pl_buf_put_u8(out, c) : pl_buf_appendf(out, "%%%02X", c);
+    }
+    return err;
+}
+
 bool pl_form_next(struct pl_span *rest, struct pl_span *name, struct pl_span *value)
 {
     while (rest->len > 0 && rest->data[0] == '&')

@@ -21,6 +21,8 @@ enum pl_err pl_base64_decode(struct pl_span text, struct pl_buf *out);
 
 /* application/x-www-form-urlencoded: '+' is a space, %XX is a byte; PL_EINVAL on a bad escape. */
 enum pl_err pl_form_decode(struct pl_span text, struct pl_buf *out);
+/* The other way: all but letters, digits and -._~ as %XX. */
+enum pl_err pl_form_encode(struct pl_span text, struct pl_buf *out);
 /* Walks "a=1&b=2"; name and value are views, still encoded. False at the end. */
 bool pl_form_next(struct pl_span *rest, struct pl_span *name, struct pl_span *value);
 /* First value of a parameter, still encoded; false when absent. Names are compared as they stand,

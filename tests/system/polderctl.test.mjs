@@ -619,19 +619,40 @@ test('events export writes whole lines, and fails when the stream breaks off', a
     const line = (n) => `${JSON.stringify({ n, text: 'x'.repeat(700) })}\n`;
     const whole = Array.from({ length: 3000 }, (_, n) => line(n)).join('');
     const ndjson = { 'content-type': 'application/x-ndjson' };
-
-    reply = (response) => {
+    const summary = (fields) => `${JSON.stringify({ polder_summary: { events: 3000, damaged: 0, left_out: 0, held: 3000, agrees: true, ...fields } })}\n`;
+    const inPieces = (text) => (response) => {
         response.writeHead(200, ndjson);
-        for (let i = 0; i < whole.length; i += 7777) response.write(whole.slice(i, i + 7777));
+        for (let i = 0; i < text.length; i += 7777) response.write(text.slice(i, i + 7777));
         response.end();
     };
+
+    // Marks are taken out, wherever they stand.
+    const marked = Array.from({ length: 3000 }, (_, n) => (n % 100 ? '' : `{"polder_cursor":"2.${n}"}\n`) + line(n)).join('');
+    reply = inPieces(marked + summary());
     assert.equal(await ok(args), whole);
+    // All came, but the origin counts more; or not even its end came.
+    reply = inPieces(whole + summary({ held: 3001, agrees: false }));
+    const fewer = await ctl(args);
+    assert.equal(fewer.code, 1);
+    assert.equal(fewer.stdout, whole);
+    assert.match(fewer.stderr, /the export has 3000 events and left 0 out, but the origin counts 3001/);
+    reply = inPieces(whole);
+    const endless = await ctl(args);
+    assert.equal(endless.code, 1);
+    assert.match(endless.stderr, /the export is not complete, it has 3000 records: the export broke off/);
+    reply = inPieces(whole + summary({ events: 2998, damaged: 2 }));
+    assert.match((await ctl(args)).stderr, /2 records say polder_error/);
+    reply = inPieces(whole + summary());
     const day = (ms) => new Date(ms).toISOString().slice(0, 10);
     const url = new URL(origin.requests.at(-1).url, origin.url);
     assert.equal(url.searchParams.get('from'), '2026-11-01');
     assert.ok([day(Date.now() + 86400e3), day(Date.now() + 86400e3 - 60e3)].includes(url.searchParams.get('to')));
     await ok([...args, '--from', '2026-11-05', '--to', '2026-11-06']);
-    assert.equal(origin.requests.at(-1).url, '/api/v1/accounts/00000000000000a1/events?from=2026-11-05&to=2026-11-06');
+    assert.equal(origin.requests.at(-1).url, '/api/v1/accounts/00000000000000a1/events?from=2026-11-05&to=2026-11-06&marks=true');
+    await ok([...args, '--to', '2026-11-06', '--type', 'order,click', '--visitor', 'a b&c/ü', '--format', 'csv', '--tallies']);
+    assert.equal(origin.requests.at(-1).url, '/api/v1/accounts/00000000000000a1/events?from=2026-11-01&to=2026-11-06&marks=true&type=order%2Cclick&visitor=a%20b%26c%2F%C3%BC&format=csv&include=tally');
+    await fails(2, /--format can be ndjson or csv/, [...args, '--format', 'xml']);
+    await fails(2, /--resume needs the --output FILE/, [...args, '--resume']);
 
     // broken off within a line, and between two
     for (const cut of [line(0).length * 10 + 300, line(0).length * 10]) {
@@ -643,7 +664,7 @@ test('events export writes whole lines, and fails when the stream breaks off', a
         const run = await ctl(args);
         assert.equal(run.code, 1);
         assert.equal(run.stdout, whole.slice(0, line(0).length * 10));
-        assert.match(run.stderr, /the export is not complete, it has 10 events: the connection to the origin at .* broke off/);
+        assert.match(run.stderr, /the export is not complete, it has 10 records: the connection to the origin at .* broke off/);
     }
     // ended in order, but within a line
     reply = (response) => send(response, 200, whole.slice(0, 300), ndjson);
@@ -654,12 +675,70 @@ test('events export writes whole lines, and fails when the stream breaks off', a
 
     reply = (response) => refuse(response, 404, 'not-found', 'there is no account 00000000000000a1');
     await fails(1, /there is no account 00000000000000a1/, args);
-    reply = (response) => send(response, 200, '', ndjson);
+    reply = (response) => send(response, 200, summary({ events: 0, held: 0 }), ndjson);
     const empty = await ctl(args);
     assert.equal(empty.code, 0);
     assert.equal(empty.stdout, '');
-    assert.match(empty.stderr, /There are no events from 2026-11-01 to /);
+    assert.match(empty.stderr, /There are no such events/);
     for (const bad of ['2026-11-22T00:00:00Z', 'yesterday', '2026-13-01', '']) await fails(2, /--from must be a day such as/, [...args, `--from=${bad}`]);
+});
+
+test('events export into a file goes on where it broke off', async (t) => {
+    const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'polder-export-'));
+    t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+    const file = path.join(dir, 'events.csv');
+    const state = `${file}.resume`;
+    let reply;
+    const origin = await scripted(t, ({ url }, response) => {
+        if (url.includes('/events')) return reply(response);
+        return send(response, 200, account('00000000000000a1', 'shop'));
+    });
+    const args = ['events', 'export', '00000000000000a1', '--origin', origin.url, '--token', 'pt_x', '--output', file, '--format', 'csv', '--from', '2026-11-01', '--to', '2026-11-02'];
+    // A line end between quotes does not end a record, and what looks like a mark there is none.
+    const record = (n) => `${n},"two\r\n{""polder_cursor"":""9""}\r\n{\"\"polder_summary\"\":1}\r\nlines",x\r\n`;
+    const mark = (n) => `{"polder_cursor":"2.${n}"}\r\n`;
+    const summary = '{"polder_summary":{"events":6,"damaged":0,"left_out":0,"held":6,"agrees":true}}\r\n';
+    const header = 'n,text,last\r\n';
+
+    reply = (response) => {
+        response.writeHead(200);
+        response.write(header + record(1) + record(2) + mark(2) + record(3) + mark(3) + record(4) + record(5).slice(0, 20));
+        setTimeout(() => response.destroy(), 100);
+    };
+    const broken = await ctl(args);
+    assert.equal(broken.code, 1);
+    assert.match(broken.stderr, /the export is not complete; the same again with --resume goes on: /);
+    assert.equal(fs.readFileSync(file, 'utf8'), header + [1, 2, 3, 4].map(record).join(''));
+    assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+    assert.deepEqual(JSON.parse(fs.readFileSync(state)), {
+        path: '/accounts/00000000000000a1/events?from=2026-11-01&to=2026-11-02&marks=true&format=csv',
+        cursor: '2.3',
+        bytes: (header + [1, 2, 3].map(record).join('')).length,
+        csv: true,
+    });
+    await fails(1, /--resume goes on with it/, args);
+
+    // What came after the last mark comes again; other days on the command line change nothing.
+    reply = (response) => send(response, 200, [4, 5, 6].map(record).join('') + summary);
+    assert.equal((await ctl([...args, '--resume', '--to', '2026-11-09'])).stderr, '');
+    assert.match(origin.requests.at(-1).url, /to=2026-11-02&marks=true&format=csv&cursor=2\.3$/);
+    assert.equal(fs.readFileSync(file, 'utf8'), header + [1, 2, 3, 4, 5, 6].map(record).join(''));
+    assert.ok(!fs.existsSync(state));
+    await fails(1, /is whole: there is nothing to resume/, [...args, '--resume']);
+    await fails(1, /is there already/, args);
+
+    // A file that is not the one that was left is not written into.
+    fs.rmSync(file);
+    reply = (response) => {
+        response.writeHead(200);
+        response.write(header + record(1) + mark(1));
+        setTimeout(() => response.destroy(), 100);
+    };
+    assert.equal((await ctl([...args, '--resume'])).code, 1); // began anew
+    fs.truncateSync(file, 5);
+    await fails(1, /is not as the export left it/, [...args, '--resume']);
+    fs.writeFileSync(state, '{"path":"/x"}');
+    await fails(1, /does not say where to go on/, [...args, '--resume']);
 });
 
 test('events export stops without a word when its reader leaves', async (t) => {

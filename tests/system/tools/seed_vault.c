@@ -1,6 +1,7 @@
 /* seed_vault CONFIG ACCOUNT COUNT: puts COUNT events into the vault of an origin that is not
  * running, as its intake would have, so that tests of reading need no edge. The i-th event has
  * the message id "seed-i" and stands on 2026-01-01 plus i % 3 days. */
+#include "origin/day_counts.h"
 #include "origin/families.h"
 #include "origin/options.h"
 #include "origin/vault.h"
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 
 #define FIRST_MS INT64_C(1767225600000) /* 2026-01-01T00:00:00Z */
+#define DAYS     3
 
 struct seed {
     struct origin_options options;
@@ -19,6 +21,8 @@ struct seed {
     struct vault_sealer *sealer;
     struct store_batch *batch;
     struct pl_buf encoded, value;
+    struct day_counts *counts;
+    struct day_counts_sum days[DAYS]; /* of what is in the batch */
 };
 
 static enum pl_err open_keyring(struct seed *seed, struct pl_why *why)
@@ -62,7 +66,7 @@ static enum pl_err open_all(struct seed *seed, const char *config, struct pl_why
         (err = open_keyring(seed, why)) == PL_OK &&
         (err = vault_sealer_new(&seed->sealer, seed->keyring, 0)) == PL_OK)
         err = store_batch_new(&seed->batch);
-    return err;
+    return err == PL_OK ? day_counts_new(&seed->counts, seed->store) : err;
 }
 
 static enum pl_err put(struct seed *seed, uint64_t account, uint32_t i)
@@ -78,7 +82,7 @@ static enum pl_err put(struct seed *seed, uint64_t account, uint32_t i)
     event_set_u64(event, EVENT_ACCOUNT, account);
     event_set_u64(event, EVENT_TYPE, EVENT_CUSTOM);
     event_set_u64(event, EVENT_DIALECT, EVENT_DIALECT_SEGMENT);
-    event_set_i64(event, EVENT_ACCEPTED_MS, FIRST_MS + (int64_t)(i % 3) * PL_DAY_MS + i);
+    event_set_i64(event, EVENT_ACCEPTED_MS, FIRST_MS + (int64_t)(i % DAYS) * PL_DAY_MS + i);
     event_set_str(event, EVENT_MESSAGE_ID, pl_span_str(message));
     event_set_str(event, EVENT_VISITOR_ID, pl_span_str(visitor));
     event_set_str(event, EVENT_PAGE_URL, PL_SPAN_LIT("https://shop.example/products/blue-chair"));
@@ -92,7 +96,22 @@ static enum pl_err put(struct seed *seed, uint64_t account, uint32_t i)
     if (err == PL_OK)
         store_batch_put(seed->batch, seed->store, FAMILY_VAULT, vault_key_span(&key),
                         pl_buf_span(&seed->value));
+    seed->days[i % DAYS].events++;
+    seed->days[i % DAYS].bytes += sizeof(key.bytes) + seed->value.len;
     free(event);
+    return err;
+}
+
+static enum pl_err write_batch(struct seed *seed, uint64_t account, struct pl_why *why)
+{
+    enum pl_err err = PL_OK;
+    for (int day = 0; day < DAYS && err == PL_OK; day++)
+        err = day_counts_stored(seed->counts, seed->batch, account, pl_day_of(FIRST_MS) + day,
+                                seed->days[day].events, seed->days[day].bytes);
+    if (err == PL_OK)
+        err = store_write(seed->store, seed->batch, true, why);
+    store_batch_clear(seed->batch);
+    memset(seed->days, 0, sizeof(seed->days));
     return err;
 }
 
@@ -101,10 +120,8 @@ static enum pl_err put_all(struct seed *seed, uint64_t account, uint64_t count, 
     enum pl_err err = PL_OK;
     for (uint32_t i = 0; err == PL_OK && i < count; i++) {
         err = put(seed, account, i);
-        if (err == PL_OK && (i % 1000 == 999 || i + 1 == count)) {
-            err = store_write(seed->store, seed->batch, true, why);
-            store_batch_clear(seed->batch);
-        }
+        if (err == PL_OK && (i % 1000 == 999 || i + 1 == count))
+            err = write_batch(seed, account, why);
     }
     return err;
 }
@@ -127,6 +144,7 @@ int main(int argc, char **argv)
     if (err != PL_OK)
         fprintf(stderr, "seed_vault: %s: %s\n", pl_err_word(err), why.text);
     store_batch_free(seed.batch);
+    day_counts_free(seed.counts);
     vault_sealer_free(seed.sealer);
     keyring_close(seed.keyring);
     store_close(seed.store);
