@@ -169,21 +169,24 @@ static bool may_be_escaped(const struct scan *scan, size_t at)
 /* Does something that names a phone stand in front of `at`? Any of the names, anywhere. */
 static bool names_phone(const struct scan *scan, size_t at)
 {
-    static const char *const words[] = {"phone", "mobi", "tel", "msisdn", "whatsapp",
-                                        "handy", "gsm",  "sms", "fax",    "cell"};
-    static const uint32_t firsts = 1u << ('p' & 31) | 1u << ('m' & 31) | 1u << ('t' & 31) |
-                                   1u << ('w' & 31) | 1u << ('h' & 31) | 1u << ('g' & 31) |
-                                   1u << ('s' & 31) | 1u << ('f' & 31) | 1u << ('c' & 31);
+    /* by the low bits of their first letters */
+    static const char *const words[32][2] = {
+        ['p' & 31] = {"phone"}, ['m' & 31] = {"mobi", "msisdn"},
+        ['t' & 31] = {"tel"},   ['w' & 31] = {"whatsapp"},
+        ['h' & 31] = {"handy"}, ['g' & 31] = {"gsm"},
+        ['s' & 31] = {"sms"},   ['f' & 31] = {"fax"},
+        ['c' & 31] = {"cell"},
+    };
     uint8_t text[LOOK_BACK + 8] = {0}; /* the longest word may be read behind it */
     const size_t len = at < LOOK_BACK ? at : LOOK_BACK;
-    for (size_t i = 0; i < len; i++)
-        text[i] = scan->in.data[at - len + i] | 0x20;
+    memcpy(text, scan->in.data + at - len, len);
+    for (size_t i = 0; i < LOOK_BACK; i++) /* of one length, so that it is done in vectors */
+        text[i] |= 0x20;
     for (size_t i = 0; i < len; i++) {
-        if (((firsts >> (text[i] & 31)) & 1) == 0)
-            continue;
-        for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++)
-            if (text[i] == (uint8_t)words[w][0] &&
-                strncmp((const char *)text + i, words[w], strlen(words[w])) == 0)
+        const char *const *word = words[text[i] & 31];
+        for (size_t w = 0; w < 2 && word[w] != NULL; w++)
+            if (text[i + 1] == (uint8_t)word[w][1] &&
+                strncmp((const char *)text + i, word[w], strlen(word[w])) == 0)
                 return true;
     }
     return false;
