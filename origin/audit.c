@@ -278,7 +278,7 @@ enum pl_err audit_open(struct audit **out, const struct audit_config *config, st
         .path_count = config->path_count,
         .what = "audit log",
         .create = config->create,
-        .max_bytes = AUDIT_BYTES_MAX,
+        .max_bytes = config->max_bytes,
         .clock = config->clock,
         .log = config->log,
     };

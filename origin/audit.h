@@ -15,8 +15,6 @@
 #include "origin/journal.h"
 #include "origin/tokens.h"
 
-#define AUDIT_BYTES_MAX (UINT64_C(4) << 30) /* some ten million lines */
-
 enum audit_outcome {
     AUDIT_BEGUN = 1, /* is about to be done: without a later line, the origin ended within it */
     AUDIT_DONE,
@@ -41,7 +39,8 @@ struct audit;
 struct audit_config {
     const char *const *paths;
     size_t path_count;
-    bool create; /* as journal_config's */
+    bool create;        /* as journal_config's */
+    uint64_t max_bytes; /* a line has some 350 */
     const struct pl_clock *clock;
     const struct pl_log *log;
 };

@@ -8,6 +8,7 @@
 struct numbers {
     struct http_stats http;
     struct api_stats api;
+    struct audit_status audit;
     struct intake_status intake;
     struct ledger_counts totals;
     struct store_usage store;
@@ -96,6 +97,10 @@ static const struct row rows[] = {
             api.refused_auth),
     COUNTER("api_refused_total", NULL, "{reason=\"attempts\"}", api.refused_often),
     COUNTER("api_refused_total", NULL, "{reason=\"busy\"}", api.refused_busy),
+    GAUGE("audit_lines", "Lines of the audit log.", "", audit.journal.lines),
+    GAUGE("audit_bytes", "Bytes of the audit log.", "", audit.journal.bytes),
+    COUNTER("audit_denials_total", "Calls denied and noted since start.", "", audit.denials),
+    COUNTER("audit_failures_total", "Lines that could not be written.", "", audit.failures),
     GAUGE("api_waiting", "Calls with the workers.", "", api_waiting),
     GAUGE("api_exports", "Exports under way.", "", exports),
 };
@@ -103,7 +108,8 @@ static const struct row rows[] = {
 static void collect(const struct view *view, const struct origin_parts *parts,
                     const struct api_stats *api, struct numbers *n)
 {
-    *n = (struct numbers){.api = *api, .intake = view->intake, .totals = view->totals};
+    *n = (struct numbers){
+        .api = *api, .audit = view->audit, .intake = view->intake, .totals = view->totals};
     http_server_stats(parts->http, &n->http);
     store_usage(parts->store, &n->store);
     n->ready = view->intake.ready;

@@ -123,7 +123,11 @@ static enum pl_err open_audit(struct node *node, struct pl_why *why)
 {
     static const char file[] = "audit.ndjson";
     struct journal_paths paths = {.count = 0};
-    struct audit_config config = {.clock = node->config.clock, .log = node->config.log};
+    struct audit_config config = {
+        .max_bytes = (uint64_t)node->config.options->audit_max_bytes,
+        .clock = node->config.clock,
+        .log = node->config.log,
+    };
     enum pl_err err = journal_paths_make(&paths, node->config.options, file, why);
     if (err == PL_OK) {
         err = journal_is_new(node->parts.store, file, &config.create, why);

@@ -47,6 +47,25 @@ static void write_reasons(const struct reasons *reasons, const char *name, struc
 
 /* ---- ready */
 
+static void check_audit(const struct audit_status *audit, struct reasons *warnings)
+{
+    const struct journal_status *journal = &audit->journal;
+    if (audit->trouble[0] != '\0') {
+        add(warnings, PROBES_DEGRADED,
+            "the API changes nothing and gives out no data, for that cannot be noted: %s",
+            audit->trouble);
+    }
+    if (journal->nearly_full) {
+        add(warnings, PROBES_DEGRADED,
+            "the audit log has %" PRIu64 " of the %" PRIu64 " bytes that it may have: raise "
+            "audit_max_bytes",
+            journal->bytes, journal->max_bytes);
+    }
+    for (size_t i = 0; i < journal->alarm_count && i < JOURNAL_ALARM_LIMIT; i++) {
+        add(warnings, PROBES_DEGRADED, "%s", journal->alarms[i]);
+    }
+}
+
 static void check_ready(const struct view *view, struct reasons *reasons, struct reasons *warnings)
 {
     const struct keyring_status *keyring = &view->keyring;
@@ -91,6 +110,7 @@ static void check_ready(const struct view *view, struct reasons *reasons, struct
     for (size_t i = 0; i < keyring->alarm_count && i < KEYRING_ALARM_LIMIT; i++) {
         add(warnings, PROBES_DEGRADED, "%s", keyring->alarms[i]);
     }
+    check_audit(&view->audit, warnings);
 }
 
 static enum pl_err ready(const struct view *view, struct json_writer *w,

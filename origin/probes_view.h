@@ -38,6 +38,7 @@ struct view {
     struct cutoffs_status cutoffs;
     int64_t seal_key_age_ms;
     struct lifecycle_status lifecycle;
+    struct audit_status audit;
     int64_t certificate_ends_ms, certificate_left_ms; /* of the link */
 };
 

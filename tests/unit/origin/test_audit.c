@@ -32,8 +32,12 @@ static const struct pl_log silent = {.fd = -1, .level = PL_LOG_ERROR, .clock = &
 
 static void open_audit(bool create)
 {
-    const struct audit_config config = {
-        .paths = path_list, .path_count = 2, .create = create, .clock = &still, .log = &silent};
+    const struct audit_config config = {.paths = path_list,
+                                        .path_count = 2,
+                                        .create = create,
+                                        .max_bytes = 1u << 30,
+                                        .clock = &still,
+                                        .log = &silent};
     if (audit_open(&audit, &config, &why) != PL_OK)
         fail_msg("%s", why.text);
 }
