@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* The changelog's epoch that the rows are of. */
+static const struct pl_span EPOCH_KEY = PL_SPAN_INIT("cutoffs-epoch");
+
 #define ROW_VERSION 1
 #define ROW_BYTES   (1 + 5 * 8)
 
@@ -88,6 +91,52 @@ static enum pl_err load(struct cutoffs *c, struct pl_why *why)
     return err == PL_ENOTFOUND ? PL_OK : err;
 }
 
+/* Under another epoch this database is a restored copy: edges may have had their first session, and
+ * have sealed, after it was made. */
+static enum pl_err add_forgotten(struct cutoffs *c, struct pl_why *why)
+{
+    struct edge_record *edges;
+    size_t count;
+    enum pl_err err = edges_list(c->config.edges, &edges, &count);
+    if (err != PL_OK) {
+        return pl_fail(why, err, "no memory for what edges have confirmed");
+    }
+    for (size_t i = 0; err == PL_OK && i < count; i++) {
+        const struct cutoffs_row row = {.edge = edges[i].id};
+        struct cutoffs_row *added = find(c, &row.edge) == NULL ? add(c, &row) : NULL;
+        if (added != NULL) {
+            cutoffs_save(c, added, false);
+        } else if (find(c, &row.edge) == NULL) {
+            err = pl_fail(why, PL_ENOMEM, "no memory for what edges have confirmed");
+        }
+    }
+    free(edges);
+    return err;
+}
+
+static enum pl_err look_at_epoch(struct cutoffs *c, struct pl_why *why)
+{
+    struct pl_id128 epoch;
+    struct pl_buf known;
+    changelog_epoch(c->config.changelog, &epoch);
+    const struct pl_span own = pl_span(epoch.bytes, sizeof(epoch.bytes));
+    pl_buf_init(&known, 64);
+    enum pl_err err = store_get(c->config.store, FAMILY_META, EPOCH_KEY, &known);
+    if (err == PL_OK && !pl_span_eq(pl_buf_span(&known), own)) {
+        err = add_forgotten(c, why);
+    } else if (err != PL_OK && err != PL_ENOTFOUND) {
+        pl_fail(why, err, "cannot read what edges have confirmed: %s", pl_err_word(err));
+    } else {
+        err = PL_OK;
+    }
+    /* Synced, which the rows before it are then, too. */
+    if (err == PL_OK && !pl_span_eq(pl_buf_span(&known), own)) {
+        err = store_put(c->config.store, FAMILY_META, EPOCH_KEY, own, true, why);
+    }
+    pl_buf_release(&known);
+    return err;
+}
+
 enum pl_err cutoffs_open(struct cutoffs **out, const struct cutoffs_config *config,
                          struct pl_why *why)
 {
@@ -99,6 +148,9 @@ enum pl_err cutoffs_open(struct cutoffs **out, const struct cutoffs_config *conf
     pthread_mutex_init(&c->changing, NULL);
     pthread_mutex_init(&c->lock, NULL);
     enum pl_err err = load(c, why);
+    if (err == PL_OK) {
+        err = look_at_epoch(c, why);
+    }
     if (err != PL_OK) {
         cutoffs_close(c);
         return err;

@@ -11,7 +11,8 @@
  * cannot give it (lost, or revoked) is closed by destroying every sealing key it could have used
  * before the position: what it holds then opens nowhere, and it counts as written off. A key is
  * destroyed when no edge that may still deliver holds blocks for it, or at the deadline of a
- * deletion, never earlier. Positions are those of this database; a restore keeps their meaning.
+ * deletion, never earlier. Positions are those of this database; a restore keeps their meaning, and
+ * what it has forgotten of edges is taken for the worst: that they hold everything.
  *
  * Any thread may call; what blocks on the disk says so.
  */
@@ -38,8 +39,8 @@ struct cutoffs_config {
 };
 
 struct cutoffs;
-/* Reads what edges have confirmed. There is a sealing key, and edges were told of it: first_start.h
- * saw to that. Blocks. */
+/* Reads what edges have confirmed. After a restore the changelog has its new epoch. There is a
+ * sealing key, and edges were told of it: first_start.h saw to that. Blocks. */
 enum pl_err cutoffs_open(struct cutoffs **out, const struct cutoffs_config *config,
                          struct pl_why *why);
 void cutoffs_close(struct cutoffs *cutoffs); /* NULL is fine */

@@ -211,6 +211,28 @@ static void test_believes_only_what_can_be(void **state)
     assert_false(is_done(position));
 }
 
+static void test_a_restore_forgets_no_edge(void **state)
+{
+    bool done;
+    (void)state;
+    cutoffs_seen(cutoffs, &a);
+    uint64_t position = announce();
+    settle(&a, position);
+    assert_int_equal(look(position, &done), 1);
+    /* The other one may have come after the copy was made. */
+    must(changelog_renew(changelog, pl_random_system(), &r.why), &r.why);
+    reopen();
+    assert_int_equal(look(position, &done), 2);
+    assert_false(done);
+    assert_int_equal(list[0].state, CUTOFF_CONFIRMED); /* what the copy knew is still so */
+    assert_int_equal(list[1].state, CUTOFF_WAITING);
+    cutoffs_seen(cutoffs, &b);
+    reopen();
+    assert_false(is_done(position));
+    settle(&b, position);
+    assert_true(is_done(position));
+}
+
 static void test_a_tombstone_is_a_cut_off(void **state)
 {
     struct store_batch *batch;
@@ -409,6 +431,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_waits_for_those_that_may_hold_something, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_believes_only_what_can_be, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_restore_forgets_no_edge, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_tombstone_is_a_cut_off, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_key_lives_until_nobody_needs_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_revoked_edge_is_closed_with_its_keys, setup,
