@@ -16,6 +16,7 @@
 #ifndef POLDER_ORIGIN_INTAKE_H
 #define POLDER_ORIGIN_INTAKE_H
 
+#include "origin/clock_watch.h"
 #include "origin/day_counts.h"
 #include "origin/erasures.h"
 #include "origin/keyring.h"
@@ -55,6 +56,9 @@ struct intake_config {
     size_t queue_bytes;                /* blocks on their way; 0: 192 MiB */
     size_t group_bytes;                /* sealed events in one synced write; 0: 8 MiB */
     const struct pl_clock *clock;
+    /* While the clock is in doubt, nothing is dropped or dated anew by it alone. NULL: it never is.
+     */
+    const struct clock_belief *belief;
     const struct pl_log *log;
 };
 

@@ -1,6 +1,5 @@
 #include "origin/lifecycle.h"
 #include "origin/account_states.h"
-#include "origin/clock_watch.h"
 #include "origin/families.h"
 #include "origin/request.h"
 #include "origin/retention.h"
@@ -311,7 +310,7 @@ bool lifecycle_tick(struct lifecycle *lifecycle)
     size_t count;
     struct lifecycle_status status = {0};
     bool believed = clock_watch_look(&lifecycle->clock_watch);
-    int64_t now_ms = pl_wall_ms(lifecycle->config.clock);
+    int64_t now_ms = lifecycle->clock_watch.now_ms;
     if (accounts_refresh(lifecycle->config.accounts, &stale) != PL_OK) {
         pl_log(lifecycle->config.log, PL_LOG_WARN, "lifecycle",
                "the accounts are not read anew yet: %s", stale.text);
@@ -358,6 +357,9 @@ enum pl_err lifecycle_new(struct lifecycle **out, const struct lifecycle_config 
         lifecycle->config.tick_ms = TICK_MS;
     }
     clock_watch_init(&lifecycle->clock_watch, config->store, config->clock, config->log);
+    clock_watch_tell(&lifecycle->clock_watch, config->belief);
+    clock_watch_ask(&lifecycle->clock_watch, config->clock_witnesses, config->clock_witnesses_ctx,
+                    config->clock_agree_ms);
     pl_mailbox_init(&lifecycle->stop);
     pthread_mutex_init(&lifecycle->lock, NULL);
     enum pl_err err = retention_new(&lifecycle->retention, &lifecycle->config);
@@ -371,6 +373,7 @@ enum pl_err lifecycle_new(struct lifecycle **out, const struct lifecycle_config 
 
 enum pl_err lifecycle_start(struct lifecycle *lifecycle, struct pl_why *why)
 {
+    clock_watch_look(&lifecycle->clock_watch); /* before anything goes by it */
     int failed = pthread_create(&lifecycle->thread, NULL, run, lifecycle);
     if (failed != 0) {
         return pl_fail(why, pl_err_from_errno(failed), "the lifecycle thread cannot be started: %s",

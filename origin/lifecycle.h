@@ -17,6 +17,7 @@
 
 #include "origin/accounts.h"
 #include "origin/audit.h"
+#include "origin/clock_watch.h"
 #include "origin/cutoffs.h"
 #include "origin/day_counts.h"
 #include "origin/deletion.h"
@@ -56,6 +57,10 @@ struct lifecycle_config {
     struct redo *redo;
     struct audit *audit;
     const struct pl_clock *clock;
+    struct clock_belief *belief;        /* is told what time is believed; may be NULL */
+    clock_witnesses_fn clock_witnesses; /* edges' clocks; NULL: there are none */
+    void *clock_witnesses_ctx;
+    int64_t clock_agree_ms; /* that they agree before the clock is believed; 0: a minute */
     const struct pl_random *random;
     const struct pl_log *log;
     int64_t tick_ms; /* 0: one second */

@@ -1,6 +1,7 @@
 #include "origin/node.h"
 #include "origin/account_item.h"
 #include "origin/api/api.h"
+#include "origin/clock_witness.h"
 #include "origin/families.h"
 #include "origin/first_start.h"
 #include "origin/journal_paths.h"
@@ -20,6 +21,8 @@
 struct node {
     struct node_config config;
     struct origin_parts parts;
+    struct clock_belief belief; /* the lifecycle's */
+    struct pl_clock cautious;   /* by it */
     struct api *api;
     bool new_database;
     size_t opened; /* steps that node_free has to undo */
@@ -201,7 +204,7 @@ static enum pl_err open_cutoffs(struct node *node, struct pl_why *why)
         .edges = node->parts.edges,
         .keyring = node->parts.keyring,
         .seal_key_days = node->config.options->seal_key_days,
-        .clock = node->config.clock,
+        .clock = &node->cautious,
         .log = node->config.log,
     };
     return cutoffs_open(&node->parts.cutoffs, &config, why);
@@ -281,7 +284,7 @@ static enum pl_err open_ledger(struct node *node, struct pl_why *why)
     struct ledger_config config = {
         .store = node->parts.store,
         .hole_alarm_ms = node->config.options->hole_alarm_seconds * PL_SECOND_MS,
-        .clock = node->config.clock,
+        .clock = &node->cautious,
         .log = node->config.log,
     };
     return ledger_new(&node->parts.ledger, &config, why);
@@ -380,6 +383,7 @@ static enum pl_err open_intake(struct node *node, struct pl_why *why)
         .day_counts = node->parts.day_counts,
         .openers = (unsigned)node->config.options->openers,
         .clock = node->config.clock,
+        .belief = &node->belief,
         .log = node->config.log,
     };
     return intake_new(&node->parts.intake, &config, why);
@@ -511,6 +515,10 @@ static enum pl_err open_lifecycle(struct node *node, struct pl_why *why)
         .audit = node->parts.audit,
         .redo = node->parts.redo,
         .clock = node->config.clock,
+        .belief = &node->belief,
+        .clock_witnesses = clock_witness_all,
+        .clock_witnesses_ctx = &node->parts,
+        .clock_agree_ms = node->config.options->clock_agree_seconds * PL_SECOND_MS,
         .random = node->config.random,
         .log = node->config.log,
     };
@@ -601,6 +609,8 @@ enum pl_err node_new(struct node **out, const struct node_config *config, struct
     node->config = *config;
     node->parts.options = config->options;
     node->parts.clock = config->clock;
+    node->belief.clock = config->clock;
+    node->cautious = clock_belief_cautious(&node->belief);
     node->parts.log = config->log;
     node->parts.started_mono_ms = pl_mono_ms(config->clock);
     while (err == PL_OK && node->opened < STEP_COUNT) {

@@ -56,7 +56,7 @@ void intake_opener_release(struct intake_opener *o)
 
 /* The fate of an account, asked about once a block for the accounts that it names in turn. */
 struct fates {
-    int64_t now_ms;
+    int64_t now_ms, latest_ms; /* differ while the clock is in doubt: then neither counts alone */
     size_t count;
     struct {
         uint64_t account;
@@ -64,6 +64,14 @@ struct fates {
         int64_t expired_ms;
     } known[32];
 };
+
+static void look_at_clock(const struct intake *intake, struct fates *fates)
+{
+    if (intake->config.belief != NULL)
+        clock_belief_range(intake->config.belief, &fates->now_ms, &fates->latest_ms);
+    else
+        fates->now_ms = fates->latest_ms = pl_wall_ms(intake->config.clock);
+}
 
 /* An expired account's key lives until its deletion: what an edge promised to store while the
  * account was active is stored, however late it comes. */
@@ -130,11 +138,12 @@ static enum pl_err seal_event(struct intake_opener *o, struct intake_job *job,
 
 /* Days are what exports, windows and deletions go by. An edge whose clock is wrong must not file
  * events under years where nobody looks; its events are dated by ours as far as need be. */
-static enum pl_err hold_date(struct intake_opener *o, struct intake_job *job, int64_t now_ms,
-                             struct pl_span *encoded)
+static enum pl_err hold_date(struct intake_opener *o, struct intake_job *job,
+                             const struct fates *fates, struct pl_span *encoded)
 {
     int64_t ms = event_i64(o->event, EVENT_ACCEPTED_MS);
-    int64_t first_ms = now_ms - INTAKE_PAST_DAYS * PL_DAY_MS, last_ms = now_ms + PL_DAY_MS;
+    int64_t first_ms = fates->now_ms - INTAKE_PAST_DAYS * PL_DAY_MS;
+    int64_t last_ms = fates->latest_ms + PL_DAY_MS;
     if (!event_has(o->event, EVENT_ACCEPTED_MS) || (ms >= first_ms && ms <= last_ms))
         return PL_OK;
     event_set_i64(o->event, EVENT_ACCEPTED_MS, ms < first_ms ? first_ms : last_ms);
@@ -236,7 +245,7 @@ static enum pl_err take_event(struct intake_opener *o, struct intake_job *job, s
     uint64_t account = event_u64(o->event, EVENT_ACCOUNT);
     const int64_t accepted_ms = event_i64(o->event, EVENT_ACCEPTED_MS);
     bool dropped = false;
-    enum pl_err err = hold_date(o, job, fates->now_ms, &encoded);
+    enum pl_err err = hold_date(o, job, fates, &encoded);
     enum intake_fate fate =
         account == 0 ? INTAKE_ALIVE
                      : fate_of(o->intake, fates, account, event_i64(o->event, EVENT_ACCEPTED_MS));
@@ -323,7 +332,8 @@ static void drop_malformed(struct intake_opener *o, struct intake_job *job, stru
 
 static void take_events(struct intake_opener *o, struct intake_job *job)
 {
-    struct fates fates = {.now_ms = pl_wall_ms(o->intake->config.clock)};
+    struct fates fates = {.count = 0};
+    look_at_clock(o->intake, &fates);
     struct vault_place place = {.incarnation = job->block.incarnation, .number = job->block.number};
     struct pl_span rest = pl_buf_span(&o->plain), encoded;
     struct pl_why why = {.err = PL_OK};

@@ -50,6 +50,8 @@ static const struct pl_option table[] = {
     INT(hole_alarm_seconds, "30", 1, 86400, "a block missing for longer is an alarm"),
     INT(seal_key_days, "30", 1, 365, "age at which the key that edges seal for is replaced"),
     INT(edge_silent_seconds, "30", 1, 86400, "an edge not heard of for longer is an alarm"),
+    INT(clock_agree_seconds, "60", 3, 86400,
+        "for so long edges' clocks must agree with one that is in doubt"),
     INT(store_cache_bytes, "134217728", 1 << 20, INT64_C(1) << 40, "the database's read cache"),
     INT(store_write_buffer_bytes, "134217728", 1 << 20, INT64_C(1) << 40,
         "the database's memory for recent writes"),

@@ -24,7 +24,7 @@ struct origin_options {
     int64_t http_loops, api_workers, openers;
     int64_t exports_max;
     int64_t audit_max_bytes;
-    int64_t hole_alarm_seconds, edge_silent_seconds;
+    int64_t hole_alarm_seconds, edge_silent_seconds, clock_agree_seconds;
     int64_t seal_key_days;
     int64_t store_cache_bytes, store_write_buffer_bytes;
     char *log_level;

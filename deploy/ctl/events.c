@@ -22,8 +22,8 @@ static const struct ctl_option export_options[] = {
     {0},
 };
 
-/* Days that were not given: all that the account has been there, and one more at each end, since
- * it is edges' clocks that events are dated by. */
+/* Days that were not given: all that the account has been there, and more at each end, since it is
+ * edges' clocks that events are dated by: a wrong one may put them up to a month too early. */
 static enum pl_err fill_days(struct ctl *ctl, const char *id, const struct ctl_args *args,
                              char from[PL_TIME_TEXT], char to[PL_TIME_TEXT], struct pl_why *why)
 {
@@ -45,7 +45,7 @@ static enum pl_err fill_days(struct ctl *ctl, const char *id, const struct ctl_a
                           "--from DAY",
                           id);
         if (err == PL_OK)
-            pl_time_format(created_ms - PL_DAY_MS, from);
+            pl_time_format(created_ms - 31 * PL_DAY_MS, from);
         api_answer_release(&answer);
     }
     from[10] = to[10] = '\0';

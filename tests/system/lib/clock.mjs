@@ -1,25 +1,43 @@
-// A process whose wall clock is wrong, and nothing else.
-import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+// Processes whose wall clock is wrong, and nothing else: Debian's libfaketime.
+import { readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-const source = `
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-int clock_gettime(clockid_t id, struct timespec *ts)
-{
-    long rc = syscall(SYS_clock_gettime, id, ts);
-    if (id == CLOCK_REALTIME)
-        ts->tv_sec += SECONDS;
-    return (int)rc;
-}`;
-
-// The environment that makes it so; dir is where the library is put that does it.
-export function shiftedClock(dir, seconds) {
-    const text = path.join(dir, `clock${seconds}.c`), library = path.join(dir, `clock${seconds}.so`);
-    writeFileSync(text, source);
-    execFileSync(process.env.CC ?? 'cc', ['-shared', '-fPIC', `-DSECONDS=${seconds}`, '-o', library, text]);
-    // The sanitizers want to be told that they are not the first to be loaded.
-    return { LD_PRELOAD: library, ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:verify_asan_link_order=0` };
+// The one for threads; its folder is the architecture's.
+function library() {
+    for (const triplet of readdirSync('/usr/lib')) {
+        const folder = path.join('/usr/lib', triplet, 'faketime');
+        try {
+            if (readdirSync(folder).includes('libfaketimeMT.so.1')) return path.join(folder, 'libfaketimeMT.so.1');
+        } catch {
+            // not this one
+        }
+    }
+    throw new Error('libfaketime is missing: deploy/install test');
 }
+
+let clocks = 0;
+
+// A clock of its own for every process that is started with env. It is right until set() puts it
+// ahead or behind, which the process notices within a second.
+export class FakeClock {
+    constructor(dir, seconds = 0) {
+        this.file = path.join(dir, `clock-${process.pid}-${clocks++}`);
+        this.set(seconds);
+        this.env = {
+            LD_PRELOAD: library(),
+            FAKETIME_TIMESTAMP_FILE: this.file,
+            FAKETIME_CACHE_DURATION: '1',
+            FAKETIME_DONT_FAKE_MONOTONIC: '1',
+            NO_FAKE_STAT: '1',
+            // The sanitizers want to be told that they are not the first to be loaded.
+            ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:verify_asan_link_order=0`,
+        };
+    }
+
+    set(seconds) {
+        writeFileSync(this.file, `${seconds < 0 ? '' : '+'}${seconds}\n`);
+    }
+}
+
+// The environment of a clock that stays as far off as that.
+export const shiftedClock = (dir, seconds) => new FakeClock(dir, seconds).env;

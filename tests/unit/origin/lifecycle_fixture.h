@@ -29,6 +29,8 @@ struct house {
     char dir[64];
     char ring_a[96], ring_b[96];
     int64_t now_ms, mono_ms;
+    unsigned reads_before_jump; /* of the wall clock; 0: it does not jump */
+    int64_t jump_ms;
     struct pl_clock clock;
     struct pl_log log;
     struct store *store;
@@ -49,7 +51,11 @@ struct house {
 
 static inline int64_t house_time(void *ctx)
 {
-    return ((struct house *)ctx)->now_ms;
+    struct house *house = ctx;
+    int64_t now_ms = house->now_ms;
+    if (house->reads_before_jump > 0 && --house->reads_before_jump == 0)
+        house->now_ms += house->jump_ms;
+    return now_ms;
 }
 
 static inline int64_t house_mono(void *ctx)

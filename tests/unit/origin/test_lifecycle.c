@@ -243,6 +243,24 @@ static void a_jump_of_the_clock_deletes_nothing(void **state)
     assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
 }
 
+/* Between the look that believes the clock and what is done by it. */
+static void a_jump_within_a_tick_deletes_nothing(void **state)
+{
+    struct house *house = *state;
+    struct pl_why why = {0};
+    struct account account = new_account(house, "jumped");
+    must(accounts_expire(house->accounts, account.id, START_MS + PL_DAY_MS, &account, &why), &why);
+    tick_on_day(house, 0);
+    house->jump_ms = 400 * PL_DAY_MS;
+    house->reads_before_jump = 1;
+    lifecycle_tick(house->lifecycle);
+    assert_int_equal(house->reads_before_jump, 0);
+    house->now_ms -= house->jump_ms;
+    lifecycle_tick(house->lifecycle);
+    assert_string_equal(clock_reason(house), "");
+    assert_int_equal(state_of(house, account.id), ACCOUNT_ACTIVE);
+}
+
 static void a_confirmed_clock_goes_on(void **state)
 {
     struct house *house = *state;
@@ -358,6 +376,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_interrupted_deletion_is_resumed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_damaged_disk_does_not_save_the_key, setup, teardown),
         cmocka_unit_test_setup_teardown(a_jump_of_the_clock_deletes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_jump_within_a_tick_deletes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_confirmed_clock_goes_on, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_behind_the_last_run_is_not_believed, setup,
                                         teardown),
