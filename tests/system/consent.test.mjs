@@ -28,14 +28,21 @@ const trackFor = (url, account, visitor) => post(`${url}/v1/track`, { writeKey: 
 // Not by sending: what a region takes until it has heard may be with the origin before the opt-out.
 const knows = (url, count) => until(`${url} has heard`, 20000, async () => new RegExp(`^polder_suppressions ${count}$`, 'm').test(await (await fetch(`${url}/metrics`)).text()));
 
-// Every file below a folder, searched for bytes as they are.
+// Every file below a folder, searched for bytes as they are. What a file held that goes while they
+// are read stands in another by then: so they are read again, all of them.
 function filesHolding(dir, needle) {
-    const hits = [];
-    for (const entry of readdirSync(dir, { withFileTypes: true, recursive: true })) {
-        const file = path.join(entry.parentPath ?? entry.path, entry.name);
-        if (entry.isFile() && statSync(file).size > 0 && readFileSync(file).includes(needle)) hits.push(file);
+    for (;;) {
+        const hits = [];
+        try {
+            for (const entry of readdirSync(dir, { withFileTypes: true, recursive: true })) {
+                const file = path.join(entry.parentPath ?? entry.path, entry.name);
+                if (entry.isFile() && statSync(file).size > 0 && readFileSync(file).includes(needle)) hits.push(file);
+            }
+            return hits;
+        } catch (error) {
+            if (error.code !== 'ENOENT') throw error;
+        }
     }
-    return hits;
 }
 
 test('visitors without an id get one cookie; those with their own get none', { timeout: 120000 }, async (t) => {

@@ -70,7 +70,7 @@ test('what an edge refuses says why, in the reply and with CORS', { timeout: 120
     const cases = [
         [post('/v1/track', '{"writeKey":'), 400, /JSON/i],
         [post('/v1/track', JSON.stringify({ writeKey: account.write_key })), 400, /event/],
-        [post('/v1/batch', JSON.stringify({ writeKey: account.write_key, batch: [{ type: 'page' }, { type: 'track' }] })), 400, /batch\[1\]\.event/],
+        [post('/v1/batch', JSON.stringify({ writeKey: account.write_key, batch: [{ type: 'track' }, { type: 'page', context: 7 }] })), 400, /batch\[0\]\.event/],
         [post('/v1/track', JSON.stringify({ event: 'E' })), 401, /writeKey/i],
         [post('/v1/track', JSON.stringify({ writeKey: '0'.repeat(32), event: 'E' })), 401, /./],
         [post('/v1/batch', JSON.stringify({ writeKey: account.write_key, batch: [], pad: 'x'.repeat(600 * 1024) })), 413, /./],
