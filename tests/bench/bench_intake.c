@@ -203,6 +203,7 @@ static void measure_intake(struct material *m, const char *dir, struct measure *
     char path[4096];
     struct store *store = open_store(dir, "intake", path);
     struct ledger *ledger;
+    struct day_counts *day_counts;
     struct intake *intake;
     struct intake_status status;
     struct pl_why why = {0};
@@ -211,6 +212,7 @@ static void measure_intake(struct material *m, const char *dir, struct measure *
     struct ledger_config ledger_config = {
         .store = store, .clock = material_clock(), .log = &complaints};
     bench_must(ledger_new(&ledger, &ledger_config, &why), "ledger", &why);
+    bench_must(day_counts_new(&day_counts, store), "day counts", NULL);
     struct intake_config config = {
         .store = store,
         .keyring = m->keyring,
@@ -218,6 +220,7 @@ static void measure_intake(struct material *m, const char *dir, struct measure *
         .edge_public = edge_public,
         .edge_ctx = m,
         .account = fate,
+        .day_counts = day_counts,
         .clock = material_clock(),
         .log = &complaints,
     };
@@ -241,6 +244,7 @@ static void measure_intake(struct material *m, const char *dir, struct measure *
     out->row_bytes = row_bytes(store, FAMILY_LEDGER);
     intake_stop(intake);
     intake_free(intake);
+    day_counts_free(day_counts);
     ledger_free(ledger);
     store_close(store);
     out->table_bytes = weigh_and_remove(path);
