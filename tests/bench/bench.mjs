@@ -8,12 +8,13 @@ import { busyMachine, describeMachine, watchProcessors } from './machine.mjs';
 import { plain, writeReadme } from './table.mjs';
 import * as config from './rows/config.mjs';
 import * as collect from './rows/collect.mjs';
+import * as deletion from './rows/deletion.mjs';
 import { dialect, intake } from './rows/programs.mjs';
 import { endToEnd, idle } from './rows/path.mjs';
 
-const ALL = { config, collect, dialect, intake, 'end-to-end': endToEnd, idle };
-const WHOLE = { rounds: 7, seconds: 5, intakeEvents: 1000000, sustainSeconds: 60 };
-const QUICK = { rounds: 2, seconds: 2, intakeEvents: 200000, sustainSeconds: 10 };
+const ALL = { config, collect, dialect, intake, 'end-to-end': endToEnd, deletion, idle };
+const WHOLE = { rounds: 7, seconds: 5, intakeEvents: 1000000, sustainSeconds: 60, deletedBytes: 1e9 };
+const QUICK = { rounds: 2, seconds: 2, intakeEvents: 200000, sustainSeconds: 10, deletedBytes: 1e8 };
 
 const { values, positionals } = parseArgs({
     allowPositionals: true,
