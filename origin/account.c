@@ -60,11 +60,13 @@ static void write_members(const struct account *account, enum account_state stat
 
 void account_write_json(const struct account *account, int64_t now_ms, struct json_writer *w)
 {
-    int64_t due_ms = lifecycle_due_ms(account);
+    const enum account_state state = account_state_at(account, now_ms);
+    const bool has_ended = state != ACCOUNT_ACTIVE && account->expires_at_ms != 0;
+    const int64_t warn_ms = account->expires_at_ms + LIFECYCLE_WARN_DAYS * PL_DAY_MS;
     json_write_object(w);
-    write_members(account, account_state_at(account, now_ms), w);
-    json_write_pair_time(w, "deletion_due_at",
-                         account_state_at(account, now_ms) == ACCOUNT_ACTIVE ? 0 : due_ms);
+    write_members(account, state, w);
+    json_write_pair_time(w, "deletion_due_at", has_ended ? lifecycle_due_ms(account) : 0);
+    json_write_pair_bool(w, "overdue", has_ended && state != ACCOUNT_DELETED && now_ms >= warn_ms);
     json_write_object_end(w);
 }
 

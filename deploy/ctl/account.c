@@ -29,6 +29,7 @@ static enum pl_err show(struct json account, struct pl_why *why)
         {"expires", "expires_at", "never", true},
         {"deletion asked for", "deletion_requested_at", "", true},
         {"deletion due", "deletion_due_at", "", true},
+        {"overdue", "overdue", "no", false},
         {"deletion began", "deletion_started_at", "", true},
         {"deleted", "deleted_at", "", true},
         {"config version", "config_version", "-", false},

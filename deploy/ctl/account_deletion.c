@@ -107,7 +107,7 @@ enum ctl_exit account_confirm_delete_run(struct ctl *ctl, const struct ctl_args 
     struct api_answer answer = {.status = 0};
     const struct member members[] = {{"request", args->words[1]}};
     if (!is_id(args->words[1]))
-        return ctl_usage(why, "REQUEST must be 32 hex digits, as account delete has printed them");
+        return ctl_usage(why, "ID must be 32 hex digits, as account delete has printed them");
     enum pl_err err =
         call(ctl, args->words[0], "POST", "deletion/confirm", members, 1, false, &answer, why);
     if (err == PL_OK && ctl->json)

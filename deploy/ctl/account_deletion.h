@@ -31,9 +31,9 @@ enum ctl_exit account_release_run(struct ctl *ctl, const struct ctl_args *args, 
      account_delete_options,                                                                       \
      account_delete_run},                                                                          \
         {"confirm-delete",                                                                         \
-         "ACCOUNT REQUEST",                                                                        \
-         "Confirms a request for deletion, which then begins",                                     \
-         "REQUEST is what polderctl account delete has printed.\n\n"                               \
+         "ACCOUNT ID",                                                                             \
+         "Confirms a request for deletion",                                                        \
+         "The deletion begins at once. ID is what polderctl account delete has printed.\n\n"       \
          "Example:\n"                                                                              \
          "  polderctl account confirm-delete my-shop 8f14e45fceea167a5a36dedd4bea2543",            \
          NULL,                                                                                     \
@@ -47,14 +47,16 @@ enum ctl_exit account_release_run(struct ctl *ctl, const struct ctl_args *args, 
          account_keep_run},                                                                        \
         {"deletion",                                                                               \
          "ACCOUNT",                                                                                \
-         "Shows how far an account's deletion is, and which edges it waits for",                   \
-         "Example:\n  polderctl account deletion 8f14e45fceea167a",                                \
+         "Shows how far an account's deletion is",                                                 \
+         "And which edges it waits for.\n\nExample:\n  polderctl account deletion "                \
+         "8f14e45fceea167a",                                                                       \
          NULL,                                                                                     \
          account_deletion_run},                                                                    \
         {"hold",                                                                                   \
          "ACCOUNT",                                                                                \
-         "Forbids to delete an account's data, or that of a range of its days",                    \
-         "For statutory periods and disputes. It stands until its date or until it is released; "  \
+         "Forbids to delete an account's data",                                                    \
+         "All of it, or that of a range of days. For statutory periods and disputes. It stands "   \
+         "until its date or until it is released; "                                                \
          "days that no hold covers go when they are due.\n\n"                                      \
          "Examples:\n"                                                                             \
          "  polderctl account hold my-shop --reason \"HGB 257\" --until 2032-12-31\n"              \

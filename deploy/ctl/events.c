@@ -169,11 +169,13 @@ const struct ctl_command events_commands[] = {
      export_options, run_export},
     {"counts", "ACCOUNT", "How many events an account has, by day",
      "Stored are all that ever were; erased are those that went with a visitor, retired those that "
-     "were older than the account keeps events.",
+     "were older than the account keeps events.\n\n"
+     "Example:\n  polderctl events counts my-shop --from 2026-11-01",
      events_counts_options, events_counts_run},
     {"check", "", "Compares what all accounts hold with the ledger",
      "Every event that the ledger has booked as stored is some account's, or was before its "
-     "deletion. The exit status is 1 when the sums differ.",
+     "deletion. The exit status is 1 when the sums differ.\n\n"
+     "Example:\n  polderctl events check",
      NULL, events_check_run},
     {0},
 };

@@ -224,7 +224,7 @@ static void append_commands(const struct ctl_noun *noun, char *doc, size_t size)
         char call[64];
         snprintf(call, sizeof(call), "%s%s%s %s", noun->name, c->verb == NULL ? "" : " ",
                  c->verb == NULL ? "" : c->verb, c->arguments);
-        int len = snprintf(doc + used, size - used, "  %-28s %s\n", call, c->about);
+        int len = snprintf(doc + used, size - used, "  %-34s %s\n", call, c->about);
         used += len < 0 || (size_t)len >= size - used ? 0 : (size_t)len;
     }
 }

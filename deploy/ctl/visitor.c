@@ -369,6 +369,8 @@ const struct ctl_command visitor_commands[] = {
      "  polderctl visitor erase my-shop kitchen-tablet --alone",
      options, run_erase},
     {"receipt", "ACCOUNT RECEIPT", "How an erasure stands",
-     "RECEIPT is the id that erase printed. It names no visitor.", NULL, run_receipt},
+     "RECEIPT is the id that erase printed. It names no visitor.\n\n"
+     "Example:\n  polderctl visitor receipt my-shop 8f14e45fceea167a5a36dedd4bea2543",
+     NULL, run_receipt},
     {0},
 };

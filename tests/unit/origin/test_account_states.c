@@ -321,6 +321,21 @@ static void months_are_those_of_the_calendar(void **state)
     }
 }
 
+static void assert_shown(struct house *house, const struct account *account, const char *words)
+{
+    struct json_writer *w;
+    struct pl_buf text;
+    pl_buf_init(&text, 65536);
+    must(json_writer_new(&w, false), &house->why);
+    json_writer_begin(w, &text);
+    account_write_json(account, house->now_ms, w);
+    must(json_writer_end(w), &house->why);
+    must(pl_buf_terminate(&text), &house->why);
+    assert_non_null(strstr((char *)text.data, words));
+    json_writer_free(w);
+    pl_buf_release(&text);
+}
+
 static void an_account_that_ended_long_ago_is_deleted_at_once(void **state)
 {
     struct house *house = *state;
@@ -341,6 +356,8 @@ static void an_account_that_ended_long_ago_is_deleted_at_once(void **state)
     struct account fresh =
         make_account(house, "{\"name\":\"fresh\",\"expires_at\":\"2025-12-20\",\"imported\":true}");
     assert_int_equal(state_of(house, old.id), ACCOUNT_EXPIRED);
+    assert_shown(house, &old, "\"overdue\":true");
+    assert_shown(house, &fresh, "\"overdue\":false");
     struct pl_id128 edge = enroll(house, 1); /* which says nothing for now */
     tick_on_day(house, 0);
     assert_int_equal(state_of(house, old.id), ACCOUNT_DELETING);
