@@ -163,9 +163,8 @@ const struct ctl_command events_commands[] = {
      "CSV, text that a spreadsheet would run as a formula has an apostrophe before it.\n\n"
      "Examples:\n"
      "  polderctl events export my-shop >events.ndjson\n"
-     "  polderctl events export my-shop --from 2026-11-01 --to 2026-11-30 --output "
-     "november.ndjson\n"
-     "  polderctl events export my-shop --format csv --type order,cart_add --output orders.csv",
+     "  polderctl events export my-shop --from 2026-11-01 --output november.ndjson\n"
+     "  polderctl events export my-shop --format csv --type order --output orders.csv",
      export_options, run_export},
     {"counts", "ACCOUNT", "How many events an account has, by day",
      "Stored are all that ever were; erased are those that went with a visitor, retired those that "
