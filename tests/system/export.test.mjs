@@ -83,6 +83,36 @@ test('what is exported is what the books say was stored', { timeout: 180000 }, a
     assert.equal((await cluster.ctlJson('events', 'counts', account.id)).held, 40);
 });
 
+test('erasures and deletions leave the books in balance', { timeout: 180000 }, async (t) => {
+    const { cluster, account } = await startCluster(t);
+    const other = await cluster.ctlJson('account', 'create', 'other');
+    await untilServed(cluster, 'eu', other, 0);
+    const gone = Array.from({ length: 6 }, () => trackEvent({ anonymousId: 'somebody' }));
+    const kept = Array.from({ length: 9 }, () => trackEvent());
+    assert.equal(await postBatch(cluster.url('eu'), account.write_key, [...gone, ...kept]), 200);
+    assert.equal(await postBatch(cluster.url('eu'), other.write_key, kept.map((event) => ({ ...event, messageId: `${event.messageId}-2` }))), 200);
+    await cluster.untilSettled(['eu'], 30000);
+    await cluster.ctl('visitor', 'erase', account.id, 'somebody');
+    const { days, ...sums } = await until('all of somebody is erased', 20000, async () => {
+        const counts = await cluster.ctlJson('events', 'counts', account.id);
+        return counts.erased === 6 && counts;
+    });
+    assert.deepEqual({ ...sums, held_bytes: 0 }, { stored: 15, erased: 6, retired: 0, held: 9, held_bytes: 0 });
+    assert.equal(days.length, 1);
+    // Held against the counts, or it would fail.
+    assert.equal((await exported(cluster, account)).length, 9);
+    assert.equal((await cluster.ctlJson('events', 'check')).agrees, true);
+
+    await cluster.ctl('account', 'delete', account.id, '--now', '--reason', 'test');
+    await until('the deletion is done', 60000, async () => (await cluster.ctlJson('account', 'show', account.id)).state === 'deleted');
+    await assert.rejects(cluster.ctl('events', 'export', account.id), /deleted/);
+    const all = await cluster.ctlJson('events', 'check');
+    assert.deepEqual(all.accounts.map((row) => [row.account, row.stored, row.erased]), [['deleted', 15, 6], [other.id, 9, 0]]);
+    assert.equal(all.ledger_stored, 24);
+    assert.equal(all.agrees, true);
+    assert.equal((await exported(cluster, other)).length, 9);
+});
+
 test('by type and by visitor, as CSV that reads back as it was', { timeout: 180000 }, async (t) => {
     const { cluster, account } = await startCluster(t);
     const events = [
