@@ -148,7 +148,7 @@ enum pl_err account_rules_read(struct json object, struct account_rules *rules, 
         return err;
     if (enter(object, "pii", pii_members, &pii, &err, why))
         err = within("pii", read_mask(pii, &rules->pii, why), why);
-    return err;
+    return err == PL_OK ? account_processing_read(object, &rules->processing, why) : err;
 }
 
 /* ---- checking */
@@ -310,6 +310,7 @@ void account_rules_write(const struct account_rules *rules, struct json_writer *
             json_write_text(w, pii_words[i].word);
     json_write_array_end(w);
     json_write_object_end(w);
+    account_processing_write(&rules->processing, w);
 }
 
 void account_rules_tell(const struct account_rules *rules, struct catalog_item *item)

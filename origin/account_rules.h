@@ -8,6 +8,7 @@
 #ifndef POLDER_ORIGIN_ACCOUNT_RULES_H
 #define POLDER_ORIGIN_ACCOUNT_RULES_H
 
+#include "origin/account_processing.h"
 #include "proto/wire/catalog.h"
 #include "proto/wire/json.h"
 
@@ -24,10 +25,11 @@ struct account_rules {
     char cookie_name[CATALOG_COOKIE_BYTES + 1];
     char cookie_domain[CATALOG_HOST_BYTES + 1]; /* "": the host that was asked */
     unsigned pii;                               /* PII_ bits: what is masked */
+    struct account_processing processing;       /* no rule, but said like one */
 };
 
 /* The members of an account's JSON that stand for its rules, NULL at the end. */
-#define ACCOUNT_RULE_MEMBERS "aliases", "hosts", "snowplow_path", "cookie", "pii"
+#define ACCOUNT_RULE_MEMBERS "aliases", "hosts", "snowplow_path", "cookie", "pii", "processing"
 
 /* As of an account that says nothing about them. */
 void account_rules_init(struct account_rules *rules);

@@ -55,6 +55,11 @@ static const struct pl_option table[] = {
     INT(store_cache_bytes, "134217728", 1 << 20, INT64_C(1) << 40, "the database's read cache"),
     INT(store_write_buffer_bytes, "134217728", 1 << 20, INT64_C(1) << 40,
         "the database's memory for recent writes"),
+    TEXT(processor_name, "", "who runs this origin, for records of processing (GDPR Art. 30)"),
+    TEXT(processor_contact, "", "its address for such matters"),
+    TEXT(processor_officer, "", "its data-protection officer; empty: none"),
+    TEXT(processor_location, "", "where this origin's disks stand, e.g. Frankfurt, Germany"),
+    LIST(sub_processors, "", "whom it engages, e.g. \"Hoster GmbH, Germany: servers\""),
     TEXT(log_level, "info", "error, warn, info or debug"),
 };
 #define COUNT (sizeof(table) / sizeof(table[0]))

@@ -18,6 +18,8 @@ struct origin_options {
     char *kek_file, *kek_command;
     char *sign_key_file;
     struct pl_text_list sign_earlier_files;
+    char *processor_name, *processor_contact, *processor_officer, *processor_location;
+    struct pl_text_list sub_processors;
     char *ca_file, *link_cert_file, *link_key_file;
     char *bootstrap_token_sha256;
     char *tls_cert_file, *tls_key_file, *tls_sni_dir;

@@ -216,6 +216,7 @@ API_HANDLER(api_audit_head);
 API_HANDLER(api_clock_confirm);
 API_HANDLER(api_keyring_rewrap);
 API_HANDLER(api_keyring_rotate);
+API_HANDLER(api_account_record);
 API_HANDLER(api_certificate_get);
 API_HANDLER(api_certificate_list);
 API_HANDLER(api_certificate_keys);

@@ -55,6 +55,7 @@ const struct api_route api_routes[] = {
     {HTTP_POST, "keyring/rewrap", OPERATOR, "keyring.rewrap", api_keyring_rewrap, false},
     {HTTP_POST, "keyring/rotate", OPERATOR, "keyring.rotate", api_keyring_rotate, false},
     {HTTP_GET, "accounts/{account}/certificate", READER, NULL, api_certificate_get, false},
+    {HTTP_GET, "accounts/{account}/record", READER, NULL, api_account_record, false},
     {HTTP_GET, "certificates", AUDITOR, NULL, api_certificate_list, false},
     {HTTP_GET, "certificates/keys", AUDITOR, NULL, api_certificate_keys, false},
 };

@@ -47,6 +47,7 @@ const table = {
     'GET audit/head': [OA, ''],
     'GET edges': [OA, ''],
     'GET tokens': [O, ''],
+    'GET accounts/{account}/record': [ALL, ''],
     'GET accounts/{account}/certificate': [ALL, '', 404],
     'GET certificates': [OA, ''],
     'GET certificates/keys': [OA, ''],

@@ -98,6 +98,7 @@ static void test_what_changes_or_gives_out_is_audited(void **state)
         "accounts/{account}/deletion",
         "accounts/{account}/holds",
         "accounts/{account}/certificate",
+        "accounts/{account}/record",
         "certificates",
         "certificates/keys",
         "audit",

@@ -1,0 +1,23 @@
+/* The record of processing activities. */
+#include "origin/api/call.h"
+#include "origin/processing_record.h"
+#include "proto/base/text.h"
+
+API_HANDLER(api_account_record)
+{
+    const struct origin_parts *parts = worker->api->parts;
+    struct account account;
+    struct pl_span as;
+    if (accounts_get(parts->accounts, call->target.account, &account) != PL_OK) {
+        return pl_fail(why, PL_ENOTFOUND, "there is no account %016llx",
+                       (unsigned long long)call->target.account);
+    }
+    if (!pl_form_find(pl_buf_span(&call->query), "as", &as) || pl_span_eq_str(as, "json")) {
+        return processing_record_write(parts, &account, worker->writer, why);
+    }
+    if (!pl_span_eq_str(as, "html")) {
+        return pl_fail_field(why, PL_EINVAL, "as", "as must be json or html");
+    }
+    call->content_type = "text/html; charset=utf-8";
+    return processing_record_page(parts, &account, &call->reply, why);
+}
