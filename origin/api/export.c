@@ -2,6 +2,7 @@
 #include "origin/api/call.h"
 #include "origin/api/export_query.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define CHUNK_BYTES ((size_t)256 * 1024)
@@ -97,6 +98,16 @@ static enum pl_err check_account(struct api_worker *worker, uint64_t id, struct 
                : PL_OK;
 }
 
+/* Which days, and whether it is all of them; never whose. */
+static void note_request(struct api_call *call, const struct export_request *request)
+{
+    char first[PL_TIME_TEXT], last[PL_TIME_TEXT];
+    pl_time_format(request->first_day * PL_DAY_MS, first);
+    pl_time_format(request->last_day * PL_DAY_MS, last);
+    snprintf(call->noted.detail, sizeof(call->noted.detail), "days %.10s to %.10s%s", first, last,
+             request->visitor_len > 0 ? ", one visitor" : "");
+}
+
 API_HANDLER(api_events_export)
 {
     struct api_export *export = call->export;
@@ -115,6 +126,7 @@ API_HANDLER(api_events_export)
         err = note_counts(worker, &export->cursor);
     if (err != PL_OK)
         return err;
+    note_request(call, &query.request);
     export->marks = query.marks;
     export->may_head = query.cursor_len == 0;
     call->content_type = query.request.format == EXPORT_CSV
