@@ -17,7 +17,7 @@ const struct store_family origin_families[FAMILY_COUNT] = {
     [FAMILY_TOKENS] = {.name = "tokens"},
     [FAMILY_RECORDS] = {.name = "records"},
     [FAMILY_SUPPRESSIONS] = {.name = "suppressions"},
-    [FAMILY_LINKS] = {.name = "links", .point_reads = true},
+    [FAMILY_LINKS] = {.name = "links"},
     [FAMILY_ERASURES] = {.name = "erasures"},
     [FAMILY_DAYS] = {.name = "days"},
     [FAMILY_CUTOFFS] = {.name = "cutoffs"},

@@ -205,6 +205,7 @@ static void measure_intake(struct material *m, const char *dir, struct measure *
     struct ledger *ledger;
     struct day_counts *day_counts;
     struct intake *intake;
+    struct links *links;
     struct intake_status status;
     struct pl_why why = {0};
     struct run run = {
@@ -213,8 +214,10 @@ static void measure_intake(struct material *m, const char *dir, struct measure *
         .store = store, .clock = material_clock(), .log = &complaints};
     bench_must(ledger_new(&ledger, &ledger_config, &why), "ledger", &why);
     bench_must(day_counts_new(&day_counts, store), "day counts", NULL);
+    bench_must(links_new(&links, store), "links", NULL);
     struct intake_config config = {
         .store = store,
+        .links = links,
         .keyring = m->keyring,
         .ledger = ledger,
         .edge_public = edge_public,
@@ -245,6 +248,7 @@ static void measure_intake(struct material *m, const char *dir, struct measure *
     intake_stop(intake);
     intake_free(intake);
     day_counts_free(day_counts);
+    links_free(links);
     ledger_free(ledger);
     store_close(store);
     out->table_bytes = weigh_and_remove(path);

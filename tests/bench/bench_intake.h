@@ -25,6 +25,7 @@ struct edge {
 struct visitor {
     uint64_t account;
     char id[PL_UUID_TEXT];
+    char user[24]; /* one in five has logged in; "": not this one */
 };
 
 struct sealed_block {

@@ -111,11 +111,18 @@ static void renew(struct material *m, struct event *event, size_t i, char messag
         uint64_t skew = roll(m) % ACCOUNTS;
         visitor->account = m->accounts[roll(m) % (skew + 1)]; /* some shops are larger */
         uuid(m, visitor->id);
+        visitor->user[0] = '\0';
+        if (roll(m) % 5 == 0)
+            snprintf(visitor->user, sizeof(visitor->user), "kd-%llu",
+                     (unsigned long long)(100000 + roll(m) % 9000000));
     }
     uuid(m, id);
     snprintf(message, 64, "ajs-next-%013zu-%s", (size_t)MATERIAL_MS + i, id);
     event_set_u64(event, EVENT_ACCOUNT, visitor->account);
     event_set_str(event, EVENT_VISITOR_ID, pl_span_str(visitor->id));
+    event_unset(event, EVENT_USER_ID);
+    if (visitor->user[0] != '\0')
+        event_set_str(event, EVENT_USER_ID, pl_span_str(visitor->user));
     event_set_str(event, EVENT_MESSAGE_ID, pl_span_str(message));
     event_set_i64(event, EVENT_ACCEPTED_MS, MATERIAL_MS + (int64_t)(i / EVENTS_PER_MS));
 }

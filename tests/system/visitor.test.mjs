@@ -1,0 +1,150 @@
+// Subject rights: what is held of a person, across devices and edges, and its erasure: also of what
+// is still on its way, of retries, and over restarts; and nobody else's on a shared device.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { startCluster, postBatch, trackEvent, exported, until } from './lib/fixture.mjs';
+
+const ago = (ms) => new Date(Date.now() - ms).toISOString();
+const event = (anonymousId, fields = {}) => trackEvent({ anonymousId, ...fields });
+const identify = (anonymousId, userId) => ({ ...event(anonymousId, { userId }), type: 'identify', traits: { plan: 'gold' } });
+
+async function send(cluster, edge, account, ...events) {
+    assert.equal(await postBatch(cluster.url(edge), account.write_key, events), 200);
+}
+
+async function post(cluster, path, body) {
+    const reply = await fetch(`${cluster.url('origin')}/api/v1/${path}`, {
+        method: 'POST',
+        headers: { Authorization: `Bearer ${cluster.token}`, 'Content-Type': 'application/json' },
+        body: JSON.stringify(body),
+    });
+    return { status: reply.status, text: await reply.text() };
+}
+
+async function untilStored(cluster, account, count) {
+    await until(`${count} events are exported`, 30000, async () => (await exported(cluster, account)).length === count);
+}
+
+const messagesOf = async (cluster, account) => (await exported(cluster, account)).map(({ message_id: id }) => id).sort();
+
+test('a person is shown, exported and erased, wherever the events are', { timeout: 240000 }, async (t) => {
+    const { cluster, account } = await startCluster(t, { edges: ['eu', 'us'] });
+    const visitor = (verb, ...args) => cluster.ctlJson('visitor', verb, account.id, ...args);
+    const old = [
+        event('phone'),
+        identify('phone', 'ann'),
+        event('phone', { event: 'Promotion Viewed', properties: { promotion_id: 'c', creative: 'v', principle: 'scarcity', offer_id: 'o1' } }),
+        event('phone', { event: 'Promotion Clicked', properties: { promotion_id: 'c', creative: 'v', offer_id: 'o1', response: 'click' } }),
+        identify('laptop', 'ann'),
+        { ...event('laptop'), type: 'page', event: undefined, context: { page: { url: 'https://shop.example/chairs', title: 'Chairs' } } },
+        identify('tablet', 'ann'),
+        event('tablet'),
+    ];
+    const others = [identify('tablet', 'bob'), event('bob-phone', { userId: 'bob' }), event('carol')];
+    await send(cluster, 'eu', account, ...old.slice(0, 4), others[0]);
+    await send(cluster, 'us', account, ...old.slice(4), ...others.slice(1));
+    await untilStored(cluster, account, 11);
+
+    // Found from any of the ids; bob's, who used the same tablet, are not among them.
+    for (const id of ['ann', 'phone', 'laptop']) {
+        const profile = await visitor('show', id);
+        assert.equal(profile.events, 8, id);
+        assert.deepEqual(profile.visitor_ids.toSorted(), ['laptop', 'phone', 'tablet']);
+        assert.deepEqual(profile.user_ids, ['ann']);
+        assert.deepEqual(profile.page_views.map(({ url, title }) => [url, title]), [['https://shop.example/chairs', 'Chairs']]);
+        assert.deepEqual(profile.offers.map(({ campaign, principle, responded, response }) => [campaign, principle, responded, response]), [['c', 'scarcity', true, 'click']]);
+        const [dna] = profile.dna;
+        assert.deepEqual([dna.shown, dna.responded, dna.alpha, dna.beta], [1, 1, 2, 1]);
+        assert.ok(dna.interval_95[0] < dna.mean && dna.mean < dna.interval_95[1] && dna.sd > 0);
+    }
+    assert.match(await cluster.ctl('visitor', 'show', account.id, 'ann'), /scarcity +1 +1/);
+    assert.match(await cluster.ctl('visitor', 'show', account.id, 'nobody'), /Nothing is held/);
+    const lines = (await cluster.ctl('visitor', 'export', account.id, 'ann')).trim().split('\n').map((line) => JSON.parse(line));
+    assert.deepEqual(lines.filter((line) => line.message_id).map((line) => line.message_id).sort(), old.map(({ messageId }) => messageId).sort());
+    assert.deepEqual(lines.flatMap(({ polder_link: link }) => link?.visitor_id ?? []).sort(), ['laptop', 'phone', 'tablet']);
+
+    // us takes more while the origin sleeps, and dies with it: of before the erasure, unknown to the
+    // origin, among it a device of ann's that nobody has heard of, whose other events came by eu.
+    await cluster.nodes.get('origin').kill();
+    const onTheirWay = [event('phone'), event('laptop', { userId: 'ann' }), event('watch', { userId: 'ann' })];
+    const bobs = event('tablet', { userId: 'bob' });
+    await send(cluster, 'us', account, ...onTheirWay, bobs);
+    await cluster.nodes.get('us').kill();
+    await cluster.startOrigin();
+    const watch = event('watch');
+    await send(cluster, 'eu', account, watch);
+    await untilStored(cluster, account, 12);
+
+    const receipt = await visitor('erase', 'ann');
+    assert.deepEqual([receipt.erased.events, receipt.erased.links, receipt.erased.message_ids], [8, 3, 8]);
+    assert.ok(receipt.at <= receipt.erased_at && receipt.erased_at <= receipt.physically_gone_at, JSON.stringify(receipt));
+    assert.ok(!JSON.stringify(receipt).includes('ann') && !JSON.stringify(receipt).includes('phone'));
+    assert.deepEqual(await messagesOf(cluster, account), [...others, watch].map(({ messageId }) => messageId).sort());
+    assert.equal((await visitor('show', 'ann')).events, 0);
+    await until('eu has passed the cut-off, us has not', 15000, async () => {
+        const { edges, edges_done: done } = await visitor('receipt', receipt.id);
+        const states = Object.fromEntries(edges.map(({ name, state }) => [name, state]));
+        return states.eu === 'confirmed' && states.us === 'waiting' && !done;
+    });
+
+    // Back again: what it had of ann is dropped, and so is what was stored under the id it told of.
+    await cluster.startEdge('us');
+    await until('us has delivered', 60000, async () => {
+        const { edges, edges_done: done } = await visitor('receipt', receipt.id);
+        return done && edges.every(({ state }) => state === 'confirmed');
+    });
+    await until('the watch is erased, too', 15000, async () =>
+        JSON.stringify(await messagesOf(cluster, account)) === JSON.stringify([...others, bobs].map(({ messageId }) => messageId).sort()));
+    const dropped = async () => (await cluster.replication('origin')).totals.dropped.erased;
+    assert.equal(await dropped(), 3);
+
+    // Retries: told by what they claim, or by their message id; and what is new is taken.
+    await send(cluster, 'eu', account, { ...old[0], timestamp: old[0].timestamp }, event('laptop', { timestamp: ago(60000) }));
+    const { timestamp, ...timeless } = old[1];
+    const fresh = event('phone', { userId: 'ann' });
+    await send(cluster, 'us', account, timeless, fresh);
+    await until('both edges have delivered', 30000, async () => (await dropped()) === 5 && (await visitor('show', 'ann')).events === 1);
+    assert.equal((await cluster.replication('origin')).totals.duplicate, 1);
+    assert.deepEqual(await messagesOf(cluster, account), [...others, bobs, fresh].map(({ messageId }) => messageId).sort());
+
+    // The origin remembers over a restart; erasing again erases what came since.
+    await cluster.nodes.get('origin').stop();
+    await cluster.startOrigin();
+    await send(cluster, 'eu', account, event('phone', { timestamp: ago(3600000) }));
+    await until('it is dropped', 30000, async () => (await dropped()) === 6);
+    const again = await visitor('erase', 'ann');
+    assert.equal(again.erased.events, 1);
+    assert.equal((await visitor('erase', 'phone')).erased.events, 0);
+    assert.equal((await cluster.replication('origin')).status, 'healthy');
+});
+
+test('what a hold covers is not erased, and malformed requests name what is wrong', { timeout: 120000 }, async (t) => {
+    const { cluster, account } = await startCluster(t);
+    await send(cluster, 'eu', account, event('phone'), event('guest-1', { userId: 'guest' }), event('guest-2', { userId: 'guest' }));
+    await untilStored(cluster, account, 3);
+    const visitor = (verb, body) => post(cluster, `accounts/${account.id}/visitor/${verb}`, body);
+    for (const [body, field] of [[{}, 'id'], [{ id: 7 }, 'id'], [{ id: 'x'.repeat(300) }, 'id'], [{ id: 'phone', alone: 'yes' }, 'alone'], [{ id: 'phone', other: 1 }, 'other']]) {
+        const { status, text } = await visitor('erase', body);
+        assert.equal(status, body.id?.length > 256 ? 413 : 400, text);
+        assert.equal(JSON.parse(text).error.field, field);
+    }
+    assert.equal((await post(cluster, 'accounts/00000000000000aa/visitor/profile', { id: 'phone' })).status, 404);
+
+    const { status, text } = await post(cluster, `accounts/${account.id}/holds`, { reason: 'a lawsuit' });
+    assert.equal(status, 201, text);
+    const refused = await visitor('erase', { id: 'phone' });
+    assert.equal(refused.status, 403);
+    assert.match(refused.text, /a lawsuit/);
+    assert.equal((await visitor('erase', { id: 'nobody' })).status, 201);
+    const { id } = JSON.parse(text);
+    assert.equal((await post(cluster, `accounts/${account.id}/holds/${id}/release`, { reason: 'settled' })).status, 200);
+
+    // A device alone, without the user that many share.
+    const one = await visitor('erase', { id: 'guest-1', alone: true });
+    assert.equal(one.status, 201);
+    assert.equal(JSON.parse(one.text).erased.events, 1);
+    assert.deepEqual((await exported(cluster, account)).map((line) => line.visitor_id).sort(), ['guest-2', 'phone']);
+    const log = await cluster.ctl('audit', 'export');
+    assert.match(log, /"visitor\.erase"/);
+    assert.doesNotMatch(log, /guest-1|phone/);
+});
