@@ -315,8 +315,11 @@ const char *deletion_step_name(enum deletion_step step)
     return steps[step].name;
 }
 
-static enum pl_err note(const struct doing *doing, enum deletion_step step, struct pl_why *why)
+/* What cannot be noted is done all the same: it was promised by a date, and the keyring's signed
+ * entry and the certificate tell of it. */
+static void note(const struct doing *doing, enum deletion_step step)
 {
+    struct pl_why why = {0};
     char action[48];
     snprintf(action, sizeof(action), "deletion.%s", steps[step].name);
     const struct audit_entry entry = {
@@ -325,7 +328,12 @@ static enum pl_err note(const struct doing *doing, enum deletion_step step, stru
         .account = doing->deletion->account,
         .outcome = AUDIT_DONE,
     };
-    return audit_note(doing->config->audit, &entry, why);
+    if (audit_note(doing->config->audit, &entry, &why) != PL_OK) {
+        pl_log(doing->config->log, PL_LOG_ERROR, "lifecycle",
+               "%s of account %016llx is not in the "
+               "audit log: %s",
+               action, (unsigned long long)entry.account, why.text);
+    }
 }
 
 enum pl_err deletion_go_on(struct deletion *deletion, const struct lifecycle_config *config,
@@ -348,22 +356,29 @@ enum pl_err deletion_go_on(struct deletion *deletion, const struct lifecycle_con
     deletion->done = step;
     deletion->done_ms[step] = now_ms;
     err = deletion_record(deletion, config, account, why);
-    if (err == PL_OK) {
-        err = note(&doing, step, why);
-    }
     if (err != PL_OK) { /* it is done again */
         deletion->done = before;
         deletion->done_ms[step] = 0;
+        return err;
     }
-    return err;
+    note(&doing, step);
+    return PL_OK;
 }
 
 /* ---- dates */
 
+/* One that began before the account had expired was asked for, whatever its record lost. */
+bool deletion_was_asked_for(const struct account *account)
+{
+    return account->deleted_on_request ||
+           (account->deletion_started_ms != 0 &&
+            (account->expires_at_ms == 0 || account->expires_at_ms > account->deletion_started_ms));
+}
+
 static int64_t promised_ms(const struct account *account, int64_t days, int64_t request_days)
 {
-    return account->deleted_on_request ? account->deletion_started_ms + request_days * PL_DAY_MS
-                                       : account->expires_at_ms + days * PL_DAY_MS;
+    return deletion_was_asked_for(account) ? account->deletion_started_ms + request_days * PL_DAY_MS
+                                           : account->expires_at_ms + days * PL_DAY_MS;
 }
 
 int64_t deletion_limit_ms(const struct account *account)

@@ -72,6 +72,8 @@ enum pl_err deletion_write_json(const struct lifecycle_config *config,
                                 const struct account *account, struct json_writer *w,
                                 struct pl_why *why);
 
+/* Else it began because the account had expired. */
+bool deletion_was_asked_for(const struct account *account);
 /* By when it has to be done, and by when edges' word is not waited for any longer. */
 int64_t deletion_limit_ms(const struct account *account);
 int64_t deletion_seal_deadline_ms(const struct account *account);

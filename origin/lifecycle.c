@@ -204,7 +204,7 @@ static void not_before(int64_t *date_ms, int64_t at_ms)
 static struct dates dates_of(const struct lifecycle *lifecycle, const struct account *account,
                              int64_t now_ms)
 {
-    if (account->deleted_on_request) {
+    if (deletion_was_asked_for(account)) {
         return (struct dates){account->deletion_started_ms +
                                   LIFECYCLE_REQUEST_WARN_DAYS * PL_DAY_MS,
                               deletion_limit_ms(account)};
@@ -225,14 +225,14 @@ static struct dates dates_of(const struct lifecycle *lifecycle, const struct acc
 static void complain(const struct account *account, enum account_state state, int64_t now_ms,
                      const struct pl_why *why, struct lifecycle_status *status)
 {
-    int64_t since_ms =
-        account->deleted_on_request ? account->deletion_started_ms : account->expires_at_ms;
+    bool asked = deletion_was_asked_for(account);
+    int64_t since_ms = asked ? account->deletion_started_ms : account->expires_at_ms;
     snprintf(status->reason, sizeof(status->reason),
              "account %016llx is still %s on day %lld after %s%s%.80s",
              (unsigned long long)account->id, account_state_name(state),
              (long long)((now_ms - since_ms) / PL_DAY_MS),
-             account->deleted_on_request ? "its deletion was confirmed" : "its expiry",
-             why->text[0] != '\0' ? ": " : "", why->text);
+             asked ? "its deletion was confirmed" : "its expiry", why->text[0] != '\0' ? ": " : "",
+             why->text);
 }
 
 static void judge(const struct lifecycle *lifecycle, const struct account *account, int64_t now_ms,

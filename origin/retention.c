@@ -34,7 +34,9 @@ struct retention {
     uint64_t next_account; /* of the round */
     int64_t next_day;      /* of it; 0: at its beginning */
     uint8_t links_at[LINK_KEY_BYTES];
-    bool links_gone; /* some were deleted */
+    bool links_gone;   /* some were deleted */
+    bool with_links;   /* this round looks at links, which is once a day */
+    int64_t links_day; /* of that round */
     struct store_batch *batch;
     struct vault_key *keys; /* DAY_COUNTS_REMOVE_MAX */
 };
@@ -264,7 +266,7 @@ static enum pl_err retire_links(struct retention *r, uint64_t account, int64_t e
 {
     size_t deleted = 0;
     uint8_t from[8], to[8];
-    if (holds_stand(r->config->holds, account, false, now_ms, NULL)) {
+    if (!r->with_links || holds_stand(r->config->holds, account, false, now_ms, NULL)) {
         return PL_OK;
     }
     enum pl_err err =
@@ -378,6 +380,8 @@ void retention_go_on(struct retention *r, const struct account *accounts, size_t
         (r->round_ms == 0 || now_ms - r->round_ms >= ROUND_MS || now_ms < r->round_ms)) {
         r->in_round = true;
         r->round_ms = now_ms;
+        r->with_links = r->links_day != pl_day_of(now_ms);
+        r->links_day = pl_day_of(now_ms);
         r->next_account = 0;
         r->next_day = 0;
     }

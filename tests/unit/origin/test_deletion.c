@@ -350,6 +350,29 @@ static void a_doubtful_clock_writes_nobody_off(void **state)
     assert_int_equal(seals.old_seal_keys, 0);
 }
 
+/* As a restore finds it whose key is destroyed: no date of its own says that it had to end. */
+static void one_without_an_end_is_in_time(void **state)
+{
+    struct house *house = *state;
+    struct lifecycle_status status;
+    struct account account = make_full(house, "leaver");
+    struct pl_id128 edge = enroll(house, 1);
+    must(
+        accounts_delete_again(house->accounts, account.id, false, house->now_ms, NULL, &house->why),
+        &house->why);
+    tick_on_day(house, 1);
+    lifecycle_status(house->lifecycle, &status);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETING);
+    assert_int_equal(status.overdue, 0);
+    tick_on_day(house, LIFECYCLE_REQUEST_WARN_DAYS + 1);
+    lifecycle_status(house->lifecycle, &status);
+    assert_int_equal(status.overdue, 1);
+    assert_false(status.past_limit);
+    edge_settles(house, &edge);
+    work(house);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -362,6 +385,7 @@ int main(void)
         T(one_that_waits_keeps_no_other_from_going_on),
         T(an_edge_that_never_says_so_is_written_off),
         T(a_doubtful_clock_writes_nobody_off),
+        T(one_without_an_end_is_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
