@@ -163,10 +163,7 @@ static enum pl_err write_line(struct journal *j, struct pl_span object, struct p
         return pl_fail(why, err, "a line of the %s cannot be written: %s", j->what,
                        pl_err_word(err));
     if (j->bytes + j->line.len > j->max_bytes)
-        return pl_fail(why, PL_ENOSPC,
-                       "the %s is full (%" PRIu64
-                       " bytes): stop the origin, move the files away as an "
-                       "archive, put empty ones (mode 0600) in their place, and start it",
+        return pl_fail(why, PL_ENOSPC, "the %s is full (%" PRIu64 " bytes that it may have)",
                        j->what, j->max_bytes);
     return PL_OK;
 }

@@ -13,6 +13,7 @@ struct numbers {
     struct ledger_counts totals;
     struct store_usage store;
     uint64_t ready, alarms, keys_live, keys_destroyed, keys_missing, keys_locked, keyring_behind;
+    uint64_t redo_bytes, restored;
     uint64_t settle_position, edges_waiting, seal_key_age_s, old_seal_keys;
     uint64_t expired, deleting, deleted, overdue;
     uint64_t changelog_position, queued_bytes, store_failed, api_waiting, exports;
@@ -69,6 +70,8 @@ static const struct row rows[] = {
     GAUGE("cutoff_edges_waiting", "Edges that may hold blocks from before it.", "", edges_waiting),
     GAUGE("seal_key_age_seconds", "Of the key that edges seal for.", "", seal_key_age_s),
     GAUGE("seal_keys_old", "Replaced and not destroyed yet.", "", old_seal_keys),
+    GAUGE("redo_bytes", "Bytes of the redo log.", "", redo_bytes),
+    GAUGE("restored", "1 for a day after the database was found to be restored.", "", restored),
     GAUGE("keyring_paths_behind", "Paths on which the last write failed.", "", keyring_behind),
     GAUGE("accounts_ended", "Accounts that are not active, by state.", "{state=\"expired\"}",
           expired),
@@ -119,6 +122,8 @@ static void collect(const struct view *view, const struct origin_parts *parts,
     n->keys_missing = view->keyring.missing;
     n->keys_locked = view->keyring.locked;
     n->keyring_behind = view->keyring.paths_behind;
+    n->redo_bytes = view->redo.journal.bytes;
+    n->restored = view->redo.restored;
     n->settle_position = view->cutoffs.position;
     n->edges_waiting = view->cutoffs.waiting;
     n->seal_key_age_s = (uint64_t)(view->seal_key_age_ms / PL_SECOND_MS);

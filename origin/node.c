@@ -108,6 +108,7 @@ static enum pl_err open_redo(struct node *node, struct pl_why *why)
             .store = node->parts.store,
             .paths = (const char *const *)paths.items,
             .path_count = paths.count,
+            .max_bytes = (uint64_t)node->config.options->redo_max_bytes,
             .clock = node->config.clock,
             .log = node->config.log,
         };

@@ -41,6 +41,8 @@ static const struct pl_option table[] = {
          "keys or certificates (PEM, mode 0600) that signed before it; their destructions count"),
     TEXT(bootstrap_token_sha256, "",
          "SHA-256, in hex, of an operator's token that always works; empty: none"),
+    INT(redo_max_bytes, "4294967296", 1 << 20, INT64_C(1) << 40,
+        "size of the log of what a restore must not undo, at which no opt-out is taken any more"),
     INT(audit_max_bytes, "4294967296", 1 << 20, INT64_C(1) << 40,
         "the audit log may not grow over this; once it has, nothing can be changed"),
     INT(http_loops, "1", 1, 64, "threads that serve connections"),

@@ -66,6 +66,33 @@ static void check_audit(const struct audit_status *audit, struct reasons *warnin
     }
 }
 
+static void check_redo(const struct redo_status *redo, struct reasons *warnings)
+{
+    const struct journal_status *journal = &redo->journal;
+    if (journal->nearly_full) {
+        add(warnings, PROBES_DEGRADED,
+            "the redo log has %" PRIu64 " of the %" PRIu64 " bytes that it may have, and without "
+            "it no opt-out is taken: raise redo_max_bytes",
+            journal->bytes, journal->max_bytes);
+    }
+    if (journal->paths_failed > 0) {
+        add(warnings, PROBES_DEGRADED, "the redo log cannot be written on %zu of %zu paths",
+            journal->paths_failed, journal->paths);
+    }
+    for (size_t i = 0; i < journal->alarm_count && i < JOURNAL_ALARM_LIMIT; i++) {
+        add(warnings, PROBES_DEGRADED, "%s", journal->alarms[i]);
+    }
+    if (redo->restored) {
+        char when[PL_TIME_TEXT];
+        pl_time_format(redo->restored_ms, when);
+        add(warnings, PROBES_DEGRADED,
+            "the database was restored from a copy (at %s it lacked %" PRIu64
+            " records of the redo log): accounts, configs, edges and tokens made after that copy "
+            "are lost, look at them",
+            when, redo->lacked);
+    }
+}
+
 static void check_ready(const struct view *view, struct reasons *reasons, struct reasons *warnings)
 {
     const struct keyring_status *keyring = &view->keyring;
@@ -111,6 +138,7 @@ static void check_ready(const struct view *view, struct reasons *reasons, struct
         add(warnings, PROBES_DEGRADED, "%s", keyring->alarms[i]);
     }
     check_audit(&view->audit, warnings);
+    check_redo(&view->redo, warnings);
 }
 
 static enum pl_err ready(const struct view *view, struct json_writer *w,

@@ -125,6 +125,7 @@ enum pl_err view_new(struct view **out, const struct origin_parts *parts)
     view->certificate_left_ms = view->certificate_ends_ms - pl_wall_ms(parts->clock);
     lifecycle_status(parts->lifecycle, &view->lifecycle);
     audit_status(parts->audit, &view->audit);
+    redo_status(parts->redo, &view->redo);
     *out = view;
     return PL_OK;
 }

@@ -39,6 +39,7 @@ struct view {
     int64_t seal_key_age_ms;
     struct lifecycle_status lifecycle;
     struct audit_status audit;
+    struct redo_status redo;
     int64_t certificate_ends_ms, certificate_left_ms; /* of the link */
 };
 

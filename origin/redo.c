@@ -239,14 +239,13 @@ enum pl_err redo_open(struct redo **out, const struct redo_config *config, struc
     else
         err = read_facts(redo, &has_mark, why);
     if (err == PL_OK) {
-        const struct journal_config journal = {
-            .paths = config->paths,
-            .path_count = config->path_count,
-            .what = "redo log",
-            .create = !has_mark,
-            .max_bytes = config->max_bytes == 0 ? REDO_BYTES_MAX : config->max_bytes,
-            .clock = config->clock,
-            .log = config->log};
+        const struct journal_config journal = {.paths = config->paths,
+                                               .path_count = config->path_count,
+                                               .what = "redo log",
+                                               .create = !has_mark,
+                                               .max_bytes = config->max_bytes,
+                                               .clock = config->clock,
+                                               .log = config->log};
         err = journal_open(&redo->journal, &journal, why);
     }
     if (err == PL_OK)

@@ -22,10 +22,9 @@
 #include "proto/store/store.h"
 #include "proto/wire/catalog.h"
 
-#define REDO_BYTES_MAX (UINT64_C(4) << 30) /* some ten million records */
-#define REDO_AGAIN     256       /* more than threads can be between their note and their write */
-#define REDO_TOLD_MS   PL_DAY_MS /* that a restore is told of in the probes */
-#define REDO_PULSE_MS  (10 * PL_MINUTE_MS)
+#define REDO_AGAIN    256       /* more than threads can be between their note and their write */
+#define REDO_TOLD_MS  PL_DAY_MS /* that a restore is told of in the probes */
+#define REDO_PULSE_MS (10 * PL_MINUTE_MS)
 
 enum redo_kind {
     REDO_PULSE,       /* START, STOP, or some minutes went by: nothing to redo */
@@ -57,7 +56,7 @@ struct redo_config {
     struct store *store;
     const char *const *paths;
     size_t path_count;
-    uint64_t max_bytes; /* 0: REDO_BYTES_MAX */
+    uint64_t max_bytes;
     const struct pl_clock *clock;
     const struct pl_log *log;
 };

@@ -247,7 +247,7 @@ static void a_full_journal_says_so_in_time(void **state)
     }
     assert_int_equal(err, PL_ENOSPC);
     assert_true(warned);
-    assert_non_null(strstr(f->why.text, "archive"));
+    assert_non_null(strstr(f->why.text, "is full (2000 bytes"));
     journal_status(f->journal, &status);
     assert_true(status.bytes <= 2000);
     const uint64_t lines = status.lines;

@@ -24,8 +24,11 @@ static int setup(void **state)
                      i == 0 ? "redo-1.ndjson" : "redo-2.ndjson");
         f->list[i] = f->paths[i];
     }
-    f->config = (struct redo_config){
-        .paths = f->list, .path_count = 2, .clock = &f->r.clock, .log = &f->r.f.silent};
+    f->config = (struct redo_config){.paths = f->list,
+                                     .path_count = 2,
+                                     .max_bytes = 16u << 20,
+                                     .clock = &f->r.clock,
+                                     .log = &f->r.f.silent};
     *state = f;
     return 0;
 }

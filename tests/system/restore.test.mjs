@@ -1,0 +1,170 @@
+// A restored database undoes nothing: whoever had said no, was erased, revoked or deleted since the
+// copy was made is so again before the first request is answered, and edges start over.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { startCluster, trackEvent, postBatch, exported, until, untilServed, bin } from './lib/fixture.mjs';
+import { post } from './lib/http.mjs';
+
+async function api(cluster, method, route, body, token = cluster.token) {
+    const reply = await fetch(`${cluster.url('origin')}/api/v1/${route}`, {
+        method,
+        headers: { Authorization: `Bearer ${token}` },
+        body: body && JSON.stringify(body),
+        signal: AbortSignal.timeout(30000),
+    });
+    const text = await reply.text();
+    return { status: reply.status, text, json: reply.headers.get('content-type')?.startsWith('application/json') ? JSON.parse(text) : undefined };
+}
+
+async function must(...args) {
+    const reply = await api(...args);
+    assert.ok(reply.status < 300, `${args[1]} ${args[2]}: ${reply.status} ${reply.text}`);
+    return reply.json;
+}
+
+const metric = async (cluster, node, line) => line.test(await (await fetch(`${cluster.url(node)}/metrics`)).text());
+const ready = async (cluster) => (await fetch(`${cluster.url('origin')}/ready`)).json();
+
+const data = (cluster) => path.join(cluster.dir, 'origin', 'data');
+
+const copies = {
+    'cp -a': (cluster, to) => execFileSync('cp', ['-a', data(cluster), to]),
+    'store_checkpoint': (cluster, to) => execFileSync(path.join(bin, 'checkpoint'), [path.join(cluster.dir, 'origin', 'origin.yaml'), to]),
+};
+
+function restore(cluster, copy) {
+    fs.rmSync(data(cluster), { recursive: true });
+    execFileSync('cp', ['-a', copy, data(cluster)]);
+}
+
+async function track(cluster, edge, account, visitors) {
+    const events = visitors.map((visitor) => trackEvent({ anonymousId: visitor }));
+    assert.equal(await postBatch(cluster.url(edge), account.write_key, events), 200);
+}
+
+// The opt-out itself is an event, too, of nobody.
+async function visitorsOf(cluster, account) {
+    return (await exported(cluster, account)).map((event) => event.visitor_id).filter(Boolean).sort();
+}
+
+// Asks without pause from before the origin listens on: what the very first answers were.
+function askFromTheBeginning(cluster, ask) {
+    const answers = [];
+    let over = false;
+    const done = (async () => {
+        while (!over) {
+            try {
+                answers.push(await ask());
+            } catch { /* it does not listen yet */ }
+            await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+    })();
+    return async () => {
+        over = true;
+        await done;
+        return answers;
+    };
+}
+
+for (const [how, copyTo] of Object.entries(copies)) {
+    test(`a copy by ${how}, restored, undoes nothing`, { timeout: 300000 }, async (t) => {
+        const { cluster, account } = await startCluster(t, { edges: ['eu', 'us', 'apac'], start: ['eu', 'us'] });
+        const gone = await cluster.ctlJson('account', 'create', 'gone-shop');
+        const ended = await cluster.ctlJson('account', 'create', 'ended-shop');
+        await untilServed(cluster, 'eu', gone, 0);
+        await track(cluster, 'eu', account, ['stays', 'erased', 'erased', 'opted-out']);
+        await track(cluster, 'eu', gone, ['somebody']);
+        await cluster.untilSettled(['eu', 'us'], 30000);
+        const owner = await must(cluster, 'POST', 'tokens', { role: 'owner', account: account.id, name: 'leaked' });
+        const kept = await must(cluster, 'POST', 'tokens', { role: 'owner', account: account.id, name: 'kept' });
+
+        const copy = path.join(cluster.dir, 'copy');
+        await cluster.nodes.get('origin').stop();
+        copyTo(cluster, copy);
+        await cluster.startOrigin();
+
+        // What must stay.
+        await must(cluster, 'POST', `accounts/${gone.id}/deletion`, { reason: 'they asked', now: true });
+        const certificate = await until('the deletion is certified', 60000, async () => {
+            const reply = await api(cluster, 'GET', `accounts/${gone.id}/certificate`);
+            return reply.status === 200 && reply.text;
+        });
+        await until('the account is deleted', 20000, async () => (await must(cluster, 'GET', `accounts/${gone.id}`)).state === 'deleted');
+        assert.equal((await post(`${cluster.url('eu')}/v1/optout`, { writeKey: account.write_key, anonymousId: 'opted-out' }, { Origin: 'https://www.shop.example' })).status, 200);
+        await until('every edge knows of the opt-out', 20000, () => metric(cluster, 'us', /^polder_suppressions 1$/m));
+        await must(cluster, 'POST', `accounts/${account.id}/visitor/erase`, { id: 'erased' });
+        const hold = await must(cluster, 'POST', `accounts/${account.id}/holds`, { reason: 'a dispute' });
+        await must(cluster, 'POST', `accounts/${ended.id}/expire`);
+        await must(cluster, 'DELETE', `tokens/${owner.id}`);
+        const us = (await must(cluster, 'GET', 'edges')).edges.find((edge) => edge.name === 'us');
+        await must(cluster, 'POST', `edges/${us.id}/revoke`);
+        assert.deepEqual(await visitorsOf(cluster, account), ['opted-out', 'stays']);
+        await must(cluster, 'POST', 'accounts', { name: 'made-since' });
+
+        await cluster.nodes.get('origin').kill();
+        restore(cluster, copy);
+        const stopToken = askFromTheBeginning(cluster, async () => (await api(cluster, 'GET', `accounts/${account.id}`, undefined, owner.token)).status);
+        const stopExport = askFromTheBeginning(cluster, async () => {
+            const reply = await api(cluster, 'GET', `accounts/${account.id}/events`);
+            return [reply.status, /"erased"/.test(reply.text)];
+        });
+        const stopGone = askFromTheBeginning(cluster, async () => (await must(cluster, 'GET', `accounts/${gone.id}`)).state);
+        await cluster.startOrigin();
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        const tokens = await stopToken(), exports = await stopExport(), states = await stopGone();
+        assert.ok(tokens.length > 0 && exports.length > 3 && states.length > 3, `${[tokens.length, exports.length, states.length]} answers`);
+        assert.ok(tokens.every((status) => status === 401 || status === 429), `a revoked token was never let in: ${tokens}`);
+        assert.ok(exports.every(([status, found]) => status === 200 && !found), `the erased one was never given out: ${exports}`);
+        assert.ok(states.every((state) => state === 'deleting' || state === 'deleted'), `the deleted account never came back: ${states}`);
+        assert.equal((await api(cluster, 'GET', `accounts/${account.id}`, undefined, kept.token)).status, 200);
+
+        // It says so.
+        const { warnings } = await ready(cluster);
+        assert.ok(warnings.some((text) => /restored from a copy/.test(text)), JSON.stringify(warnings));
+        assert.match(fs.readFileSync(cluster.nodes.get('origin').logFile, 'utf8'), /lacked the last \d+ records of the redo log/);
+
+        // Its data is physically gone again. Edges' word is waited for again, too, and that of one that
+        // was revoked meanwhile does not come; the certificate is the one it had.
+        await until('the account is physically gone again', 60000, async () => /physically_gone|edges_confirmed|forgotten|certified/.test((await must(cluster, 'GET', `accounts/${gone.id}/deletion`)).step));
+        assert.equal((await api(cluster, 'GET', `accounts/${gone.id}/certificate`)).text, certificate);
+        // Holds and ends.
+        const { holds } = await must(cluster, 'GET', `accounts/${account.id}/holds`);
+        assert.deepEqual(holds.map(({ id, reason }) => ({ id, reason })), [{ id: hold.id, reason: 'a dispute' }]);
+        assert.equal((await must(cluster, 'GET', `accounts/${ended.id}`)).state, 'expired');
+        // The edge stays revoked, and one that comes fresh learns of the opt-out from this origin.
+        const edges = (await must(cluster, 'GET', 'edges')).edges;
+        assert.ok(edges.find((edge) => edge.name === 'us').revoked_at);
+        assert.equal((await cluster.replication('us')).connected, false);
+        await cluster.startEdge('apac');
+        await until('a new edge learns of the opt-out', 20000, () => metric(cluster, 'apac', /^polder_suppressions 1$/m));
+        // An edge that followed the lost feed starts over and goes on.
+        const since = await must(cluster, 'POST', 'accounts', { name: 'made-after' });
+        await untilServed(cluster, 'eu', since, 0);
+        await track(cluster, 'eu', account, ['after', 'opted-out']);
+        await until('new events arrive', 30000, async () => (await exported(cluster, account)).some((event) => event.visitor_id === 'after'));
+        assert.deepEqual(await visitorsOf(cluster, account), ['after', 'opted-out', 'stays']);
+
+        // The next start is an ordinary one.
+        await cluster.nodes.get('origin').stop();
+        const logged = fs.readFileSync(cluster.nodes.get('origin').logFile, 'utf8').length;
+        await cluster.startOrigin();
+        assert.doesNotMatch(fs.readFileSync(cluster.nodes.get('origin').logFile, 'utf8').slice(logged), /lacked/);
+    });
+}
+
+test('a restore shows although nothing was changed since the copy', { timeout: 120000 }, async (t) => {
+    const { cluster } = await startCluster(t);
+    const copy = path.join(cluster.dir, 'copy');
+    await cluster.nodes.get('origin').stop();
+    copies['store_checkpoint'](cluster, copy);
+    await cluster.startOrigin();
+    assert.deepEqual((await ready(cluster)).warnings, []);
+    await cluster.nodes.get('origin').kill();
+    restore(cluster, copy);
+    await cluster.startOrigin();
+    assert.ok((await ready(cluster)).warnings.some((text) => /restored from a copy/.test(text)));
+    await until('the edge follows again', 20000, async () => (await cluster.replication('eu')).status === 'healthy');
+});
