@@ -373,7 +373,7 @@ static void collect(struct erasures *e, struct settling *s)
         vault_key_first(o->erasure.account, 0, &first);
         memset(last.bytes, 0xff, sizeof(last.bytes));
         pl_store_u64(last.bytes, o->erasure.account);
-        if (o->bounds_known) {
+        if (o->bounds_known && !o->whole) {
             first = o->first;
             last = o->last;
         }
@@ -425,7 +425,9 @@ static enum pl_err mark_gone(struct erasures *e, const struct settling *s, struc
         o->erasure.state = ERASURE_GONE;
         o->erasure.gone_ms = pl_wall_ms(e->config.clock);
         err = erasures_save(e, o, true, why);
-        if (err != PL_OK)
+        if (err == PL_OK)
+            o->whole = o->bounds_known = false;
+        else
             o->erasure.state = ERASURE_ERASED;
     }
     pthread_mutex_unlock(&e->lock);

@@ -44,6 +44,8 @@ static enum pl_err load(struct erasures *e, struct pl_why *why)
             erasure_release(&erasure);
         else if ((err = add_open(e, &erasure, &open)) != PL_OK)
             erasure_release(&erasure);
+        else
+            open->whole = erasure.state != ERASURE_GONE;
     }
     store_scan_free(scan);
     if (err == PL_ENOTFOUND)
@@ -316,28 +318,40 @@ enum pl_err erasures_erase(struct erasures *e, uint64_t account,
 
 /* ---- more ids */
 
+/* The erasure's ids with those that are new; *any: there are some. */
+static enum pl_err with_more(const struct erasure *erasure, const struct identities *more,
+                             struct identities *all, bool *any)
+{
+    enum pl_err err = copy_ids(&erasure->identities, all);
+    *any = false;
+    for (size_t i = 0; err == PL_OK && i < more->count; i++) {
+        bool news;
+        err = identities_add(all, &more->list[i], &news);
+        *any |= news;
+    }
+    return err;
+}
+
+/* Durably, or not at all: who failed to and tries again must find them new once more. */
 enum pl_err erasures_extend(struct erasures *e, struct open_erasure *open,
                             const struct identities *more, bool noted, struct pl_why *why)
 {
-    bool any = false;
-    enum pl_err err = PL_OK;
-    for (size_t i = 0; err == PL_OK && i < more->count; i++) {
-        bool news;
-        err = identities_add(&open->erasure.identities, &more->list[i], &news);
-        any |= news;
-    }
+    struct identities all = {.list = NULL};
+    struct erasure before = open->erasure;
+    bool any;
+    enum pl_err err = with_more(&before, more, &all, &any);
     if (err == PL_ELIMIT) { /* of one person there are not so many: the rest is somebody else's */
         pl_log(e->config.log, PL_LOG_WARN, "erasures",
                "an erasure has reached %d ids; it goes no further", IDENTITIES_MAX);
         err = PL_OK;
     }
-    if (err != PL_OK || !any)
+    if (err != PL_OK || !any) {
+        identities_release(&all);
         return err;
-    if (open->erasure.state != ERASURE_ERASING) {
-        open->erasure.state = ERASURE_ERASING;
-        open->erasure.gone_ms = 0;
-        open->bounds_known = false;
     }
+    open->erasure.identities = all;
+    open->erasure.state = ERASURE_ERASING;
+    open->erasure.gone_ms = 0;
     open->again = true;
     erasure_count_ids(&open->erasure);
     if (!noted)
@@ -346,6 +360,9 @@ enum pl_err erasures_extend(struct erasures *e, struct open_erasure *open,
         err = erasures_save(e, open, true, why);
     if (err == PL_OK)
         err = erasure_set_put(e->set, &open->erasure);
+    if (err != PL_OK)
+        open->erasure = before;
+    identities_release(err == PL_OK ? &before.identities : &all);
     return err;
 }
 

@@ -21,6 +21,7 @@ struct open_erasure {
     bool forgotten; /* its account is being deleted */
     uint64_t tried; /* the tick that tried it last; the thread's, as all that follows */
     /* what is to be compacted; the whole account where that is not known */
+    bool whole; /* an earlier process deleted some of it, nobody knows where */
     bool bounds_known;
     struct vault_key first, last;
 };

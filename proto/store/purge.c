@@ -345,6 +345,9 @@ enum pl_err store_purge(struct store *store, const struct store_range *ranges, s
     if (err != PL_OK)
         return err;
     err = delete_ranges(&purge, why);
+    /* Where nothing was written since the store was opened, a flush would not leave its log. */
+    if (err == PL_OK)
+        err = store_probe(store, why);
     if (err == PL_OK)
         err = newest_file(store, &purge.old_log, why);
     if (err == PL_OK)

@@ -20,13 +20,15 @@ struct test {
     struct pl_buf plain, block, out, noted_row;
     uint8_t noted_key[ERASURE_KEY_BYTES];
     size_t notes;
+    bool log_is_full;
     uint32_t count;
 };
 
 static enum pl_err note(void *ctx, struct pl_span key, struct pl_span row, struct pl_why *why)
 {
     struct test *t = ctx;
-    (void)why;
+    if (t->log_is_full)
+        return pl_fail(why, PL_ENOSPC, "the log is full");
     t->notes++;
     memcpy(t->noted_key, key.data, sizeof(t->noted_key));
     pl_buf_reset(&t->noted_row);
@@ -476,6 +478,72 @@ static void test_leads_are_followed(void **state)
     assert_non_null(strstr(receipt(t, &id), "\"visitor\":2,\"user\":2"));
 }
 
+static struct erasure_learned learned_of(struct test *t, const struct pl_id128 *erasure,
+                                         const char *user)
+{
+    struct erasure_learned learned = {.account = 1, .erasure = *erasure};
+    struct identities ids;
+    struct pl_why why = {0};
+    if (visitors_find(t->visitors, 1, pl_span_str(user), false, &ids, &why) != PL_OK)
+        fail_msg("%s", why.text);
+    for (size_t i = 0; i < ids.count; i++)
+        if (ids.list[i].kind == IDENTITY_USER)
+            learned.identity = ids.list[i];
+    assert_int_equal(learned.identity.kind, IDENTITY_USER);
+    identities_release(&ids);
+    return learned;
+}
+
+/* What could not be noted is not known either: the block comes again, and finds it new. */
+static void test_a_lead_that_a_full_disk_refuses_is_followed_later(void **state)
+{
+    struct test *t = *state;
+    struct pl_why why = {0};
+    store_one(t, (struct told){.visitor = "phone"});
+    store_one(t, (struct told){.user = "ann"});
+    t->rig.now_ms += PL_MINUTE_MS;
+    const struct pl_id128 id = erase(t, "phone");
+    const struct erasure_learned learned = learned_of(t, &id, "ann");
+    const size_t notes = t->notes;
+    t->log_is_full = true;
+    assert_int_equal(erasures_learn(t->erasures, &learned, &why), PL_ENOSPC);
+    assert_int_equal(held_of(t, "ann"), 1);
+    t->log_is_full = false;
+    assert_int_equal(erasures_learn(t->erasures, &learned, &why), PL_OK);
+    assert_int_equal(t->notes, notes + 1);
+    erasures_tick(t->erasures);
+    assert_int_equal(held_of(t, "ann"), 0);
+    put(t, (struct told){.user = "ann", .message = "late"});
+    store_from(t, 1);
+    assert_int_equal(held_of(t, "ann"), 0);
+}
+
+/* Of what waits to be compacted nothing is forgotten when more comes to it, or after a crash. */
+static void test_all_that_was_deleted_is_compacted(void **state)
+{
+    struct test *t = *state;
+    struct pl_why why = {0};
+    store_one(t, (struct told){.visitor = "phone"});
+    t->rig.now_ms += 3 * PL_DAY_MS;
+    store_one(t, (struct told){.user = "ann", .accepted_ms = 2 * PL_DAY_MS});
+    const struct pl_id128 id = erase_only(t, "phone", true);
+    t->erasures->settle_at_mono_ms = INT64_MAX; /* it rests */
+    erasures_tick(t->erasures);
+    assert_non_null(strstr(receipt(t, &id), "\"state\":\"erased\""));
+    const struct erasure_learned learned = learned_of(t, &id, "ann");
+    assert_int_equal(erasures_learn(t->erasures, &learned, &why), PL_OK);
+    erasures_tick(t->erasures);
+    const struct open_erasure *open = t->erasures->open;
+    assert_int_equal(vault_key_day(&open->first), pl_day_of(NOON_MS));
+    assert_int_equal(vault_key_day(&open->last), pl_day_of(NOON_MS) + 2);
+    restart(t);
+    assert_true(t->erasures->open->whole);
+    t->erasures->settle_at_mono_ms = 0;
+    erasures_tick(t->erasures);
+    assert_non_null(strstr(receipt(t, &id), "\"state\":\"gone\""));
+    assert_false(t->erasures->open->whole);
+}
+
 /* Who comes back after an erasure is linked anew: a pair that was written before counts no more. */
 static void test_coming_back(void **state)
 {
@@ -630,6 +698,8 @@ int main(void)
         TEST(test_very_late_is_still_before),
         TEST(test_retries),
         TEST(test_leads_are_followed),
+        TEST(test_a_lead_that_a_full_disk_refuses_is_followed_later),
+        TEST(test_all_that_was_deleted_is_compacted),
         TEST(test_coming_back),
         TEST(test_a_crash_is_taken_up),
         TEST(test_a_restore_undoes_nothing),
