@@ -61,7 +61,12 @@ char *profile_text(struct pl_span text)
     /* Not within a character. */
     while (len > 0 && len < text.len && (text.data[len] & 0xc0) == 0x80)
         len--;
-    return strndup((const char *)text.data, len);
+    char *copy = malloc(len + 1);
+    if (copy != NULL) {
+        memcpy(copy, text.data, len);
+        copy[len] = '\0';
+    }
+    return copy;
 }
 
 static int newest_first(const void *a, const void *b)
