@@ -24,7 +24,8 @@ const size_t account_transition_count =
 /* One change, as its edit needs it. */
 struct change {
     struct holds *holds;
-    int64_t now_ms;
+    int64_t now_ms;      /* at the latest: what is counted from now is not over too early */
+    int64_t earliest_ms; /* holds end by it */
     int64_t at_ms;
     const char *reason;
     struct pl_id128 request;
@@ -33,7 +34,9 @@ struct change {
 
 static struct change change_at(struct accounts *accounts)
 {
-    return (struct change){.now_ms = accounts_now_ms(accounts)};
+    struct change change = {.holds = NULL};
+    accounts_now_ms(accounts, &change.earliest_ms, &change.now_ms);
+    return change;
 }
 
 /* ---- expiry and back */
@@ -113,7 +116,7 @@ static enum pl_err may_delete(const struct change *change, const struct account 
         return pl_fail(why, PL_EEXPIRED, "account %s is %s already", account->name,
                        account_state_name(account->state));
     }
-    if (holds_stand(change->holds, account->id, false, change->now_ms, &hold)) {
+    if (holds_stand(change->holds, account->id, false, change->earliest_ms, &hold)) {
         return pl_fail(why, PL_EEXISTS,
                        "account %s cannot be deleted: it is under a hold (%s); release it first",
                        account->name, hold.reason);

@@ -442,9 +442,13 @@ enum pl_err accounts_change(struct accounts *accounts, uint64_t id,
     return err;
 }
 
-int64_t accounts_now_ms(const struct accounts *accounts)
+void accounts_now_ms(const struct accounts *accounts, int64_t *earliest_ms, int64_t *latest_ms)
 {
-    return pl_wall_ms(accounts->config.clock);
+    if (accounts->config.belief != NULL) {
+        clock_belief_range(accounts->config.belief, earliest_ms, latest_ms);
+    } else {
+        *earliest_ms = *latest_ms = pl_wall_ms(accounts->config.clock);
+    }
 }
 
 enum pl_err accounts_random_id(const struct accounts *accounts, struct pl_id128 *id)

@@ -11,6 +11,7 @@
 
 #include "origin/account.h"
 #include "origin/changelog.h"
+#include "origin/clock_watch.h"
 #include "origin/intake.h"
 #include "origin/keyring.h"
 #include "origin/redo.h"
@@ -24,6 +25,7 @@ struct accounts_config {
     struct keyring *keyring;
     struct redo *redo; /* NULL: nothing survives a restore */
     const struct pl_clock *clock;
+    const struct clock_belief *belief; /* NULL: the clock is believed */
     const struct pl_random *random;
     const struct pl_log *log;
 };
@@ -54,7 +56,8 @@ enum pl_err accounts_change(struct accounts *accounts, uint64_t id,
                             enum pl_err (*edit)(void *ctx, struct account *account,
                                                 struct pl_why *why),
                             void *ctx, struct account *out, struct pl_why *why);
-int64_t accounts_now_ms(const struct accounts *accounts);
+/* What time it is, at the earliest and at the latest: the same while the clock is believed. */
+void accounts_now_ms(const struct accounts *accounts, int64_t *earliest_ms, int64_t *latest_ms);
 enum pl_err accounts_random_id(const struct accounts *accounts, struct pl_id128 *id);
 /* Nobody can change the account while look has it; look must not call this room. */
 enum pl_err accounts_during(struct accounts *accounts, uint64_t id,

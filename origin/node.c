@@ -251,6 +251,7 @@ static enum pl_err open_accounts(struct node *node, struct pl_why *why)
         .keyring = node->parts.keyring,
         .redo = node->parts.redo,
         .clock = node->config.clock,
+        .belief = &node->belief,
         .random = node->config.random,
         .log = node->config.log,
     };

@@ -32,6 +32,7 @@ struct house {
     unsigned reads_before_jump; /* of the wall clock; 0: it does not jump */
     int64_t jump_ms;
     struct pl_clock clock;
+    struct clock_belief belief;
     struct pl_log log;
     struct store *store;
     struct keyring *keyring;
@@ -126,6 +127,7 @@ static inline void open_house(struct house *house, bool create)
         .changelog = house->changelog,
         .keyring = house->keyring,
         .clock = &house->clock,
+        .belief = &house->belief,
         .random = pl_random_system(),
         .log = &house->log,
     };
@@ -140,6 +142,7 @@ static inline void open_house(struct house *house, bool create)
         .day_counts = house->day_counts,
         .cutoffs = house->cutoffs,
         .clock = &house->clock,
+        .belief = &house->belief,
         .random = pl_random_system(),
         .log = &house->log,
     };
@@ -177,6 +180,7 @@ static inline int setup(void **state)
     snprintf(house->ring_b, sizeof(house->ring_b), "%s/ring-b", house->dir);
     house->now_ms = START_MS;
     house->clock = (struct pl_clock){house_time, house_mono, house};
+    house->belief.clock = &house->clock;
     house->log = (struct pl_log){.fd = -1};
     pl_buf_init(&house->signer_pem, 4096);
     assert_int_equal(pl_pki_new_key(pl_random_system(), &house->signer_pem), PL_OK);

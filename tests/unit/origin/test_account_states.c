@@ -263,6 +263,37 @@ static void holds_are_checked(void **state)
                      PL_EEXPIRED);
 }
 
+/* ---- a clock that is wrong */
+
+/* As after a battery died: who is ended meanwhile did not end a year ago. */
+static void an_account_that_ends_while_the_clock_is_behind_is_kept_its_time(void **state)
+{
+    struct house *house = *state;
+    struct account account = new_account(house, "unlucky"), ended;
+    tick_on_day(house, 1);
+    const int64_t now_ms = house->now_ms;
+    house->now_ms -= 400 * PL_DAY_MS;
+    must(accounts_expire(house->accounts, account.id, 0, &ended, &house->why), &house->why);
+    assert_true(ended.expires_at_ms >= now_ms);
+    house->now_ms = now_ms;
+    work(house);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_EXPIRED);
+    assert_true(has_key(house, account.id));
+}
+
+static void a_clock_that_is_ahead_ends_no_hold(void **state)
+{
+    struct house *house = *state;
+    struct account account = new_account(house, "held"), asked;
+    tick_on_day(house, 1);
+    hold(house, account.id, "{\"reason\":\"HGB 257\",\"until\":\"2026-03-31\"}");
+    house->now_ms += 400 * PL_DAY_MS;
+    assert_int_equal(accounts_delete_now(house->accounts, house->holds, account.id, "ticket 3",
+                                         &asked, &house->why),
+                     PL_EEXISTS);
+    house->now_ms -= 400 * PL_DAY_MS;
+}
+
 static void an_account_has_so_many_holds(void **state)
 {
     struct house *house = *state;
@@ -386,6 +417,8 @@ int main(void)
         T(holds_are_checked),
         T(an_account_has_so_many_holds),
         T(events_older_than_the_retention_go_by_day),
+        T(an_account_that_ends_while_the_clock_is_behind_is_kept_its_time),
+        T(a_clock_that_is_ahead_ends_no_hold),
         cmocka_unit_test(months_are_those_of_the_calendar),
         T(an_account_that_ended_long_ago_is_deleted_at_once),
     };
