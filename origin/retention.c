@@ -293,6 +293,25 @@ static enum pl_err retire_rest(struct retention *r, uint64_t account, int64_t en
     return err == PL_OK ? retire_links(r, account, end, now_ms, why) : err;
 }
 
+struct part {
+    struct retention *r;
+    int64_t day, now_ms;
+    bool left; /* out: there is more of the day */
+};
+
+/* Decided anew while nobody else can change the account: it may have been reinstated, or held. */
+static enum pl_err retire_part(void *ctx, const struct account *account, struct pl_why *why)
+{
+    struct part *part = ctx;
+    struct retention *r = part->r;
+    if (account->state >= ACCOUNT_DELETING ||
+        part->day >= first_kept_day(r, account, part->now_ms) ||
+        holds_keep_day(r->config->holds, account->id, part->day, part->now_ms)) {
+        return PL_OK;
+    }
+    return retire_some(r, account->id, part->day, &part->left, why);
+}
+
 /* A part of an account's days. PL_OK: all of them; PL_EAGAIN: there is more. */
 static enum pl_err retire(struct retention *r, const struct account *account, int64_t now_ms,
                           struct pl_why *why)
@@ -308,12 +327,12 @@ static enum pl_err retire(struct retention *r, const struct account *account, in
     if (err == PL_ENOTFOUND) {
         return retire_rest(r, account->id, end, now_ms, why);
     }
-    bool left = false;
-    if (err == PL_OK && !holds_keep_day(r->config->holds, account->id, r->next_day, now_ms)) {
-        err = retire_some(r, account->id, r->next_day, &left, why);
+    struct part part = {.r = r, .day = r->next_day, .now_ms = now_ms};
+    if (err == PL_OK) {
+        err = accounts_during(r->config->accounts, account->id, retire_part, &part, why);
     }
     if (err == PL_OK) {
-        r->next_day += !left;
+        r->next_day += !part.left;
         err = PL_EAGAIN;
     }
     return err;

@@ -231,6 +231,40 @@ static void a_hold_on_some_days_keeps_those(void **state)
     assert_int_equal(events_of(house, account.id), 0);
 }
 
+/* The lifecycle's list of accounts is as old as its tick. */
+static void who_is_reinstated_loses_nothing_more(void **state)
+{
+    struct house *house = *state;
+    struct account account = new_account(house, "back"), asked, *old;
+    struct retention *retention;
+    size_t count;
+    bool more = true;
+    put_event(house, account.id, 'x');
+    must(accounts_expire(house->accounts, account.id, 0, &asked, &house->why), &house->why);
+    hold(house, account.id, "{\"reason\":\"r\",\"from\":\"2026-01-05\",\"to\":\"2026-01-06\"}");
+    pass_to(house, asked.expires_at_ms + LIFECYCLE_KEEP_DAYS * PL_DAY_MS);
+    must(accounts_list(house->accounts, &old, &count), &house->why);
+    assert_int_equal(old[0].state, ACCOUNT_DELETABLE);
+    const int64_t due_ms = lifecycle_due_ms(&asked) + 1;
+    assert_int_equal(events_of(house, account.id), 1);
+    must(accounts_reinstate(house->accounts, account.id, 0, &asked, &house->why), &house->why);
+    const struct lifecycle_config config = {.store = house->store,
+                                            .accounts = house->accounts,
+                                            .holds = house->holds,
+                                            .day_counts = house->day_counts,
+                                            .clock = &house->clock,
+                                            .log = &house->log};
+    must(retention_new(&retention, &config), &house->why);
+    for (int i = 0; i < 200 && more; i++) {
+        more = false;
+        retention_go_on(retention, old, count, due_ms, &more);
+    }
+    retention_go_on(retention, old, count, due_ms + 2 * PL_HOUR_MS, &more);
+    retention_free(retention);
+    free(old);
+    assert_int_equal(events_of(house, account.id), 1);
+}
+
 static void holds_are_checked(void **state)
 {
     static const struct {
@@ -414,6 +448,7 @@ int main(void)
         T(nothing_is_deleted_under_a_hold),
         T(a_hold_ends_by_its_date),
         T(a_hold_on_some_days_keeps_those),
+        T(who_is_reinstated_loses_nothing_more),
         T(holds_are_checked),
         T(an_account_has_so_many_holds),
         T(events_older_than_the_retention_go_by_day),
