@@ -148,6 +148,7 @@ test('what an edge serves', { timeout: 120000 }, async (t) => {
         assert.match(variant.id, /^(control|scarcity)$/, 'the config came with it');
         window.polder('track', 'Ran in a page');
         timers.forEach((run) => run());
+        await until('the page sends its event', 5000, () => calls.length > 0);
         assert.equal(calls.length, 1);
         assert.equal(calls[0].target, `${url}/v1/batch`, 'events go where the script came from');
         const { batch, writeKey } = JSON.parse(calls[0].options.body);
