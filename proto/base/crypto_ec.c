@@ -2,6 +2,7 @@
 #include "proto/base/mbed.h"
 #include "proto/base/secret.h"
 
+#include <mbedtls/asn1write.h>
 #include <mbedtls/ecdsa.h>
 #include <mbedtls/ecp.h>
 #include <stdlib.h>
@@ -100,21 +101,59 @@ enum pl_err pl_signer_public(const struct pl_signer *signer, struct pl_buf *spki
     return pl_mbed_public_der(&signer->pk, spki_der);
 }
 
+/* Where (r, s) verifies, (r, n - s) does, too. Only the one with the smaller s is written, so that
+ * there is one form to accept where a signed file must not change in any byte. */
+static int make_s_low(const mbedtls_mpi *n, mbedtls_mpi *s)
+{
+    mbedtls_mpi other;
+    mbedtls_mpi_init(&other);
+    int rc = mbedtls_mpi_sub_mpi(&other, n, s);
+    if (rc == 0 && mbedtls_mpi_cmp_mpi(&other, s) < 0)
+        rc = mbedtls_mpi_copy(s, &other);
+    mbedtls_mpi_free(&other);
+    return rc;
+}
+
+/* ECDSA-Sig-Value (RFC 5480, appendix A) at the end of der; its length, or an error below zero. */
+static int write_signature(const mbedtls_mpi *r, const mbedtls_mpi *s, uint8_t *der, size_t size)
+{
+    unsigned char *p = der + size;
+    const int s_len = mbedtls_asn1_write_mpi(&p, der, s);
+    const int r_len = s_len < 0 ? s_len : mbedtls_asn1_write_mpi(&p, der, r);
+    if (r_len < 0)
+        return r_len;
+    const int len_len = mbedtls_asn1_write_len(&p, der, (size_t)(r_len + s_len));
+    const int tag_len =
+        len_len < 0
+            ? len_len
+            : mbedtls_asn1_write_tag(&p, der, MBEDTLS_ASN1_CONSTRUCTED | MBEDTLS_ASN1_SEQUENCE);
+    return tag_len < 0 ? tag_len : r_len + s_len + len_len + tag_len;
+}
+
 enum pl_err pl_sign(struct pl_signer *signer, struct pl_span message, uint8_t *signature,
                     size_t *signature_len)
 {
     uint8_t hash[PL_SHA256_BYTES], der[MBEDTLS_ECDSA_MAX_LEN];
-    size_t der_len = 0;
+    mbedtls_ecp_keypair *key = mbedtls_pk_ec(signer->pk);
+    mbedtls_mpi r, s;
+    mbedtls_mpi_init(&r);
+    mbedtls_mpi_init(&s);
     pl_sha256_one(message, hash);
-    int rc = mbedtls_ecdsa_write_signature(mbedtls_pk_ec(signer->pk), MBEDTLS_MD_SHA256, hash,
-                                           sizeof(hash), der, &der_len, pl_mbed_rng,
-                                           pl_mbed_rng_ctx(pl_random_system()));
-    if (rc != 0)
+    int rc = mbedtls_ecdsa_sign_det_ext(&key->grp, &r, &s, &key->d, hash, sizeof(hash),
+                                        MBEDTLS_MD_SHA256, pl_mbed_rng,
+                                        pl_mbed_rng_ctx(pl_random_system()));
+    if (rc == 0)
+        rc = make_s_low(&key->grp.N, &s);
+    if (rc == 0)
+        rc = write_signature(&r, &s, der, sizeof(der));
+    mbedtls_mpi_free(&r);
+    mbedtls_mpi_free(&s);
+    if (rc < 0)
         return pl_mbed_err(rc, PL_EINVAL);
-    if (der_len > *signature_len)
+    if ((size_t)rc > *signature_len)
         return PL_ELIMIT;
-    memcpy(signature, der, der_len);
-    *signature_len = der_len;
+    memcpy(signature, der + sizeof(der) - rc, (size_t)rc);
+    *signature_len = (size_t)rc;
     return PL_OK;
 }
 

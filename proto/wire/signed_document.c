@@ -49,15 +49,29 @@ static bool skip_integer(const uint8_t **p, const uint8_t *end)
     return true;
 }
 
-/* ECDSA-Sig-Value (RFC 5480, appendix A) as DER writes it, and no other way: verifying alone would
- * also take longer forms of the same two numbers. */
+/* Half of P-256's order: of s and n - s, which verify alike, pl_sign writes the smaller. */
+static bool is_low(const uint8_t *integer)
+{
+    static const uint8_t half[] = {0x7f, 0xff, 0xff, 0xff, 0x80, 0x00, 0x00, 0x00, 0x7f, 0xff, 0xff,
+                                   0xff, 0xff, 0xff, 0xff, 0xff, 0xde, 0x73, 0x7d, 0x56, 0xd3, 0x8b,
+                                   0xcf, 0x42, 0x79, 0xdc, 0xe5, 0x61, 0x7e, 0x31, 0x92, 0xa8};
+    const size_t len = integer[1];
+    return len < sizeof(half) ||
+           (len == sizeof(half) && memcmp(integer + 2, half, sizeof(half)) <= 0);
+}
+
+/* ECDSA-Sig-Value (RFC 5480, appendix A) as pl_sign writes it, and no other way: verifying alone
+ * would also take longer forms of the same two numbers, and a second s. */
 static bool is_der(struct pl_span signature)
 {
     const uint8_t *p = signature.data, *end = p + signature.len;
     if (signature.len < 8 || p[0] != 0x30 || p[1] != signature.len - 2)
         return false;
     p += 2;
-    return skip_integer(&p, end) && skip_integer(&p, end) && p == end;
+    if (!skip_integer(&p, end))
+        return false;
+    const uint8_t *s = p;
+    return skip_integer(&p, end) && p == end && is_low(s);
 }
 
 static enum pl_err not_one(struct pl_why *why)

@@ -130,6 +130,42 @@ static void a_signature_in_longer_form_is_refused(void **state)
     pl_buf_release(&file);
 }
 
+/* With n - s instead of s the signature verifies, too. */
+static void a_signature_with_the_other_s_is_refused(void **state)
+{
+    static const uint8_t n[32] = {0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff,
+                                  0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17,
+                                  0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51};
+    struct signed_file *f = *state;
+    uint8_t other[PL_SIGNATURE_MAX_BYTES + 2];
+    struct pl_buf signature, file;
+    struct pl_span line;
+    pl_buf_init(&signature, 256);
+    pl_buf_init(&file, SIGNED_DOCUMENT_BYTES_MAX);
+    assert_int_equal(signed_document_split(pl_buf_span(&f->file), &line, &signature, NULL), PL_OK);
+    const size_t r_end = 4u + signature.data[3], s_len = signature.data[r_end + 1];
+    assert_true(s_len <= 32);
+    memcpy(other, signature.data, r_end);
+    other[r_end] = 0x02;
+    other[r_end + 1] = 33;
+    other[r_end + 2] = 0;
+    int borrow = 0;
+    for (size_t i = 0; i < 32; i++) {
+        const uint8_t s = i < s_len ? signature.data[r_end + 1 + s_len - i] : 0;
+        const int digit = n[31 - i] - s - borrow;
+        borrow = digit < 0;
+        other[r_end + 34 - i] = (uint8_t)(digit & 0xff);
+    }
+    assert_true((other[r_end + 3] & 0x80) != 0);
+    other[1] = (uint8_t)(r_end + 35 - 2);
+    const struct pl_span text = pl_span(other, r_end + 35);
+    assert_int_equal(pl_verify(pl_buf_span(&f->spki), line, text), PL_OK);
+    assert_int_equal(signed_document_put(line, text, &file), PL_OK);
+    assert_int_equal(open_file(f, pl_buf_span(&file)), PL_EINVAL);
+    pl_buf_release(&signature);
+    pl_buf_release(&file);
+}
+
 /* RFC 4648's other alphabet, and no padding. */
 static void another_spelling_of_base64_is_refused(void **state)
 {
@@ -188,6 +224,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_changed_bit_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(every_byte_too_much_or_too_few_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_signature_in_longer_form_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_signature_with_the_other_s_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(another_spelling_of_base64_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(another_key_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_no_line_is_not_put, setup, teardown),
