@@ -68,6 +68,8 @@ static void on_incoming(struct http_task *task)
 {
     struct edge_loop *loop =
         (struct edge_loop *)((char *)task - offsetof(struct edge_loop, incoming_task));
+    if (loop->http == NULL)
+        return; /* it was posted before the loop stopped, which has let go of everything */
     take_incoming(loop);
     tell_passed(loop);
     look_at_age(loop); /* news is fresh: an edge that waited for its first takes events now */

@@ -77,9 +77,9 @@ enum pl_err pl_x25519(const uint8_t secret[PL_X25519_BYTES],
                       const uint8_t peer_public[PL_X25519_BYTES], uint8_t shared[PL_X25519_BYTES]);
 
 /* ECDSA over P-256 with SHA-256 (FIPS 186-5); signatures are DER (at most 72 bytes), public keys
- * are SubjectPublicKeyInfo DER. Signing is deterministic (RFC 6979), and of the two values of s that
- * verify the smaller is written. One signer may be shared by
- * threads only behind the caller's lock. */
+ * are SubjectPublicKeyInfo DER. Signing is deterministic (RFC 6979), and of the two values of s
+ * that verify the smaller is written. One signer may be shared by threads only behind the caller's
+ * lock. */
 #define PL_SIGNATURE_MAX_BYTES  80
 #define PL_PUBLIC_KEY_MAX_BYTES 128
 struct pl_signer;

@@ -138,13 +138,17 @@ uint16_t http_server_port(const struct http_server *server, size_t listener)
 
 enum pl_err http_server_start(struct http_server *server, struct pl_why *why)
 {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
     sigset_t all, before;
     int error = 0;
 
     /* libh2o writes with writev(2), which has no MSG_NOSIGNAL. */
     signal(SIGPIPE, SIG_IGN);
-    /* Signals are for the threads that asked for them. */
+    /* Signals are for the threads that asked for them; those that a fault raises are nobody else's:
+     * blocked, they would end the process before a sanitizer can say where. */
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); ++i)
+        sigdelset(&all, faults[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (server->loops_started < server->config.loops && error == 0) {
         struct http_loop *loop = &server->loops[server->loops_started];
