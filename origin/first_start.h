@@ -7,8 +7,8 @@
 #ifndef POLDER_ORIGIN_FIRST_START_H
 #define POLDER_ORIGIN_FIRST_START_H
 
-#include "origin/changelog.h"
-#include "origin/keyring.h"
+#include "origin/accounts/changelog.h"
+#include "origin/keyring/keyring.h"
 
 /* *is_new: nothing was ever finished here, so a keyring may be made. PL_EUNSUPPORTED: the
  * database is of another version. */

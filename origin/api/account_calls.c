@@ -1,5 +1,5 @@
 /* Accounts and their configs. */
-#include "origin/account_states.h"
+#include "origin/accounts/account_states.h"
 #include "origin/api/call.h"
 #include "origin/request.h"
 #include "proto/base/text.h"

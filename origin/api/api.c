@@ -1,5 +1,5 @@
 #include "origin/api/call.h"
-#include "origin/audit.h"
+#include "origin/journal/audit.h"
 #include "origin/options.h"
 
 #include <stdio.h>

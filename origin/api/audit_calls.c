@@ -1,6 +1,6 @@
 /* The audit log, to be read. */
 #include "origin/api/call.h"
-#include "origin/audit.h"
+#include "origin/journal/audit.h"
 #include "origin/request.h"
 #include "proto/base/text.h"
 

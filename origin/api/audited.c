@@ -1,6 +1,6 @@
 /* What the audit log says of calls: routes with an action, and those who were refused. */
 #include "origin/api/call.h"
-#include "origin/audit.h"
+#include "origin/journal/audit.h"
 
 static bool changes(const struct api_route *route)
 {

@@ -7,11 +7,11 @@
 #ifndef POLDER_ORIGIN_API_CALL_H
 #define POLDER_ORIGIN_API_CALL_H
 
+#include "origin/accounts/outcomes.h"
 #include "origin/api/api.h"
 #include "origin/api/attempts.h"
-#include "origin/export.h"
-#include "origin/outcomes.h"
-#include "origin/visitors.h"
+#include "origin/subjects/visitors.h"
+#include "origin/vault/export.h"
 #include "proto/base/mailbox.h"
 
 #define API_REPLY_BYTES_MAX ((size_t)64 << 20)

@@ -1,9 +1,9 @@
 /* Certificates of deletion and the keys that they verify under. */
 #include "origin/api/call.h"
-#include "origin/certificate.h"
+#include "origin/keyring/signers.h"
+#include "origin/lifecycle/certificate.h"
 #include "origin/options.h"
 #include "origin/request.h"
-#include "origin/signers.h"
 #include "proto/base/pki.h"
 #include "proto/wire/signed_document.h"
 

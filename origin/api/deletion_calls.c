@@ -1,5 +1,5 @@
 /* Deletion on request, its progress, and holds. */
-#include "origin/account_states.h"
+#include "origin/accounts/account_states.h"
 #include "origin/api/call.h"
 #include "origin/request.h"
 

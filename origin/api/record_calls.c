@@ -1,6 +1,6 @@
 /* The record of processing activities. */
+#include "origin/accounts/processing_record.h"
 #include "origin/api/call.h"
-#include "origin/processing_record.h"
 #include "proto/base/text.h"
 
 API_HANDLER(api_account_record)

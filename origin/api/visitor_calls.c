@@ -1,9 +1,9 @@
 /* Subject rights: what is held of a visitor, and its erasure. The id comes in the body: addresses
  * are written into logs, and would outlive what was erased. */
 #include "origin/api/call.h"
-#include "origin/profiles.h"
 #include "origin/request.h"
-#include "origin/visitor_export.h"
+#include "origin/subjects/profiles.h"
+#include "origin/subjects/visitor_export.h"
 
 #define ERASE_WAIT_MS 10000
 #define RECEIPTS_MAX  10000

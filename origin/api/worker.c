@@ -1,6 +1,6 @@
 #include "origin/api/call.h"
 
-#include "origin/audit.h"
+#include "origin/journal/audit.h"
 #include "proto/wire/limits.h"
 
 #include <stdlib.h>

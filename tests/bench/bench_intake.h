@@ -2,8 +2,8 @@
 #ifndef POLDER_TESTS_BENCH_INTAKE_H
 #define POLDER_TESTS_BENCH_INTAKE_H
 
-#include "origin/dedupe.h"
-#include "origin/intake.h"
+#include "origin/intake/dedupe.h"
+#include "origin/intake/intake.h"
 #include "tests/bench/bench.h"
 
 #define ACCOUNTS      8

@@ -1,6 +1,6 @@
 // Visits to invented shops, as Segment's browser library puts them on the wire: what every
 // benchmark sends. Each event is 600 to 900 bytes of JSON with ids, addresses and products of its
-// own; the words are not those that origin/dictionary.mjs uses. The same seed gives the same events.
+// own; the words are not those that origin/vault/dictionary.mjs uses. The same seed gives the same events.
 //   node tests/bench/events.mjs COUNT [WRITE_KEY] > events.ndjson
 import { createWriteStream } from 'node:fs';
 import { once } from 'node:events';

@@ -1,8 +1,8 @@
 /* certificate_tool DIR: a certificate of deletion with something in every member, as an origin
  * issues it: DIR/certificate.json. DIR/sign.key is the origin's key, which exists already. */
-#include "origin/certificate.h"
-#include "origin/clock_freezes.h"
 #include "origin/families.h"
+#include "origin/lifecycle/certificate.h"
+#include "origin/lifecycle/clock_freezes.h"
 #include "proto/base/file.h"
 
 #include <stdio.h>

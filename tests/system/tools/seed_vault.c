@@ -1,10 +1,10 @@
 /* seed_vault CONFIG ACCOUNT COUNT: puts COUNT events into the vault of an origin that is not
  * running, as its intake would have, so that tests of reading need no edge. The i-th event has
  * the message id "seed-i" and stands on 2026-01-01 plus i % 3 days. */
-#include "origin/day_counts.h"
+#include "origin/accounts/day_counts.h"
 #include "origin/families.h"
 #include "origin/options.h"
-#include "origin/vault.h"
+#include "origin/vault/vault.h"
 #include "proto/base/file.h"
 
 #include <stdio.h>

@@ -4,7 +4,7 @@
 
 #include "event_fixture.h"
 #include "keyring_fixture.h"
-#include "origin/intake.h"
+#include "origin/intake/intake.h"
 
 #include <pthread.h>
 

@@ -2,7 +2,7 @@
 #ifndef POLDER_TESTS_ORIGIN_KEYRING_FIXTURE_H
 #define POLDER_TESTS_ORIGIN_KEYRING_FIXTURE_H
 
-#include "origin/keyring.h"
+#include "origin/keyring/keyring.h"
 #include "proto/base/file.h"
 #include "proto/base/pki.h"
 

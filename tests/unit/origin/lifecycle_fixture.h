@@ -3,13 +3,13 @@
 #ifndef POLDER_TESTS_ORIGIN_LIFECYCLE_FIXTURE_H
 #define POLDER_TESTS_ORIGIN_LIFECYCLE_FIXTURE_H
 
-#include "origin/account_states.h"
-#include "origin/dedupe.h"
+#include "origin/accounts/account_states.h"
 #include "origin/families.h"
 #include "origin/first_start.h"
-#include "origin/lifecycle.h"
-#include "origin/retention.h"
-#include "origin/vault.h"
+#include "origin/intake/dedupe.h"
+#include "origin/lifecycle/lifecycle.h"
+#include "origin/lifecycle/retention.h"
+#include "origin/vault/vault.h"
 #include "proto/base/file.h"
 #include "proto/base/pki.h"
 #include "proto/base/text.h"

@@ -1,8 +1,8 @@
 #include "records_fixture.h"
 
-#include "origin/account_item.h"
-#include "origin/account_states.h"
-#include "origin/accounts.h"
+#include "origin/accounts/account_item.h"
+#include "origin/accounts/account_states.h"
+#include "origin/accounts/accounts.h"
 
 static struct records r;
 static struct changelog *changelog;

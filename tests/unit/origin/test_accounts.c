@@ -1,8 +1,8 @@
 #include "records_fixture.h"
 
-#include "origin/account_states.h"
-#include "origin/accounts.h"
-#include "origin/lifecycle.h"
+#include "origin/accounts/account_states.h"
+#include "origin/accounts/accounts.h"
+#include "origin/lifecycle/lifecycle.h"
 
 #include <pthread.h>
 

@@ -1,6 +1,6 @@
 /* What stands in the audit log, and that it stands there. */
-#include "origin/audit.h"
-#include "origin/denials.h"
+#include "origin/journal/audit.h"
+#include "origin/journal/denials.h"
 #include "proto/base/file.h"
 #include "proto/base/text.h"
 

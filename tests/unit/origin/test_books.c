@@ -1,6 +1,6 @@
 #include "records_fixture.h"
 
-#include "origin/books.h"
+#include "origin/intake/books.h"
 
 static struct records r;
 static struct ledger *ledger;

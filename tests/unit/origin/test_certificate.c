@@ -1,6 +1,6 @@
 /* Certificates of deletion: what they say, that there is one an account, and that it is kept. */
-#include "origin/certificate.h"
-#include "origin/clock_freezes.h"
+#include "origin/lifecycle/certificate.h"
+#include "origin/lifecycle/clock_freezes.h"
 #include "proto/wire/signed_document.h"
 #include "records_fixture.h"
 

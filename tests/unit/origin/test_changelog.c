@@ -1,6 +1,6 @@
 #include "records_fixture.h"
 
-#include "origin/changelog.h"
+#include "origin/accounts/changelog.h"
 #include "proto/wire/catalog.h"
 
 static struct records r;

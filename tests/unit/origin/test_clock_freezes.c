@@ -1,5 +1,5 @@
 /* Freezes of the clock as they are kept. */
-#include "origin/clock_freezes.h"
+#include "origin/lifecycle/clock_freezes.h"
 #include "records_fixture.h"
 
 static int setup(void **state)

@@ -1,5 +1,5 @@
 /* Whether the wall clock is believed: jumps, restarts, edges that vouch for it, operators. */
-#include "origin/clock_watch.h"
+#include "origin/lifecycle/clock_watch.h"
 #include "records_fixture.h"
 
 struct watched {

@@ -1,7 +1,7 @@
 #include "records_fixture.h"
 
-#include "origin/cutoffs.h"
 #include "origin/first_start.h"
+#include "origin/lifecycle/cutoffs.h"
 #include "proto/base/text.h"
 
 #define EDGE_A "0123456789abcdef0123456789abcdef"

@@ -1,5 +1,5 @@
 #include "intake_fixture.h"
-#include "origin/day_counts.h"
+#include "origin/accounts/day_counts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* Who was refused: told one by one as far as that is bounded, and counted beyond. */
-#include "origin/denials.h"
+#include "origin/journal/denials.h"
 
 #include "proto/base/id.h"
 

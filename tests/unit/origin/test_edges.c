@@ -1,6 +1,6 @@
 #include "records_fixture.h"
 
-#include "origin/edges.h"
+#include "origin/accounts/edges.h"
 #include "proto/base/text.h"
 #include "proto/wire/limits.h"
 

@@ -1,8 +1,8 @@
 /* Links between ids, and the erasure of persons, through a whole intake. */
 #include "intake_fixture.h"
-#include "origin/dedupe.h"
-#include "origin/erasures_state.h"
-#include "origin/visitors.h"
+#include "origin/intake/dedupe.h"
+#include "origin/subjects/erasures_state.h"
+#include "origin/subjects/visitors.h"
 #include "proto/base/text.h"
 
 #include <setjmp.h>

@@ -1,8 +1,8 @@
 /* Hashes of events' ids, and what is kept at hand to make them. */
 #include "records_fixture.h"
 
-#include "origin/account_item.h"
-#include "origin/event_ids.h"
+#include "origin/accounts/account_item.h"
+#include "origin/subjects/event_ids.h"
 
 static struct records r;
 

@@ -1,5 +1,5 @@
 #include "intake_fixture.h"
-#include "origin/export.h"
+#include "origin/vault/export.h"
 #include "proto/base/text.h"
 
 #include <setjmp.h>

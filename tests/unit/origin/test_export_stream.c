@@ -3,7 +3,7 @@
 
 #include "origin/api/api.h"
 #include "origin/options.h"
-#include "origin/vault.h"
+#include "origin/vault/vault.h"
 #include "proto/base/text.h"
 
 #include <arpa/inet.h>

@@ -1,5 +1,5 @@
 #include "intake_fixture.h"
-#include "origin/dedupe.h"
+#include "origin/intake/dedupe.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

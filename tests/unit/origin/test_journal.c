@@ -1,5 +1,5 @@
 /* The journal: lines that stay, on every path, and what is done about paths that differ. */
-#include "origin/journal.h"
+#include "origin/journal/journal.h"
 #include "proto/base/file.h"
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 #include "keyring_fixture.h"
-#include "origin/keyring_file.h"
+#include "origin/keyring/keyring_file.h"
 
 #include "proto/base/text.h"
 

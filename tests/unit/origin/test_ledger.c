@@ -1,4 +1,4 @@
-#include "origin/ledger.h"
+#include "origin/intake/ledger.h"
 #include "proto/base/file.h"
 
 #include <setjmp.h>

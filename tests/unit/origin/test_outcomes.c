@@ -1,7 +1,7 @@
 /* Tallies among an account's events, as sums and in exports. */
 #include "intake_fixture.h"
-#include "origin/export.h"
-#include "origin/outcomes.h"
+#include "origin/accounts/outcomes.h"
+#include "origin/vault/export.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,9 +1,9 @@
 /* What is told of one person: profiles, exports, and the arithmetic of rates. */
 #include "intake_fixture.h"
-#include "origin/beta.h"
 #include "origin/families.h"
-#include "origin/profiles.h"
-#include "origin/visitor_export.h"
+#include "origin/subjects/beta.h"
+#include "origin/subjects/profiles.h"
+#include "origin/subjects/visitor_export.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* The redo log: what a database lacks of it after a restore is found and applied, once. */
-#include "origin/redo.h"
+#include "origin/journal/redo.h"
 #include "records_fixture.h"
 
 struct fixture {

@@ -1,6 +1,6 @@
 /* A signing key is replaced; what it signed must go on to count. */
 #include "keyring_fixture.h"
-#include "origin/signers.h"
+#include "origin/keyring/signers.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

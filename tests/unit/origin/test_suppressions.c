@@ -1,7 +1,7 @@
 #include "records_fixture.h"
 
-#include "origin/account_item.h"
-#include "origin/suppressions.h"
+#include "origin/accounts/account_item.h"
+#include "origin/accounts/suppressions.h"
 
 static struct records r;
 static struct changelog *changelog;

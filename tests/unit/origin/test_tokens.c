@@ -1,6 +1,6 @@
 #include "records_fixture.h"
 
-#include "origin/tokens.h"
+#include "origin/accounts/tokens.h"
 #include "proto/base/text.h"
 
 #define BOOTSTRAP "pt_0000000000000000000000000000000000000000000000000000000000000001"

@@ -1,7 +1,7 @@
 #include "event_fixture.h"
 #include "keyring_fixture.h"
-#include "origin/dictionary.h"
-#include "origin/vault.h"
+#include "origin/vault/dictionary.h"
+#include "origin/vault/vault.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

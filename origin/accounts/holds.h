@@ -1,0 +1,76 @@
+/*
+ * holds: what the law, or a dispute, forbids to delete: a whole account, or a range of its days.
+ *
+ * Promise: a hold is durable before it is said to be placed, and so is its release. One that is
+ * over (released, or past its date) stays known until its account is deleted, so that the
+ * certificate can say why that came late. Memory holds all of them: asking never touches the disk.
+ * Any thread may call; changes block.
+ */
+#ifndef POLDER_ORIGIN_ACCOUNTS_HOLDS_H
+#define POLDER_ORIGIN_ACCOUNTS_HOLDS_H
+
+#include "proto/base/clock.h"
+#include "proto/base/id.h"
+#include "proto/store/store.h"
+#include "proto/wire/json.h"
+
+#define HOLD_REASON_BYTES 160 /* with the NUL */
+#define HOLD_ACTOR_BYTES  64
+#define HOLDS_ACCOUNT_MAX 64 /* of one account, those that are over among them */
+#define HOLDS_MAX         65536
+
+/* Plain data. Times are wall-clock milliseconds, days those on which edges took events. */
+struct hold {
+    uint64_t account;
+    struct pl_id128 id;
+    bool whole;                  /* else of these days */
+    int64_t first_day, last_day; /* inclusive */
+    int64_t placed_ms;
+    int64_t until_ms;    /* over from then on; 0: until it is released */
+    int64_t released_ms; /* 0: it was not */
+    char reason[HOLD_REASON_BYTES], placed_by[HOLD_ACTOR_BYTES];
+    char release_reason[HOLD_REASON_BYTES], released_by[HOLD_ACTOR_BYTES];
+};
+/* Whether it is in force. */
+bool hold_stands(const struct hold *hold, int64_t now_ms);
+/* When it ended; 0: it stands, or has no end. */
+int64_t hold_ended_ms(const struct hold *hold, int64_t now_ms);
+void hold_write_json(const struct hold *hold, struct json_writer *w);
+/* What hold_write_json wrote. PL_EINVAL, PL_ELIMIT name the member. */
+enum pl_err hold_read_json(struct json object, struct hold *hold, struct pl_why *why);
+
+struct holds;
+struct redo;
+/* redo may be NULL: then a restored database forgets holds. */
+enum pl_err holds_open(struct holds **out, struct store *store, struct redo *redo,
+                       const struct pl_clock *clock, const struct pl_random *random,
+                       struct pl_why *why);
+void holds_close(struct holds *holds); /* NULL is fine */
+
+/* From a request's JSON: reason, from and to (days, both or none), until. The caller sees to it
+ * that the account's deletion cannot start meanwhile (accounts_during). PL_EINVAL, PL_ELIMIT name
+ * the member. */
+enum pl_err holds_place(struct holds *holds, uint64_t account, struct json request,
+                        const char *actor, struct hold *out, struct pl_why *why);
+/* From a request's JSON: reason. One that is released already stays so. PL_ENOTFOUND. */
+enum pl_err holds_release(struct holds *holds, uint64_t account, const struct pl_id128 *id,
+                          struct json request, const char *actor, struct hold *out,
+                          struct pl_why *why);
+/* Puts it there as it is, in the place of one with its id: what a restored database has lost. */
+enum pl_err holds_put(struct holds *holds, const struct hold *hold, struct pl_why *why);
+/* An account's, once its certificate tells of them. Again: does nothing. */
+enum pl_err holds_forget(struct holds *holds, uint64_t account, struct pl_why *why);
+
+/* The functions below take NULL for holds: there are none. */
+
+/* A copy of an account's, oldest first; *out has room for HOLDS_ACCOUNT_MAX. */
+size_t holds_of(struct holds *holds, uint64_t account, struct hold *out);
+/* Whether any hold stands, and one of them. whole: on all of the account. out may be NULL. */
+bool holds_stand(struct holds *holds, uint64_t account, bool whole, int64_t now_ms,
+                 struct hold *out);
+/* Whether the day's events must stay. */
+bool holds_keep_day(struct holds *holds, uint64_t account, int64_t day, int64_t now_ms);
+/* When the last hold of the account ended that does not stand any more; 0: there was none. */
+int64_t holds_ended_ms(struct holds *holds, uint64_t account, int64_t now_ms);
+
+#endif

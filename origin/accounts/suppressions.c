@@ -1,0 +1,144 @@
+#include "origin/accounts/suppressions.h"
+#include "origin/families.h"
+#include "proto/base/text.h"
+
+#include <stdlib.h>
+
+struct suppressions {
+    struct suppressions_config config;
+    struct suppression_set *set;
+};
+
+static enum pl_err load(struct suppressions *s, struct pl_why *why)
+{
+    struct store_scan *scan;
+    struct pl_span key, value;
+    struct suppression one;
+    enum pl_err err = store_scan_new(&scan, s->config.store, FAMILY_SUPPRESSIONS, pl_span(NULL, 0),
+                                     pl_span(NULL, 0));
+    while (err == PL_OK && (err = store_scan_next(scan, &key, &value)) == PL_OK) {
+        err = suppression_read(key, value, &one);
+        if (err == PL_OK)
+            err = suppression_set_put(s->set, &one, NULL);
+        else
+            pl_fail(why, err,
+                    "an opt-out in the database is damaged: restore it from a backup (the log "
+                    "beside the keyring has what came since)");
+    }
+    store_scan_free(scan);
+    return err == PL_ENOTFOUND ? PL_OK : err;
+}
+
+enum pl_err suppressions_open(struct suppressions **out, const struct suppressions_config *config,
+                              struct pl_why *why)
+{
+    struct suppressions *s = calloc(1, sizeof(*s));
+    if (s == NULL)
+        return pl_fail(why, PL_ENOMEM, "no memory for the opt-outs");
+    s->config = *config;
+    enum pl_err err = suppression_set_new(&s->set);
+    if (err == PL_OK)
+        err = load(s, why);
+    if (err != PL_OK) {
+        suppressions_close(s);
+        return why->err == PL_OK
+                   ? pl_fail(why, err, "the opt-outs cannot be read: %s", pl_err_word(err))
+                   : err;
+    }
+    *out = s;
+    return PL_OK;
+}
+
+void suppressions_close(struct suppressions *s)
+{
+    if (s == NULL)
+        return;
+    suppression_set_free(s->set);
+    free(s);
+}
+
+enum pl_err suppressions_parse(const struct event *event, struct suppression *out)
+{
+    const uint64_t type = event_u64(event, EVENT_TYPE);
+    if (type != EVENT_OPT_OUT && type != EVENT_OPT_IN)
+        return PL_ENOTFOUND;
+    *out = (struct suppression){
+        .account = event_u64(event, EVENT_ACCOUNT),
+        .since_ms = event_i64(event, EVENT_ACCEPTED_MS),
+        .active = type == EVENT_OPT_OUT,
+    };
+    if (out->account == 0 || !pl_id128_parse(event_str(event, EVENT_CONSENT_ID), &out->consent_id))
+        return PL_EINVAL;
+    if (out->active &&
+        !pl_hex_decode(event_str(event, EVENT_CONSENT_ID_HASH), out->id_hash, ID_HASH_BYTES))
+        return PL_EINVAL;
+    return PL_OK;
+}
+
+/* A row and its item in the changelog are one write: a row that is there was told. */
+static bool is_recorded(struct suppressions *s, struct pl_span key, struct pl_span value)
+{
+    struct pl_buf row;
+    pl_buf_init(&row, 256);
+    const bool same = store_get(s->config.store, FAMILY_SUPPRESSIONS, key, &row) == PL_OK &&
+                      pl_span_eq(pl_buf_span(&row), value);
+    pl_buf_release(&row);
+    return same;
+}
+
+enum pl_err suppressions_record(struct suppressions *s, const struct suppression *said,
+                                struct pl_why *why)
+{
+    uint8_t key[SUPPRESSION_KEY_BYTES], value[SUPPRESSION_VALUE_BYTES];
+    struct suppression merged = *said;
+    struct store_batch *batch = NULL;
+    enum pl_err err = suppression_set_put(s->set, &merged, NULL);
+    if (err != PL_OK)
+        return pl_fail(why, err, "no memory for an opt-out");
+    suppression_key(&merged, key);
+    suppression_value(&merged, value);
+    if (is_recorded(s, pl_span(key, sizeof(key)), pl_span(value, sizeof(value))))
+        return PL_OK;
+    const struct redo_record record = {.kind = REDO_OPTOUT,
+                                       .account = merged.account,
+                                       .id = merged.consent_id,
+                                       .row = pl_span(value, sizeof(value))};
+    err = redo_note(s->config.redo, &record, why);
+    if (err != PL_OK)
+        return err;
+    err = store_batch_new(&batch);
+    if (err != PL_OK)
+        return pl_fail(why, err, "no memory for an opt-out");
+    struct catalog_item item = {
+        .kind = CATALOG_SUPPRESSION,
+        .account = merged.account,
+        .consent_id = merged.consent_id,
+        .suppressed = merged.active,
+    };
+    memcpy(item.suppressed_hash, merged.id_hash, ID_HASH_BYTES);
+    store_batch_put(batch, s->config.store, FAMILY_SUPPRESSIONS, pl_span(key, sizeof(key)),
+                    pl_span(value, sizeof(value)));
+    err = changelog_write(s->config.changelog, batch, &item, why);
+    store_batch_free(batch);
+    return err;
+}
+
+bool suppressions_any(const struct suppressions *s, uint64_t account)
+{
+    return suppression_set_any(s->set, account);
+}
+
+bool suppressions_concern(struct suppressions *s, const struct event_ids *ids, int64_t accepted_ms)
+{
+    for (size_t i = 0; i < EVENT_IDS_COUNT; i++)
+        if (ids->id[i].failed ||
+            (ids->id[i].present &&
+             suppression_set_holds_hash(s->set, ids->account, ids->id[i].hash, accepted_ms)))
+            return true;
+    return false;
+}
+
+void suppressions_forget(struct suppressions *s, uint64_t account)
+{
+    suppression_set_forget(s->set, account);
+}

@@ -1,0 +1,84 @@
+/*
+ * clock_watch: whether the wall clock can be trusted with deleting.
+ *
+ * Promise: a wall clock that moves an hour further or less than the monotonic clock does between
+ * two looks, that is behind what was seen before a restart, or that is more than a day past it is
+ * suspect, until it agrees again, until two edges' clocks and more than half of those that are
+ * heard have agreed with it for a while, or until an operator confirms it. That outlives a restart:
+ * what was last believed is kept in the store, and a suspect clock never replaces it. From when to
+ * when it was not believed is kept, too (clock_freezes.h).
+ *
+ * Owned by one thread; clock_watch_confirm and what reads a belief may be called from any.
+ */
+#ifndef POLDER_ORIGIN_LIFECYCLE_CLOCK_WATCH_H
+#define POLDER_ORIGIN_LIFECYCLE_CLOCK_WATCH_H
+
+#include "origin/lifecycle/clock_freezes.h"
+#include "proto/base/id.h"
+
+#include <stdatomic.h>
+
+#define CLOCK_WATCH_SLACK_MS   PL_HOUR_MS   /* between two looks */
+#define CLOCK_WATCH_RESTART_MS PL_DAY_MS    /* that an origin may be down */
+#define CLOCK_WATCH_AGREE_MS   PL_MINUTE_MS /* that edges agree; and within which they do */
+#define CLOCK_WITNESSES_MAX    256
+
+/* What time it is by the last clock that was believed: for those that must not lose or misdate
+ * anything while it is not. One a process; the watch writes it. */
+struct clock_belief {
+    const struct pl_clock *clock;
+    _Atomic int64_t offset_ms; /* the wall clock's lead over the monotonic one; 0: not known yet */
+};
+
+/* An edge's clock, as its last PING told it. */
+struct clock_witness {
+    struct pl_id128 edge;
+    int64_t skew_ms; /* its clock minus ours */
+};
+/* Those that are heard just now; at most max. Memory only. */
+typedef size_t (*clock_witnesses_fn)(void *ctx, struct clock_witness *out, size_t max);
+
+struct clock_watch {
+    struct store *store;
+    const struct pl_clock *clock;
+    const struct pl_log *log;
+    struct clock_belief *belief; /* may be NULL */
+    clock_witnesses_fn witnesses;
+    void *witnesses_ctx;
+    int64_t agree_ms;
+    bool begun, suspect;
+    int64_t now_ms;           /* of the last look: what was read, or what was expected instead */
+    int64_t wall_ms, mono_ms; /* when the clock was last believed; mono_ms of this process */
+    int64_t ahead_ms;         /* how far ahead of what is expected it may be */
+    int64_t kept_ms;          /* the wall_ms that is in the store; 0: none */
+    bool frozen;              /* freeze is in the store, without an end */
+    struct clock_freeze freeze;
+    bool agreed; /* edges have agreed at every look since: */
+    int64_t agreed_wall_ms, agreed_mono_ms;
+    _Atomic bool confirmed;
+    char reason[200]; /* "" while it is believed */
+};
+
+void clock_watch_init(struct clock_watch *watch, struct store *store, const struct pl_clock *clock,
+                      const struct pl_log *log);
+/* Before the first look, or never. agree_ms 0: CLOCK_WATCH_AGREE_MS. */
+void clock_watch_ask(struct clock_watch *watch, clock_witnesses_fn witnesses, void *ctx,
+                     int64_t agree_ms);
+/* Before the first look, or never. */
+void clock_watch_tell(struct clock_watch *watch, struct clock_belief *belief);
+/* Whether the clock is to be believed now. Then it is now_ms that is, and not what another reading
+ * of the clock gives: it may have jumped since. Blocks on the disk once an hour. */
+bool clock_watch_look(struct clock_watch *watch);
+/* The next look believes the clock, whatever it shows. Any thread. */
+void clock_watch_confirm(struct clock_watch *watch);
+
+/* What the clock shows, and what it should by what was last believed: the earlier and the later of
+ * the two. They are the same, but for moments, while it is believed. belief->clock must be set. Any
+ * thread, cheap. */
+void clock_belief_range(const struct clock_belief *belief, int64_t *earliest_ms,
+                        int64_t *latest_ms);
+/* A clock that shows the earlier of the two: for what must not be thrown away too soon. belief must
+ * outlive it. */
+struct pl_clock clock_belief_cautious(struct clock_belief *belief);
+
+#endif

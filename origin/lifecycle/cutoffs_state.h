@@ -1,0 +1,47 @@
+/*
+ * cutoffs_state: what the files of cutoffs share. Private to them.
+ */
+#ifndef POLDER_ORIGIN_LIFECYCLE_CUTOFFS_STATE_H
+#define POLDER_ORIGIN_LIFECYCLE_CUTOFFS_STATE_H
+
+#include "origin/lifecycle/cutoffs.h"
+
+#include <pthread.h>
+
+/* An edge that has had a session. Positions are the changelog's. */
+struct cutoffs_row {
+    struct pl_id128 edge;
+    uint64_t first;     /* when it was first seen: it holds nothing from before */
+    uint64_t settled;   /* what it said last */
+    int64_t settled_ms; /* when it said so first */
+    uint64_t revoked;   /* when its revocation was noticed; 0: it is not */
+    uint64_t closed; /* when every key that it knew was found destroyed, after that; 0: not yet */
+    bool unsaved;    /* the disk would not take it */
+};
+
+#define CUTOFFS_OLD_KEYS 16 /* destroyed in one go; more wait for the next */
+
+struct cutoffs_keys {
+    uint8_t current[BLOCK_KEY_ID_BYTES];
+    int64_t made_ms; /* the current one */
+    uint8_t old[CUTOFFS_OLD_KEYS][BLOCK_KEY_ID_BYTES];
+    size_t old_count;     /* alive beside it, those that did not fit included */
+    int64_t destroyed_ms; /* the last destruction; 0: none yet */
+};
+
+struct cutoffs {
+    struct cutoffs_config config;
+    pthread_mutex_t changing; /* one change of keys at a time; taken before `lock` */
+    pthread_mutex_t lock;     /* what follows */
+    struct cutoffs_row *rows;
+    size_t count;
+    struct cutoffs_keys keys;
+    char trouble[200];
+};
+
+/* Under lock. A row that is not on disk is written again the next time its edge is heard. */
+void cutoffs_save(struct cutoffs *cutoffs, struct cutoffs_row *row, bool sync);
+/* Reads from the keyring what it holds. */
+void cutoffs_look_at_keys(struct cutoffs *cutoffs);
+
+#endif
