@@ -3,7 +3,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FakeClock } from './lib/clock.mjs';
+import { FakeClock, noFakeClock } from './lib/clock.mjs';
 import { exported, postBatch, startCluster, trackEvent, until, untilServed } from './lib/fixture.mjs';
 
 const DAY = 86400, YEAR = 365 * DAY;
@@ -68,7 +68,7 @@ async function stored({ cluster }, account, ids) {
 }
 
 for (const [way, seconds] of [['ahead', YEAR], ['back', -YEAR]]) {
-    test(`an origin's clock that jumps a year ${way} deletes nothing, loses nothing and says so`, { timeout: 180000 }, async (t) => {
+    test(`an origin's clock that jumps a year ${way} deletes nothing, loses nothing and says so`, { timeout: 180000, skip: noFakeClock }, async (t) => {
         const w = await world(t);
         const { cluster, clocks, shop, leaving, gone } = w;
         const goneIds = await collect(w, gone);
@@ -97,7 +97,7 @@ for (const [way, seconds] of [['ahead', YEAR], ['back', -YEAR]]) {
     });
 }
 
-test('an origin that comes back a year later waits for two edges, then does what is due', { timeout: 240000 }, async (t) => {
+test('an origin that comes back a year later waits for two edges, then does what is due', { timeout: 240000, skip: noFakeClock }, async (t) => {
     const w = await world(t);
     const { cluster, clocks, shop, gone, startOrigin, startEdge } = w;
     const ids = await collect(w, shop);
@@ -132,7 +132,7 @@ test('an origin that comes back a year later waits for two edges, then does what
     await stored(w, shop, ids);
 });
 
-test('an origin that comes back a year earlier takes nothing for old, and all when its clock is right', { timeout: 180000 }, async (t) => {
+test('an origin that comes back a year earlier takes nothing for old, and all when its clock is right', { timeout: 180000, skip: noFakeClock }, async (t) => {
     const w = await world(t);
     const { cluster, clocks, shop, gone, startOrigin } = w;
     const ids = await collect(w, shop);
@@ -154,7 +154,7 @@ test('an origin that comes back a year earlier takes nothing for old, and all wh
 });
 
 for (const [way, seconds] of [['ahead', YEAR], ['back', -YEAR]]) {
-    test(`an edge's clock that jumps a year ${way} loses and misdates nothing`, { timeout: 180000 }, async (t) => {
+    test(`an edge's clock that jumps a year ${way} loses and misdates nothing`, { timeout: 180000, skip: noFakeClock }, async (t) => {
         const w = await world(t);
         const { cluster, clocks, shop, gone } = w;
         const ids = await collect(w, shop);
