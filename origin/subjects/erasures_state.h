@@ -46,6 +46,18 @@ struct erasures {
     int64_t closed_mono_ms;    /* when it last looked for what can be closed */
 };
 
+/* ---- the list; with the lock held */
+
+struct open_erasure *erasures_find(struct erasures *e, uint64_t account, const struct pl_id128 *id);
+/* It takes over what the erasure holds, unless it fails. */
+enum pl_err erasures_add(struct erasures *e, struct erasure *erasure, struct open_erasure **out);
+/* Takes it off the list and frees it. */
+void erasures_drop(struct erasures *e, struct open_erasure *open);
+/* The set of what is guarded, anew. */
+enum pl_err erasures_refill(struct erasures *e);
+
+/* ---- changes */
+
 /* Writes the row; with the lock held. PL_ECLOSED: it was forgotten. */
 enum pl_err erasures_save(struct erasures *erasures, const struct open_erasure *open, bool sync,
                           struct pl_why *why);
@@ -55,14 +67,25 @@ enum pl_err erasures_note(struct erasures *erasures, const struct erasure *erasu
 /* Adds ids to it and has them erased, too; with the lock held. noted: the log has them. */
 enum pl_err erasures_extend(struct erasures *erasures, struct open_erasure *open,
                             const struct identities *more, bool noted, struct pl_why *why);
-/* Takes it off the list and frees it; with the lock held. */
-void erasures_drop(struct erasures *erasures, struct open_erasure *open);
-/* The set of what is guarded, anew. With the lock held. */
-enum pl_err erasures_refill(struct erasures *erasures);
+/* ---- the thread's, or a test's */
 
-/* ---- eraser.c */
 void *erasures_run(void *erasures);
-/* One look at all that is open; the thread's, or a test's. */
+/* One look at all that is open. */
 void erasures_tick(struct erasures *erasures);
+/* The next in that state that this round has not tried; it is in hand until let go of. */
+struct open_erasure *erasures_take(struct erasures *e, enum erasure_state state);
+void erasures_let_go(struct erasures *e);
+/* What hinders. */
+void erasures_trouble(struct erasures *e, enum pl_err err, const struct pl_why *why);
+/* Whether the account's end has come in between: lifecycle sees to the rest. */
+bool erasures_is_over(enum pl_err err);
+/* Has what was erased compacted away. False: something hinders. */
+bool erasures_settle(struct erasures *e);
+/* Lifts the guard where its time is over. False: something hinders. */
+bool erasures_lift(struct erasures *e);
+static inline int erasures_key_order(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct vault_key));
+}
 
 #endif
