@@ -5,10 +5,10 @@
 #include "deploy/ctl/account_rules.h"
 #include "deploy/ctl/api.h"
 #include "deploy/ctl/names.h"
+#include "deploy/ctl/request.h"
 #include "deploy/ctl/table.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #define REQUEST_BYTES_MAX (16 * 1024)
 
@@ -18,67 +18,46 @@ static const struct pl_span nothing = {NULL, 0};
 
 static enum pl_err show(struct json account, struct pl_why *why)
 {
-    static const struct {
-        const char *label, *member, *absent;
-        bool time;
-    } rows[] = {
+    static const struct table_field fields[] = {
         {"id", "id", "-", false},
         {"name", "name", "-", false},
         {"state", "state", "-", false},
         {"write key", "write_key", "-", false},
         {"created", "created_at", "-", true},
         {"expires", "expires_at", "never", true},
-        {"deletion asked for", "deletion_requested_at", "", true},
-        {"deletion due", "deletion_due_at", "", true},
+        {"deletion asked for", "deletion_requested_at", NULL, true},
+        {"deletion due", "deletion_due_at", NULL, true},
         {"overdue", "overdue", "no", false},
-        {"deletion began", "deletion_started_at", "", true},
-        {"deleted", "deleted_at", "", true},
+        {"deletion began", "deletion_started_at", NULL, true},
+        {"deleted", "deleted_at", NULL, true},
         {"config version", "config_version", "-", false},
         {"honours DNT", "honour_dnt", "no", false},
         {"months kept", "retention_months", "-", false},
+        {0},
     };
     struct table table;
     table_init(&table, NULL, 2);
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        char time[SHORT_TIME_TEXT];
-        bool has_time = rows[i].time && member_short_time(account, rows[i].member, time);
-        if (rows[i].time && !has_time && rows[i].absent[0] == '\0')
-            continue;
-        table_text(&table, rows[i].label);
-        if (has_time)
-            table_format(&table, "%s UTC", time);
-        else
-            table_member(&table, account, rows[i].member, rows[i].absent);
-    }
+    table_fields(&table, account, fields);
     account_rules_show(&table, account);
     enum pl_err err = table_print(&table, why);
     table_release(&table);
     return err;
 }
 
-static enum pl_err print_list(const struct api_answer *answer, struct pl_why *why)
+static enum pl_err show_list(struct json root, struct pl_why *why)
 {
-    static const char *const titles[] = {"ACCOUNT",       "NAME",    "STATE",    ">CONFIG",
-                                         "CREATED (UTC)", "EXPIRES", "WRITE KEY"};
-    struct table table;
-    struct json account;
-    table_init(&table, titles, 7);
-    for (struct json_iter i = names_list(NAMES_ACCOUNT, answer); json_next_element(&i, &account);) {
-        table_member(&table, account, "id", "-");
-        table_member(&table, account, "name", "-");
-        table_member(&table, account, "state", "-");
-        table_member(&table, account, "config_version", "-");
-        table_time(&table, account, "created_at", "-");
-        table_time(&table, account, "expires_at", "never");
-        table_member(&table, account, "write_key", "-");
-    }
-    enum pl_err err = PL_OK;
-    if (table.count == 0 && !table.failed)
-        puts("There are no accounts yet: polderctl account create NAME makes one.");
-    else
-        err = table_print(&table, why);
-    table_release(&table);
-    return err;
+    static const struct table_field fields[] = {
+        {"ACCOUNT", "id", "-", false},
+        {"NAME", "name", "-", false},
+        {"STATE", "state", "-", false},
+        {">CONFIG", "config_version", "-", false},
+        {"CREATED (UTC)", "created_at", "-", true},
+        {"EXPIRES", "expires_at", "never", true},
+        {"WRITE KEY", "write_key", "-", false},
+        {0},
+    };
+    return table_list(root, "accounts", fields,
+                      "There are no accounts yet: polderctl account create NAME makes one.", why);
 }
 
 static enum ctl_exit run_list(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
@@ -86,29 +65,15 @@ static enum ctl_exit run_list(struct ctl *ctl, const struct ctl_args *args, stru
     struct api_answer answer = {.status = 0};
     (void)args;
     enum pl_err err = api_call(ctl, "GET", "/accounts", nothing, &answer, why);
-    if (err == PL_OK && ctl->json)
-        api_print(&answer);
-    else if (err == PL_OK)
-        err = print_list(&answer, why);
-    api_answer_release(&answer);
-    return ctl_result(err);
+    return api_end(ctl, err, &answer, show_list, why);
 }
 
 static enum ctl_exit run_show(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
     struct api_answer answer = {.status = 0};
-    char id[NAMES_ID_TEXT], path[API_PATH_BYTES];
-    enum pl_err err = names_find(ctl, NAMES_ACCOUNT, args->words[0], id, why);
-    if (err == PL_OK) {
-        snprintf(path, sizeof(path), "/accounts/%s", id);
-        err = api_call(ctl, "GET", path, nothing, &answer, why);
-    }
-    if (err == PL_OK && ctl->json)
-        api_print(&answer);
-    else if (err == PL_OK)
-        err = show(answer.root, why);
-    api_answer_release(&answer);
-    return ctl_result(err);
+    enum pl_err err =
+        names_call(ctl, NAMES_ACCOUNT, args->words[0], "GET", "", nothing, &answer, why);
+    return api_end(ctl, err, &answer, show, why);
 }
 
 /* ---- making */
@@ -164,6 +129,13 @@ static enum ctl_exit check_time(const char *option, const char *text, struct pl_
     return CTL_OK;
 }
 
+static enum pl_err show_created(struct json account, struct pl_why *why)
+{
+    enum pl_err err = show(account, why);
+    printf("\nNext: polderctl config publish %.*s FILE\n", PL_SPAN_FMT(member_text(account, "id")));
+    return err;
+}
+
 static enum ctl_exit run_create(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
     struct api_answer answer = {.status = 0};
@@ -179,16 +151,8 @@ static enum ctl_exit run_create(struct ctl *ctl, const struct ctl_args *args, st
         args->options[HONOUR_DNT] != NULL ? "yes" : NULL, &request, why);
     if (err == PL_OK)
         err = api_call(ctl, "POST", "/accounts", pl_buf_span(&request), &answer, why);
-    if (err == PL_OK && ctl->json) {
-        api_print(&answer);
-    } else if (err == PL_OK) {
-        err = show(answer.root, why);
-        printf("\nNext: polderctl config publish %.*s FILE\n",
-               PL_SPAN_FMT(member_text(answer.root, "id")));
-    }
     pl_buf_release(&request);
-    api_answer_release(&answer);
-    return ctl_result(err);
+    return api_end(ctl, err, &answer, show_created, why);
 }
 
 /* ---- changing */
@@ -208,7 +172,6 @@ static enum ctl_exit run_update(struct ctl *ctl, const struct ctl_args *args, st
 {
     struct api_answer answer = {.status = 0};
     struct pl_buf request;
-    char id[NAMES_ID_TEXT], path[API_PATH_BYTES];
     const char *honour = args->options[UPDATE_HONOUR_DNT];
     if (honour != NULL && strcmp(honour, "yes") != 0 && strcmp(honour, "no") != 0)
         return ctl_usage(why, "--honour-dnt must be yes or no, not '%.100s'", honour);
@@ -219,84 +182,72 @@ static enum ctl_exit run_update(struct ctl *ctl, const struct ctl_args *args, st
     enum pl_err err =
         write_request(args, args->options[UPDATE_NAME], NULL, false, honour, &request, why);
     if (err == PL_OK)
-        err = names_find(ctl, NAMES_ACCOUNT, args->words[0], id, why);
-    if (err == PL_OK) {
-        snprintf(path, sizeof(path), "/accounts/%s", id);
-        err = api_call(ctl, "PATCH", path, pl_buf_span(&request), &answer, why);
-    }
-    if (err == PL_OK && ctl->json)
-        api_print(&answer);
-    else if (err == PL_OK)
-        err = show(answer.root, why);
+        err = names_call(ctl, NAMES_ACCOUNT, args->words[0], "PATCH", "", pl_buf_span(&request),
+                         &answer, why);
     pl_buf_release(&request);
-    api_answer_release(&answer);
-    return ctl_result(err);
+    return api_end(ctl, err, &answer, show, why);
 }
 
 /* ---- ending and coming back */
 
-/* POST /accounts/ID/verb with {member: time}, or {} without a time. */
-static enum pl_err change(struct ctl *ctl, const char *name, const char *verb, const char *member,
-                          const char *time, struct api_answer *answer, struct pl_why *why)
+/* A change of the account's end: the call's member is time, if that is given as option. */
+static enum ctl_exit change(struct ctl *ctl, const struct ctl_args *args, const char *option,
+                            const char *rest, const char *member,
+                            enum pl_err (*tell)(struct json account, struct pl_why *why),
+                            struct pl_why *why)
 {
-    char id[NAMES_ID_TEXT], path[API_PATH_BYTES], body[160] = "{}";
-    enum pl_err err = names_find(ctl, NAMES_ACCOUNT, name, id, why);
-    if (err != PL_OK)
-        return err;
-    if (time != NULL) /* parsed before: nothing in it needs escaping */
-        snprintf(body, sizeof(body), "{\"%s\":\"%.100s\"}", member, time);
-    snprintf(path, sizeof(path), "/accounts/%s/%s", id, verb);
-    return api_call(ctl, "POST", path, pl_span_str(body), answer, why);
+    struct api_answer answer = {.status = 0};
+    struct pl_buf request;
+    const struct request_member members[] = {{.name = member, .text = args->options[0]}, {0}};
+    enum ctl_exit usage = check_time(option, args->options[0], why);
+    if (usage != CTL_OK)
+        return usage;
+    pl_buf_init(&request, REQUEST_BYTES_MAX);
+    enum pl_err err = request_write(members, option, &request, why);
+    if (err == PL_OK)
+        err = names_call(ctl, NAMES_ACCOUNT, args->words[0], "POST", rest, pl_buf_span(&request),
+                         &answer, why);
+    pl_buf_release(&request);
+    return api_end(ctl, err, &answer, tell, why);
+}
+
+static enum pl_err show_expiry(struct json account, struct pl_why *why)
+{
+    char expires[SHORT_TIME_TEXT] = "", due[SHORT_TIME_TEXT] = "";
+    (void)why;
+    member_short_time(account, "expires_at", expires);
+    print_clean(member_text(account, "name"));
+    if (pl_span_eq_str(member_text(account, "state"), "active"))
+        printf(" will expire at %s UTC.\n", expires);
+    else
+        printf(" has expired: edges stop serving it and collecting for it within a second.\n");
+    if (member_short_time(account, "deletion_due_at", due))
+        printf("Its data will be deleted from %s UTC on; until then: polderctl account "
+               "reinstate %.*s\n",
+               due, PL_SPAN_FMT(member_text(account, "id")));
+    return PL_OK;
 }
 
 static enum ctl_exit run_expire(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
-    struct api_answer answer = {.status = 0};
-    char expires[SHORT_TIME_TEXT] = "", due[SHORT_TIME_TEXT] = "";
-    const char *at = args->options[0];
-    enum ctl_exit usage = check_time("at", at, why);
-    if (usage != CTL_OK)
-        return usage;
-    enum pl_err err = change(ctl, args->words[0], "expire", "at", at, &answer, why);
-    if (err == PL_OK && ctl->json) {
-        api_print(&answer);
-    } else if (err == PL_OK) {
-        struct pl_span name = member_text(answer.root, "name");
-        member_short_time(answer.root, "expires_at", expires);
-        print_clean(name);
-        if (pl_span_eq_str(member_text(answer.root, "state"), "active"))
-            printf(" will expire at %s UTC.\n", expires);
-        else
-            printf(" has expired: edges stop serving it and collecting for it within a second.\n");
-        if (member_short_time(answer.root, "deletion_due_at", due))
-            printf("Its data will be deleted from %s UTC on; until then: polderctl account "
-                   "reinstate %.*s\n",
-                   due, PL_SPAN_FMT(member_text(answer.root, "id")));
-    }
-    api_answer_release(&answer);
-    return ctl_result(err);
+    return change(ctl, args, "at", "/expire", "at", show_expiry, why);
+}
+
+static enum pl_err show_reinstated(struct json account, struct pl_why *why)
+{
+    char expires[SHORT_TIME_TEXT];
+    (void)why;
+    print_clean(member_text(account, "name"));
+    if (member_short_time(account, "expires_at", expires))
+        printf(" is active until %s UTC.\n", expires);
+    else
+        printf(" is active, without an end.\n");
+    return PL_OK;
 }
 
 static enum ctl_exit run_reinstate(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
-    struct api_answer answer = {.status = 0};
-    char expires[SHORT_TIME_TEXT];
-    const char *at = args->options[0];
-    enum ctl_exit usage = check_time("expires-at", at, why);
-    if (usage != CTL_OK)
-        return usage;
-    enum pl_err err = change(ctl, args->words[0], "reinstate", "expires_at", at, &answer, why);
-    if (err == PL_OK && ctl->json) {
-        api_print(&answer);
-    } else if (err == PL_OK) {
-        print_clean(member_text(answer.root, "name"));
-        if (member_short_time(answer.root, "expires_at", expires))
-            printf(" is active until %s UTC.\n", expires);
-        else
-            printf(" is active, without an end.\n");
-    }
-    api_answer_release(&answer);
-    return ctl_result(err);
+    return change(ctl, args, "expires-at", "/reinstate", "expires_at", show_reinstated, why);
 }
 
 static const struct ctl_option expire_options[] = {

@@ -77,25 +77,23 @@ static enum pl_err write_request(const struct ctl_args *args, struct pl_buf *out
     return err == PL_OK ? err : pl_fail(why, err, "the texts must be UTF-8 of less than 16 KiB");
 }
 
+static enum pl_err show_noted(struct json root, struct pl_why *why)
+{
+    (void)root, (void)why;
+    puts("Noted. polderctl account record ACCOUNT shows it in the record of processing.");
+    return PL_OK;
+}
+
 enum ctl_exit account_processing_run(struct ctl *ctl, const struct ctl_args *args,
                                      struct pl_why *why)
 {
     struct api_answer answer = {.status = 0};
     struct pl_buf request;
-    char id[NAMES_ID_TEXT], path[API_PATH_BYTES];
     pl_buf_init(&request, REQUEST_BYTES_MAX);
     enum pl_err err = write_request(args, &request, why);
     if (err == PL_OK)
-        err = names_find(ctl, NAMES_ACCOUNT, args->words[0], id, why);
-    if (err == PL_OK) {
-        snprintf(path, sizeof(path), "/accounts/%s", id);
-        err = api_call(ctl, "PATCH", path, pl_buf_span(&request), &answer, why);
-    }
-    if (err == PL_OK && ctl->json)
-        api_print(&answer);
-    else if (err == PL_OK)
-        puts("Noted. polderctl account record ACCOUNT shows it in the record of processing.");
+        err = names_call(ctl, NAMES_ACCOUNT, args->words[0], "PATCH", "", pl_buf_span(&request),
+                         &answer, why);
     pl_buf_release(&request);
-    api_answer_release(&answer);
-    return ctl_result(err);
+    return api_end(ctl, err, &answer, show_noted, why);
 }

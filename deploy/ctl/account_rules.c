@@ -94,20 +94,16 @@ static void show_cookie(struct table *table, struct json account)
 
 void account_rules_show(struct table *table, struct json account)
 {
-    static const struct {
-        const char *label, *member, *absent;
-    } rows[] = {
-        {"regions", "regions", "all"},
-        {"origins", "origins", "any"},
-        {"aliases", "aliases", "none"},
-        {"hosts of its own", "hosts", "none"},
-        {"Snowplow path", "snowplow_path", "none"},
+    static const struct table_field fields[] = {
+        {"regions", "regions", "all", false},
+        {"origins", "origins", "any", false},
+        {"aliases", "aliases", "none", false},
+        {"hosts of its own", "hosts", "none", false},
+        {"Snowplow path", "snowplow_path", "none", false},
+        {0},
     };
     struct json pii;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        table_text(table, rows[i].label);
-        table_member(table, account, rows[i].member, rows[i].absent);
-    }
+    table_fields(table, account, fields);
     show_cookie(table, account);
     if (json_get(account, "pii", &pii)) {
         table_text(table, "masked");

@@ -350,3 +350,21 @@ void api_print(const struct api_answer *answer)
     if (body.len > 0 && body.data[body.len - 1] != '\n')
         putchar('\n');
 }
+
+enum pl_err api_show(const struct ctl *ctl, const struct api_answer *answer,
+                     enum pl_err (*show)(struct json root, struct pl_why *why), struct pl_why *why)
+{
+    if (!ctl->json)
+        return show(answer->root, why);
+    api_print(answer);
+    return PL_OK;
+}
+
+enum ctl_exit api_end(const struct ctl *ctl, enum pl_err err, struct api_answer *answer,
+                      enum pl_err (*show)(struct json root, struct pl_why *why), struct pl_why *why)
+{
+    if (err == PL_OK)
+        err = api_show(ctl, answer, show, why);
+    api_answer_release(answer);
+    return ctl_result(err);
+}

@@ -45,5 +45,12 @@ enum pl_err api_look(const char *url, struct api_answer *answer, struct pl_why *
 
 /* The answer to standard output as it is, for --json. */
 void api_print(const struct api_answer *answer);
+/* The same with --json, else what `show` makes of it. */
+enum pl_err api_show(const struct ctl *ctl, const struct api_answer *answer,
+                     enum pl_err (*show)(struct json root, struct pl_why *why), struct pl_why *why);
+/* Ends a command with its only call, which came to err: shows the answer and releases it. */
+enum ctl_exit api_end(const struct ctl *ctl, enum pl_err err, struct api_answer *answer,
+                      enum pl_err (*show)(struct json root, struct pl_why *why),
+                      struct pl_why *why);
 
 #endif

@@ -141,17 +141,6 @@ static enum ctl_exit run_verify(struct ctl *ctl, const struct ctl_args *args, st
 
 /* ---- show, list */
 
-static enum pl_err fetch(struct ctl *ctl, const char *account, struct api_answer *answer,
-                         struct pl_why *why)
-{
-    char id[NAMES_ID_TEXT], path[API_PATH_BYTES];
-    enum pl_err err = names_find(ctl, NAMES_ACCOUNT, account, id, why);
-    if (err != PL_OK)
-        return err;
-    snprintf(path, sizeof(path), "/accounts/%s/certificate", id);
-    return api_call(ctl, "GET", path, nothing, answer, why);
-}
-
 static const struct ctl_option show_options[] = {
     {"out", "FILE", "Write it into a new file, as it was issued"},
     {0},
@@ -162,7 +151,8 @@ static enum ctl_exit run_show(struct ctl *ctl, const struct ctl_args *args, stru
     struct api_answer answer = {.status = 0};
     struct json document;
     const char *out = args->options[0];
-    enum pl_err err = fetch(ctl, args->words[0], &answer, why);
+    enum pl_err err = names_call(ctl, NAMES_ACCOUNT, args->words[0], "GET", "/certificate", nothing,
+                                 &answer, why);
     if (err == PL_OK && out != NULL)
         err = pl_file_create(out, "certificate", 0644, pl_buf_span(&answer.body), why);
     if (err == PL_OK && ctl->json)
@@ -177,29 +167,19 @@ static enum ctl_exit run_show(struct ctl *ctl, const struct ctl_args *args, stru
     return ctl_result(err);
 }
 
-static enum pl_err print_list(const struct api_answer *answer, struct pl_why *why)
+static enum pl_err show_list(struct json root, struct pl_why *why)
 {
-    static const char *const titles[] = {"ACCOUNT", "BECAUSE OF", "ENDED (UTC)",
-                                         ">LATE S", ">EDGES",     ">WRITTEN OFF"};
-    struct table table;
-    struct json list = answer->root, item;
-    json_get(answer->root, "certificates", &list);
-    table_init(&table, titles, 6);
-    for (struct json_iter i = json_elements(list); json_next_element(&i, &item);) {
-        table_member(&table, item, "account", "-");
-        table_member(&table, item, "cause", "-");
-        table_time(&table, item, "ended_at", "-");
-        table_member(&table, item, "late_seconds", "-");
-        table_member(&table, item, "edges", "-");
-        table_member(&table, item, "edges_written_off", "-");
-    }
-    enum pl_err err = PL_OK;
-    if (table.count == 0 && !table.failed)
-        puts("No account's data was deleted yet: there are no certificates.");
-    else
-        err = table_print(&table, why);
-    table_release(&table);
-    return err;
+    static const struct table_field fields[] = {
+        {"ACCOUNT", "account", "-", false},
+        {"BECAUSE OF", "cause", "-", false},
+        {"ENDED (UTC)", "ended_at", "-", true},
+        {">LATE S", "late_seconds", "-", false},
+        {">EDGES", "edges", "-", false},
+        {">WRITTEN OFF", "edges_written_off", "-", false},
+        {0},
+    };
+    return table_list(root, "certificates", fields,
+                      "No account's data was deleted yet: there are no certificates.", why);
 }
 
 static enum ctl_exit run_list(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
@@ -207,12 +187,7 @@ static enum ctl_exit run_list(struct ctl *ctl, const struct ctl_args *args, stru
     struct api_answer answer = {.status = 0};
     (void)args;
     enum pl_err err = api_call(ctl, "GET", "/certificates", nothing, &answer, why);
-    if (err == PL_OK && ctl->json)
-        api_print(&answer);
-    else if (err == PL_OK)
-        err = print_list(&answer, why);
-    api_answer_release(&answer);
-    return ctl_result(err);
+    return api_end(ctl, err, &answer, show_list, why);
 }
 
 /* ---- key */

@@ -157,17 +157,6 @@ static enum ctl_exit run_schema(struct ctl *ctl, const struct ctl_args *args, st
 
 /* ---- publishing and reading back */
 
-static enum pl_err publish(struct ctl *ctl, const char *account, struct pl_span text,
-                           struct api_answer *answer, struct pl_why *why)
-{
-    char id[NAMES_ID_TEXT], path[API_PATH_BYTES];
-    enum pl_err err = names_find(ctl, NAMES_ACCOUNT, account, id, why);
-    if (err != PL_OK)
-        return err;
-    snprintf(path, sizeof(path), "/accounts/%s/config", id);
-    return api_call(ctl, "PUT", path, text, answer, why);
-}
-
 static enum ctl_exit run_publish(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
     struct api_answer answer = {.status = 0};
@@ -182,7 +171,8 @@ static enum ctl_exit run_publish(struct ctl *ctl, const struct ctl_args *args, s
                       check.count, check.count == 1 ? "" : "s");
     }
     if (err == PL_OK)
-        err = publish(ctl, account, pl_buf_span(&check.text), &answer, why);
+        err = names_call(ctl, NAMES_ACCOUNT, account, "PUT", "/config", pl_buf_span(&check.text),
+                         &answer, why);
     if (err == PL_OK && ctl->json)
         api_print(&answer);
     else if (err == PL_OK && json_get(answer.root, "version", &version) &&
@@ -197,18 +187,15 @@ static enum ctl_exit run_publish(struct ctl *ctl, const struct ctl_args *args, s
 static enum ctl_exit run_show(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
     struct api_answer answer = {.status = 0};
-    char id[NAMES_ID_TEXT], path[API_PATH_BYTES], query[64] = "";
+    char rest[64];
     const char *version = args->options[0];
     uint64_t number;
     if (version != NULL && (!pl_span_to_u64(pl_span_str(version), &number) || number == 0))
         return ctl_usage(why, "--version must be a whole number from 1 up, not '%.64s'", version);
-    if (version != NULL)
-        snprintf(query, sizeof(query), "?version=%s", version);
-    enum pl_err err = names_find(ctl, NAMES_ACCOUNT, args->words[0], id, why);
-    if (err == PL_OK) {
-        snprintf(path, sizeof(path), "/accounts/%s/config%s", id, query);
-        err = api_call(ctl, "GET", path, pl_span(NULL, 0), &answer, why);
-    }
+    snprintf(rest, sizeof(rest), "/config%s%s",
+             version == NULL ? "" : "?version=", version == NULL ? "" : version);
+    enum pl_err err =
+        names_call(ctl, NAMES_ACCOUNT, args->words[0], "GET", rest, pl_span(NULL, 0), &answer, why);
     if (err == PL_OK)
         api_print(&answer);
     api_answer_release(&answer);

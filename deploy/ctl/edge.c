@@ -5,27 +5,21 @@
 
 #include <stdio.h>
 
-static enum pl_err print_list(const struct api_answer *answer, struct pl_why *why)
+static enum pl_err show_list(struct json root, struct pl_why *why)
 {
-    static const char *const titles[] = {"EDGE", "NAME", "REGION", "ENROLLED (UTC)", "REVOKED"};
-    struct table table;
-    struct json edge;
-    table_init(&table, titles, 5);
-    for (struct json_iter i = names_list(NAMES_EDGE, answer); json_next_element(&i, &edge);) {
-        table_member(&table, edge, "id", "-");
-        table_member(&table, edge, "name", "-");
-        table_member(&table, edge, "region", "-");
-        table_time(&table, edge, "enrolled_at", "-");
-        table_time(&table, edge, "revoked_at", "no");
-    }
-    enum pl_err err = PL_OK;
-    if (table.count == 0 && !table.failed)
-        puts("There are no edges yet: polderctl edge enroll NAME --region REGION --dir DIR makes "
-             "one.");
-    else
-        err = table_print(&table, why);
-    table_release(&table);
-    return err;
+    static const struct table_field fields[] = {
+        {"EDGE", "id", "-", false},
+        {"NAME", "name", "-", false},
+        {"REGION", "region", "-", false},
+        {"ENROLLED (UTC)", "enrolled_at", "-", true},
+        {"REVOKED", "revoked_at", "no", true},
+        {0},
+    };
+    return table_list(
+        root, "edges", fields,
+        "There are no edges yet: polderctl edge enroll NAME --region REGION --dir DIR "
+        "makes one.",
+        why);
 }
 
 static enum ctl_exit run_list(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
@@ -33,34 +27,26 @@ static enum ctl_exit run_list(struct ctl *ctl, const struct ctl_args *args, stru
     struct api_answer answer = {.status = 0};
     (void)args;
     enum pl_err err = api_call(ctl, "GET", "/edges", pl_span(NULL, 0), &answer, why);
-    if (err == PL_OK && ctl->json)
-        api_print(&answer);
-    else if (err == PL_OK)
-        err = print_list(&answer, why);
-    api_answer_release(&answer);
-    return ctl_result(err);
+    return api_end(ctl, err, &answer, show_list, why);
+}
+
+static enum pl_err show_revoked(struct json edge, struct pl_why *why)
+{
+    (void)why;
+    printf("Edge ");
+    print_clean(member_text(edge, "name"));
+    printf(" (%.*s) is revoked: the origin takes nothing from it any more, not even what it has\n"
+           "not delivered yet. Its directory and keys may be deleted.\n",
+           PL_SPAN_FMT(member_text(edge, "id")));
+    return PL_OK;
 }
 
 static enum ctl_exit run_revoke(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
     struct api_answer answer = {.status = 0};
-    char id[NAMES_ID_TEXT], path[API_PATH_BYTES];
-    enum pl_err err = names_find(ctl, NAMES_EDGE, args->words[0], id, why);
-    if (err == PL_OK) {
-        snprintf(path, sizeof(path), "/edges/%s/revoke", id);
-        err = api_call(ctl, "POST", path, pl_span(NULL, 0), &answer, why);
-    }
-    if (err == PL_OK && ctl->json) {
-        api_print(&answer);
-    } else if (err == PL_OK) {
-        printf("Edge ");
-        print_clean(member_text(answer.root, "name"));
-        printf(" (%s) is revoked: the origin takes nothing from it any more, not even what it has\n"
-               "not delivered yet. Its directory and keys may be deleted.\n",
-               id);
-    }
-    api_answer_release(&answer);
-    return ctl_result(err);
+    enum pl_err err = names_call(ctl, NAMES_EDGE, args->words[0], "POST", "/revoke",
+                                 pl_span(NULL, 0), &answer, why);
+    return api_end(ctl, err, &answer, show_revoked, why);
 }
 
 const struct ctl_command edge_commands[] = {

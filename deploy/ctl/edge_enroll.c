@@ -3,6 +3,7 @@
 #include "deploy/ctl/api.h"
 #include "deploy/ctl/certificates.h"
 #include "deploy/ctl/files.h"
+#include "deploy/ctl/request.h"
 
 #include "proto/base/address.h"
 #include "proto/base/crypto.h"
@@ -277,32 +278,27 @@ static void unstage(struct enrolment *e)
 
 static enum pl_err write_request(const struct enrolment *e, struct pl_buf *out, struct pl_why *why)
 {
-    struct json_writer *w = NULL;
     struct pl_buf der, base64;
     char id[PL_ID128_TEXT], seal[2 * PL_X25519_BYTES + 1];
+    pl_id128_format(&e->id, id);
+    pl_hex_encode(pl_span(e->seal_public, sizeof(e->seal_public)), seal);
     pl_buf_init(&der, PL_PUBLIC_KEY_MAX_BYTES);
     pl_buf_init(&base64, 2 * PL_PUBLIC_KEY_MAX_BYTES);
     enum pl_err err = pl_pki_cert_public(pl_buf_span(&e->files[LINK_CERT].bytes), &der, why);
     if (err == PL_OK && ((err = pl_base64_encode(pl_buf_span(&der), &base64)) != PL_OK ||
-                         (err = json_writer_new(&w, false)) != PL_OK))
+                         (err = pl_buf_terminate(&base64)) != PL_OK))
         pl_fail(why, err, "cannot write the request: %s", pl_err_word(err));
     if (err == PL_OK) {
-        pl_id128_format(&e->id, id);
-        pl_hex_encode(pl_span(e->seal_public, sizeof(e->seal_public)), seal);
-        json_writer_begin(w, out);
-        json_write_object(w);
-        json_write_pair_text(w, "id", id);
-        json_write_pair_text(w, "name", e->name);
-        json_write_pair_text(w, "region", e->region);
-        json_write_key(w, "link_public");
-        json_write_string(w, pl_buf_span(&base64));
-        json_write_pair_text(w, "seal_public", seal);
-        json_write_object_end(w);
-        err = json_writer_end(w);
-        if (err != PL_OK)
-            pl_fail(why, err, "cannot write the request: %s", pl_err_word(err));
+        const struct request_member members[] = {
+            {.name = "id", .text = id},
+            {.name = "name", .text = e->name},
+            {.name = "region", .text = e->region},
+            {.name = "link_public", .text = (const char *)base64.data},
+            {.name = "seal_public", .text = seal},
+            {0},
+        };
+        err = request_write(members, "an edge's name", out, why);
     }
-    json_writer_free(w);
     pl_buf_release(&base64);
     pl_buf_release(&der);
     return err;

@@ -5,11 +5,9 @@
 
 #include <stdio.h>
 
-enum { FROM, TO };
-
 const struct ctl_option events_counts_options[] = {
-    [FROM] = {"from", "DAY", "First day, in UTC, e.g. 2026-11-22 (the account's first)"},
-    [TO] = {"to", "DAY", "Last day (the account's last)"},
+    [NAMES_FROM] = {"from", "DAY", "First day, in UTC, e.g. 2026-11-22 (the account's first)"},
+    [NAMES_TO] = {"to", "DAY", "Last day (the account's last)"},
     {0},
 };
 
@@ -42,31 +40,23 @@ static enum pl_err print(struct json root, const char *list, const char *first,
     return err;
 }
 
-enum ctl_exit events_counts_run(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+static enum pl_err show_days(struct json root, struct pl_why *why)
 {
     static const char *const titles[] = {"DAY (UTC)", ">STORED", ">ERASED",
                                          ">RETIRED",  ">HELD",   ">BYTES"};
-    const char *from = args->options[FROM], *to = args->options[TO];
-    struct api_answer answer = {.status = 0};
-    char id[NAMES_ID_TEXT], path[API_PATH_BYTES];
-    enum ctl_exit usage = ctl_check_day("from", from, why);
-    if (usage == CTL_OK)
-        usage = ctl_check_day("to", to, why);
-    if (usage != CTL_OK)
-        return usage;
-    enum pl_err err = names_find(ctl, NAMES_ACCOUNT, args->words[0], id, why);
-    if (err == PL_OK) {
-        snprintf(path, sizeof(path), "/accounts/%s/counts?%s%s%s%s", id,
-                 from == NULL ? "" : "&from=", from == NULL ? "" : from,
-                 to == NULL ? "" : "&to=", to == NULL ? "" : to);
-        err = api_call(ctl, "GET", path, pl_span(NULL, 0), &answer, why);
-    }
-    if (err == PL_OK && ctl->json)
-        api_print(&answer);
-    else if (err == PL_OK)
-        err = print(answer.root, "days", "day", titles, why);
-    api_answer_release(&answer);
-    return ctl_result(err);
+    return print(root, "days", "day", titles, why);
+}
+
+enum ctl_exit events_counts_run(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    return names_show_days(ctl, args, "/counts", show_days, why);
+}
+
+static enum pl_err show_accounts(struct json root, struct pl_why *why)
+{
+    static const char *const titles[] = {"ACCOUNT",  ">STORED", ">ERASED",
+                                         ">RETIRED", ">HELD",   ">BYTES"};
+    return print(root, "accounts", "account", titles, why);
 }
 
 static enum pl_err judge(struct json root, struct pl_why *why)
@@ -87,15 +77,11 @@ static enum pl_err judge(struct json root, struct pl_why *why)
 
 enum ctl_exit events_check_run(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
-    static const char *const titles[] = {"ACCOUNT",  ">STORED", ">ERASED",
-                                         ">RETIRED", ">HELD",   ">BYTES"};
     struct api_answer answer = {.status = 0};
     (void)args;
     enum pl_err err = api_call(ctl, "GET", "/counts", pl_span(NULL, 0), &answer, why);
-    if (err == PL_OK && ctl->json)
-        api_print(&answer);
-    else if (err == PL_OK)
-        err = print(answer.root, "accounts", "account", titles, why);
+    if (err == PL_OK)
+        err = api_show(ctl, &answer, show_accounts, why);
     if (err == PL_OK)
         err = judge(answer.root, why);
     api_answer_release(&answer);

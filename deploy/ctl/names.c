@@ -22,13 +22,6 @@ static bool is_id(enum names_kind kind, const char *text)
            strspn(text, "0123456789abcdef") == kinds[kind].id_digits;
 }
 
-struct json_iter names_list(enum names_kind kind, const struct api_answer *answer)
-{
-    struct json list = answer->root;
-    json_get(answer->root, kinds[kind].list, &list);
-    return json_elements(list);
-}
-
 struct matches {
     size_t count;
     struct pl_span first;
@@ -39,10 +32,11 @@ struct matches {
 static void match(enum names_kind kind, const struct api_answer *answer, const char *name,
                   bool gone, struct matches *out)
 {
-    struct json item, time;
+    struct json list = answer->root, item, time;
     size_t used = 0;
     *out = (struct matches){.count = 0};
-    for (struct json_iter i = names_list(kind, answer); json_next_element(&i, &item);) {
+    json_get(answer->root, kinds[kind].list, &list);
+    for (struct json_iter i = json_elements(list); json_next_element(&i, &item);) {
         bool is_gone = json_get(item, kinds[kind].gone, &time) && json_type(time) != JSON_NULL;
         if (is_gone != gone || !pl_span_eq_str(member_text(item, "name"), name))
             continue;
@@ -91,4 +85,37 @@ enum pl_err names_find(struct ctl *ctl, enum names_kind kind, const char *name,
                          kinds[kind].noun, name);
     api_answer_release(&answer);
     return err;
+}
+
+enum pl_err names_call(struct ctl *ctl, enum names_kind kind, const char *name, const char *method,
+                       const char *rest, struct pl_span body, struct api_answer *answer,
+                       struct pl_why *why)
+{
+    char id[NAMES_ID_TEXT], path[API_PATH_BYTES];
+    enum pl_err err = names_find(ctl, kind, name, id, why);
+    if (err != PL_OK)
+        return err;
+    if (snprintf(path, sizeof(path), "%s/%s%s", kinds[kind].path, id, rest) >= (int)sizeof(path))
+        return pl_fail(why, PL_ELIMIT, "the request is too long");
+    return api_call(ctl, method, path, body, answer, why);
+}
+
+enum ctl_exit names_show_days(struct ctl *ctl, const struct ctl_args *args, const char *rest,
+                              enum pl_err (*show)(struct json root, struct pl_why *why),
+                              struct pl_why *why)
+{
+    const char *from = args->options[NAMES_FROM], *to = args->options[NAMES_TO];
+    struct api_answer answer = {.status = 0};
+    char query[API_PATH_BYTES];
+    enum ctl_exit usage = ctl_check_day("from", from, why);
+    if (usage == CTL_OK)
+        usage = ctl_check_day("to", to, why);
+    if (usage != CTL_OK)
+        return usage;
+    snprintf(query, sizeof(query), "%s?%s%s%s%s", rest,
+             from == NULL ? "" : "from=", from == NULL ? "" : from,
+             to == NULL ? "" : "&to=", to == NULL ? "" : to);
+    enum pl_err err = names_call(ctl, NAMES_ACCOUNT, args->words[0], "GET", query, pl_span(NULL, 0),
+                                 &answer, why);
+    return api_end(ctl, err, &answer, show, why);
 }

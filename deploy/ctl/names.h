@@ -17,7 +17,16 @@ enum names_kind { NAMES_ACCOUNT, NAMES_EDGE, NAMES_TOKEN };
 enum pl_err names_find(struct ctl *ctl, enum names_kind kind, const char *name,
                        char id[NAMES_ID_TEXT], struct pl_why *why);
 
-/* The list in an answer to GET /accounts and its like. */
-struct json_iter names_list(enum names_kind kind, const struct api_answer *answer);
+/* api_call on what has that name, or on what is `rest` below it: "/config", "?as=html", "". */
+enum pl_err names_call(struct ctl *ctl, enum names_kind kind, const char *name, const char *method,
+                       const char *rest, struct pl_span body, struct api_answer *answer,
+                       struct pl_why *why);
+
+/* A command about an account and, with the options from and to and no others, some of its days:
+ * shows what GET of `rest` below the account says of them. */
+enum { NAMES_FROM, NAMES_TO };
+enum ctl_exit names_show_days(struct ctl *ctl, const struct ctl_args *args, const char *rest,
+                              enum pl_err (*show)(struct json root, struct pl_why *why),
+                              struct pl_why *why);
 
 #endif

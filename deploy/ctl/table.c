@@ -52,7 +52,7 @@ void table_release(struct table *table)
     *table = (struct table){.columns = 0};
 }
 
-void table_cell(struct table *table, struct pl_span text)
+static void table_cell(struct table *table, struct pl_span text)
 {
     if (table->count == table->room) {
         size_t room = table->room == 0 ? 64 : 2 * table->room;
@@ -190,4 +190,46 @@ enum pl_err table_print(const struct table *table, struct pl_why *why)
     for (size_t row = 0; row + columns <= table->count; row += columns)
         print_row((const char *const *)table->cells + row, columns, widths, right);
     return PL_OK;
+}
+
+enum pl_err table_list(struct json root, const char *list, const struct table_field *fields,
+                       const char *none, struct pl_why *why)
+{
+    const char *titles[TABLE_COLUMNS_MAX];
+    struct table table;
+    struct json objects, object;
+    size_t columns = 0;
+    enum pl_err err = PL_OK;
+    if (!json_get(root, list, &objects))
+        return pl_fail(why, PL_ECORRUPT, "the origin's answer holds no %s", list);
+    for (; columns < TABLE_COLUMNS_MAX && fields[columns].title != NULL; columns++)
+        titles[columns] = fields[columns].title;
+    table_init(&table, titles, columns);
+    for (struct json_iter i = json_elements(objects); json_next_element(&i, &object);)
+        for (size_t c = 0; c < columns; c++)
+            (fields[c].time ? table_time : table_member)(&table, object, fields[c].member,
+                                                         fields[c].absent);
+    if (table.count == 0 && !table.failed)
+        puts(none);
+    else
+        err = table_print(&table, why);
+    table_release(&table);
+    return err;
+}
+
+void table_fields(struct table *table, struct json object, const struct table_field *fields)
+{
+    for (; fields->title != NULL; fields++) {
+        char time[SHORT_TIME_TEXT];
+        struct json value;
+        const bool has_time = fields->time && member_short_time(object, fields->member, time);
+        const bool has = fields->time ? has_time : json_get(object, fields->member, &value);
+        if (!has && fields->absent == NULL)
+            continue;
+        table_text(table, fields->title);
+        if (has_time)
+            table_format(table, "%s UTC", time);
+        else
+            table_member(table, object, fields->member, fields->absent);
+    }
 }

@@ -22,7 +22,6 @@ struct table {
 void table_init(struct table *table, const char *const *titles, size_t columns);
 void table_release(struct table *table);
 /* The next cell, left to right, row by row. */
-void table_cell(struct table *table, struct pl_span text);
 void table_text(struct table *table, const char *text);
 void table_format(struct table *table, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -34,6 +33,21 @@ enum pl_err table_print(const struct table *table, struct pl_why *why);
 void table_member(struct table *table, struct json object, const char *name, const char *absent);
 /* An RFC 3339 time as "2026-11-22 13:03". */
 void table_time(struct table *table, struct json object, const char *name, const char *absent);
+
+/* What of an object is shown, and under which title: a member as table_member or, `time`, as
+ * table_time shows it. An array of them ends with a NULL title. */
+struct table_field {
+    const char *title, *member, *absent;
+    bool time;
+};
+
+/* The objects of a list, which is a member of root, as rows to standard output, fields as columns;
+ * the sentence `none` where there are none. PL_ECORRUPT: root has no such member. */
+enum pl_err table_list(struct json root, const char *list, const struct table_field *fields,
+                       const char *none, struct pl_why *why);
+/* One object, a field a row, into a table of two columns; a field whose absent is NULL is left out
+ * where it has no value. Times say that they are UTC. */
+void table_fields(struct table *table, struct json object, const struct table_field *fields);
 
 /* The text of a member; the empty span when it has none. */
 struct pl_span member_text(struct json object, const char *name);

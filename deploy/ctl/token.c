@@ -1,6 +1,7 @@
 /* polderctl token: who may use the API. */
 #include "deploy/ctl/api.h"
 #include "deploy/ctl/names.h"
+#include "deploy/ctl/request.h"
 #include "deploy/ctl/table.h"
 
 #include <stdio.h>
@@ -17,40 +18,18 @@ static const struct ctl_option create_options[] = {
     {0},
 };
 
-static enum pl_err write_create(const struct ctl_args *args, const char *account,
-                                struct pl_buf *out, struct pl_why *why)
-{
-    struct json_writer *w = NULL;
-    enum pl_err err = json_writer_new(&w, false);
-    if (err != PL_OK)
-        return pl_fail(why, err, "no memory for a request");
-    json_writer_begin(w, out);
-    json_write_object(w);
-    json_write_pair_text(w, "role", args->options[ROLE]);
-    if (account[0] != '\0')
-        json_write_pair_text(w, "account", account);
-    if (args->options[NAME] != NULL)
-        json_write_pair_text(w, "name", args->options[NAME]);
-    if (args->options[EXPIRES_AT] != NULL)
-        json_write_pair_text(w, "expires_at", args->options[EXPIRES_AT]);
-    json_write_object_end(w);
-    err = json_writer_end(w);
-    json_writer_free(w);
-    return err == PL_OK ? PL_OK : pl_fail(why, err, "a token's name must be short UTF-8 text");
-}
-
 /* The token alone on standard output, for $(...); what to know about it beside it. */
-static void print_new(const struct api_answer *answer)
+static enum pl_err show_new(struct json root, struct pl_why *why)
 {
-    struct pl_span token = member_text(answer->root, "token");
-    struct pl_span id = member_text(answer->root, "id");
-    print_clean(token);
+    (void)why;
+    print_clean(member_text(root, "token"));
     putchar('\n');
     fflush(stdout);
     fprintf(stderr,
             "This is the only time it is shown: keep it now. To end it: polderctl token "
             "revoke %.*s\n",
-            PL_SPAN_FMT(id));
+            PL_SPAN_FMT(member_text(root, "id")));
+    return PL_OK;
 }
 
 static enum ctl_exit run_create(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
@@ -63,43 +42,38 @@ static enum ctl_exit run_create(struct ctl *ctl, const struct ctl_args *args, st
         return ctl_usage(why, "--role is missing: operator, owner or auditor");
     if (args->options[ACCOUNT] != NULL)
         err = names_find(ctl, NAMES_ACCOUNT, args->options[ACCOUNT], account, why);
+    const struct request_member members[] = {
+        {.name = "role", .text = args->options[ROLE]},
+        {.name = "account", .text = account[0] == '\0' ? NULL : account},
+        {.name = "name", .text = args->options[NAME]},
+        {.name = "expires_at", .text = args->options[EXPIRES_AT]},
+        {0},
+    };
     pl_buf_init(&request, REQUEST_BYTES_MAX);
     if (err == PL_OK)
-        err = write_create(args, account, &request, why);
+        err = request_write(members, "a token's name", &request, why);
     if (err == PL_OK)
         err = api_call(ctl, "POST", "/tokens", pl_buf_span(&request), &answer, why);
-    if (err == PL_OK && ctl->json)
-        api_print(&answer);
-    else if (err == PL_OK)
-        print_new(&answer);
     pl_buf_release(&request);
-    api_answer_release(&answer);
-    return ctl_result(err);
+    return api_end(ctl, err, &answer, show_new, why);
 }
 
-static enum pl_err print_list(const struct api_answer *answer, struct pl_why *why)
+static enum pl_err show_list(struct json root, struct pl_why *why)
 {
-    static const char *const titles[] = {"TOKEN",         "NAME",    "ROLE",   "ACCOUNT",
-                                         "CREATED (UTC)", "EXPIRES", "REVOKED"};
-    struct table table;
-    struct json token;
-    table_init(&table, titles, 7);
-    for (struct json_iter i = names_list(NAMES_TOKEN, answer); json_next_element(&i, &token);) {
-        table_member(&table, token, "id", "-");
-        table_member(&table, token, "name", "-");
-        table_member(&table, token, "role", "-");
-        table_member(&table, token, "account", "-");
-        table_time(&table, token, "created_at", "-");
-        table_time(&table, token, "expires_at", "never");
-        table_time(&table, token, "revoked_at", "no");
-    }
-    enum pl_err err = PL_OK;
-    if (table.count == 0 && !table.failed)
-        puts("There are no tokens but the one in operator.token, if it is still configured.");
-    else
-        err = table_print(&table, why);
-    table_release(&table);
-    return err;
+    static const struct table_field fields[] = {
+        {"TOKEN", "id", "-", false},
+        {"NAME", "name", "-", false},
+        {"ROLE", "role", "-", false},
+        {"ACCOUNT", "account", "-", false},
+        {"CREATED (UTC)", "created_at", "-", true},
+        {"EXPIRES", "expires_at", "never", true},
+        {"REVOKED", "revoked_at", "no", true},
+        {0},
+    };
+    return table_list(root, "tokens", fields,
+                      "There are no tokens but the one in operator.token, if it is still "
+                      "configured.",
+                      why);
 }
 
 static enum ctl_exit run_list(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
@@ -107,12 +81,7 @@ static enum ctl_exit run_list(struct ctl *ctl, const struct ctl_args *args, stru
     struct api_answer answer = {.status = 0};
     (void)args;
     enum pl_err err = api_call(ctl, "GET", "/tokens", pl_span(NULL, 0), &answer, why);
-    if (err == PL_OK && ctl->json)
-        api_print(&answer);
-    else if (err == PL_OK)
-        err = print_list(&answer, why);
-    api_answer_release(&answer);
-    return ctl_result(err);
+    return api_end(ctl, err, &answer, show_list, why);
 }
 
 static enum ctl_exit run_revoke(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
