@@ -2,11 +2,24 @@
 #include "origin/lifecycle/lifecycle.h"
 #include "origin/request.h"
 
+#include <stdio.h>
+
 void account_init(struct account *account)
 {
     *account =
         (struct account){.state = ACCOUNT_ACTIVE, .retention_months = ACCOUNT_RETENTION_MONTHS};
     account_rules_init(&account->rules);
+}
+
+struct account_called account_called(const struct account *account)
+{
+    struct account_called called;
+    if (account->name[0] != '\0') {
+        memcpy(called.text, account->name, sizeof(called.text));
+    } else {
+        snprintf(called.text, sizeof(called.text), "%016llx", (unsigned long long)account->id);
+    }
+    return called;
 }
 
 enum account_state account_state_at(const struct account *account, int64_t now_ms)

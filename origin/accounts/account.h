@@ -45,6 +45,12 @@ struct account {
 /* An active account that says nothing about its rules. */
 void account_init(struct account *account);
 
+/* What people call it: its name, or its id once that is forgotten. */
+struct account_called {
+    char text[ACCOUNT_NAME_BYTES];
+};
+struct account_called account_called(const struct account *account);
+
 /* The state as of now: an active account whose date has passed is expired, whoever noticed. */
 enum account_state account_state_at(const struct account *account, int64_t now_ms);
 /* As the API gives it. */

@@ -9,7 +9,7 @@ const struct account_transition account_transitions[] = {
     {ACCOUNT_EXPIRED, ACCOUNT_ACTIVE, MOVED_BY_SOMEONE, "reinstated"},
     {ACCOUNT_DELETABLE, ACCOUNT_ACTIVE, MOVED_BY_SOMEONE, "reinstated"},
     {ACCOUNT_DELETABLE, ACCOUNT_DELETING, MOVED_BY_TIME,
-     "its own day of 45 to 80 has come, and no hold stands"},
+     "its own day of 45 to 79 has come, and no hold stands"},
     {ACCOUNT_ACTIVE, ACCOUNT_DELETING, MOVED_BY_SOMEONE,
      "deletion requested and confirmed, and no hold stands"},
     {ACCOUNT_EXPIRED, ACCOUNT_DELETING, MOVED_BY_SOMEONE,
@@ -46,7 +46,7 @@ static enum pl_err edit_expire(void *ctx, struct account *account, struct pl_why
     const struct change *change = ctx;
     enum account_state state = account_state_at(account, change->now_ms);
     if (state != ACCOUNT_ACTIVE) {
-        return pl_fail(why, PL_EEXPIRED, "account %s is %s already", account->name,
+        return pl_fail(why, PL_EEXPIRED, "account %s is %s already", account_called(account).text,
                        account_state_name(state));
     }
     if (change->at_ms != 0 && change->at_ms < change->now_ms) {
@@ -77,7 +77,7 @@ static enum pl_err edit_reinstate(void *ctx, struct account *account, struct pl_
     const struct change *change = ctx;
     if (account->state >= ACCOUNT_DELETING) {
         return pl_fail(why, PL_EEXPIRED, "account %s cannot come back: its deletion %s",
-                       account->name,
+                       account_called(account).text,
                        account->state == ACCOUNT_DELETED ? "is done" : "has started");
     }
     if (change->at_ms != 0 && change->at_ms <= change->now_ms) {
@@ -113,13 +113,13 @@ static enum pl_err may_delete(const struct change *change, const struct account 
 {
     struct hold hold;
     if (account->state >= ACCOUNT_DELETING) {
-        return pl_fail(why, PL_EEXPIRED, "account %s is %s already", account->name,
+        return pl_fail(why, PL_EEXPIRED, "account %s is %s already", account_called(account).text,
                        account_state_name(account->state));
     }
     if (holds_stand(change->holds, account->id, false, change->earliest_ms, &hold)) {
         return pl_fail(why, PL_EEXISTS,
                        "account %s cannot be deleted: it is under a hold (%s); release it first",
-                       account->name, hold.reason);
+                       account_called(account).text, hold.reason);
     }
     return PL_OK;
 }
@@ -184,7 +184,7 @@ static enum pl_err edit_confirm(void *ctx, struct account *account, struct pl_wh
         return pl_fail_field(why, PL_ENOTFOUND, "request",
                              "nobody asked for this deletion of account %s, or a later request "
                              "took its place",
-                             account->name);
+                             account_called(account).text);
     }
     if (change->now_ms - account->requested_ms > ACCOUNT_CONFIRM_DAYS * PL_DAY_MS) {
         return pl_fail_field(why, PL_ENOTFOUND, "request",
@@ -210,11 +210,11 @@ static enum pl_err edit_withdraw(void *ctx, struct account *account, struct pl_w
     (void)ctx;
     if (account->state >= ACCOUNT_DELETING) {
         return pl_fail(why, PL_EEXPIRED, "account %s is %s already: nothing can bring it back",
-                       account->name, account_state_name(account->state));
+                       account_called(account).text, account_state_name(account->state));
     }
     if (account->requested_ms == 0) {
         return pl_fail(why, PL_ENOTFOUND, "nobody asked for the deletion of account %s",
-                       account->name);
+                       account_called(account).text);
     }
     forget_request(account);
     return PL_OK;
@@ -240,7 +240,7 @@ static enum pl_err place(void *ctx, const struct account *account, struct pl_why
     const struct placing *placing = ctx;
     if (account->state >= ACCOUNT_DELETING) {
         return pl_fail(why, PL_EEXPIRED, "account %s is %s already: there is nothing left to hold",
-                       account->name, account_state_name(account->state));
+                       account_called(account).text, account_state_name(account->state));
     }
     return holds_place(placing->holds, account->id, placing->request, placing->actor, placing->out,
                        why);
@@ -315,7 +315,8 @@ static enum pl_err edit_forget(void *ctx, struct account *account, struct pl_why
     const struct account known = *account;
     (void)ctx;
     if (account->state < ACCOUNT_DELETING) {
-        return pl_fail(why, PL_EINVAL, "account %s is not being deleted", account->name);
+        return pl_fail(why, PL_EINVAL, "account %s is not being deleted",
+                       account_called(account).text);
     }
     account_init(account);
     account->id = known.id;

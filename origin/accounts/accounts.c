@@ -402,7 +402,7 @@ enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json 
     pthread_mutex_lock(&accounts->changing);
     err = begin(accounts, id, &account, why);
     if (err == PL_OK && account.state >= ACCOUNT_DELETING) {
-        err = pl_fail(why, PL_EEXPIRED, "account %s is %s", account.name,
+        err = pl_fail(why, PL_EEXPIRED, "account %s is %s", account_called(&account).text,
                       account_state_name(account.state));
     }
     if (err == PL_OK) {
@@ -477,7 +477,7 @@ static enum pl_err publish(struct accounts *accounts, struct account *account,
     struct store_batch *batch;
     uint8_t key[16];
     if (account->state >= ACCOUNT_DELETING) {
-        return pl_fail(why, PL_EEXPIRED, "account %s is %s", account->name,
+        return pl_fail(why, PL_EEXPIRED, "account %s is %s", account_called(account).text,
                        account_state_name(account->state));
     }
     enum pl_err err = store_batch_new(&batch);
@@ -525,7 +525,7 @@ enum pl_err accounts_config(struct accounts *accounts, uint64_t id, uint64_t ver
     account_config_key(id, version == 0 ? account.config_version : version, key);
     err = store_get(accounts->config.store, FAMILY_CONFIGS, pl_span(key, sizeof(key)), out);
     if (err == PL_ENOTFOUND) {
-        return pl_fail(why, err, "account %s has published %s", account.name,
+        return pl_fail(why, err, "account %s has published %s", account_called(&account).text,
                        account.config_version == 0 ? "no config yet" : "no such version");
     }
     return err == PL_OK ? err : pl_fail(why, err, "the config cannot be read from the database");

@@ -2,6 +2,7 @@
 #include "origin/families.h"
 #include "origin/lifecycle/deletion_state.h"
 #include "origin/lifecycle/lifecycle.h"
+#include "origin/lifecycle/retention.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #define COUNT_KEYS       4096 /* between two looks at the clock */
 #define PURGE_TIMEOUT_MS 2000 /* exports let go of what they pin every 250 ms */
 #define EXPORTS_MS       2000
-#define RANGES_MAX       (DELETION_KINDS + 4)
+#define RANGES_MAX       (DELETION_KINDS + 5)
 #define KEY_BYTES_MAX    48 /* of families that are settled as a whole */
 
 /* What an account has in the database, all of it under keys that begin with its id. The day counts
@@ -155,7 +156,15 @@ static enum pl_err quieten(struct doing *doing, struct pl_why *why)
     if (err == PL_OK && config->day_counts != NULL) {
         err = day_counts_forget(config->day_counts, account, why);
     }
-    return err;
+    return err == PL_OK ? retention_forget(config->store, account, why) : err;
+}
+
+/* Its name, hosts and rules may be of a person, too, and nothing from here on needs them. */
+static enum pl_err forget_name(const struct doing *doing, struct pl_why *why)
+{
+    return doing->account->name[0] == '\0'
+               ? PL_OK
+               : accounts_forget(doing->config->accounts, doing->deletion->account, why);
 }
 
 static enum pl_err drop(struct doing *doing, struct pl_why *why)
@@ -164,6 +173,9 @@ static enum pl_err drop(struct doing *doing, struct pl_why *why)
     struct store_batch *batch = NULL;
     struct range range;
     enum pl_err err = quieten(doing, why);
+    if (err == PL_OK) {
+        err = forget_name(doing, why);
+    }
     if (err != PL_OK || (err = range_of(doing->deletion->account, &range, why)) != PL_OK) {
         return err;
     }
@@ -180,8 +192,8 @@ static enum pl_err drop(struct doing *doing, struct pl_why *why)
 }
 
 /* Families whose rows about the account were deleted one by one: their other rows stay. */
-static const unsigned settled[] = {FAMILY_DAYS, FAMILY_CHANGES, FAMILY_TOKENS};
-static_assert(DELETION_KINDS + sizeof(settled) / sizeof(settled[0]) <= RANGES_MAX,
+static const unsigned settled[] = {FAMILY_META, FAMILY_DAYS, FAMILY_CHANGES, FAMILY_TOKENS};
+static_assert(DELETION_KINDS + sizeof(settled) / sizeof(settled[0]) + 1 <= RANGES_MAX,
               "there is room for every range");
 
 static struct store_range whole_family(unsigned family)
@@ -191,6 +203,15 @@ static struct store_range whole_family(unsigned family)
     return (struct store_range){.family = family,
                                 .from = pl_span(first, sizeof(first)),
                                 .to = pl_span(last, sizeof(last)),
+                                .settle = true};
+}
+
+/* Its id and its dates stay; what stood beside them goes. */
+static struct store_range record_range(const struct range *range)
+{
+    return (struct store_range){.family = FAMILY_ACCOUNTS,
+                                .from = pl_span(range->from, sizeof(range->from)),
+                                .to = pl_buf_span(&range->to),
                                 .settle = true};
 }
 
@@ -211,6 +232,7 @@ static enum pl_err purge(struct doing *doing, struct pl_why *why)
     for (size_t i = 0; i < sizeof(settled) / sizeof(settled[0]); i++) {
         ranges[used++] = whole_family(settled[i]);
     }
+    ranges[used++] = record_range(&range);
     err = store_purge(doing->config->store, ranges, used, PURGE_TIMEOUT_MS, why);
     pl_buf_release(&range.to);
     return err;
@@ -274,23 +296,19 @@ static enum pl_err wait_for_edges(struct doing *doing, struct pl_why *why)
     return err == PL_OK ? let_go_kept(doing, why) : err;
 }
 
+/* What had to wait for the edges: blocks that were kept aside. The name is gone but for a deletion
+ * that an earlier version began. */
 static enum pl_err forget(struct doing *doing, struct pl_why *why)
 {
     struct range range;
-    enum pl_err err = accounts_forget(doing->config->accounts, doing->deletion->account, why);
+    enum pl_err err = forget_name(doing, why);
     if (err == PL_OK) {
         err = range_of(doing->deletion->account, &range, why);
     }
     if (err != PL_OK) {
         return err;
     }
-    const struct store_range ranges[] = {
-        {.family = FAMILY_ACCOUNTS,
-         .from = pl_span(range.from, sizeof(range.from)),
-         .to = pl_buf_span(&range.to),
-         .settle = true},
-        whole_family(FAMILY_QUARANTINE),
-    };
+    const struct store_range ranges[] = {record_range(&range), whole_family(FAMILY_QUARANTINE)};
     err = store_purge(doing->config->store, ranges, sizeof(ranges) / sizeof(ranges[0]),
                       PURGE_TIMEOUT_MS, why);
     pl_buf_release(&range.to);

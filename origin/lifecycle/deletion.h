@@ -28,10 +28,10 @@ enum deletion_step {
     DELETION_BEGUN, /* the state is `deleting`, and edges are told: nothing of the below is done */
     DELETION_KEY,   /* the data key is destroyed: the point of no return */
     DELETION_COUNTED,   /* what stands is counted, for the certificate */
-    DELETION_DROPPED,   /* no reader finds anything any more */
+    DELETION_DROPPED,   /* no reader finds anything any more; its name and rules are gone, too */
     DELETION_GONE,      /* no file of the database holds a byte of it */
     DELETION_EDGES,     /* nor does any edge, or what it holds opens nowhere */
-    DELETION_FORGOTTEN, /* the account's name and rules are gone, too */
+    DELETION_FORGOTTEN, /* blocks that were kept aside are gone from every file, too */
     DELETION_CERTIFIED, /* the certificate is signed and kept */
     DELETION_STEPS
 };

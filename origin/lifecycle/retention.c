@@ -216,6 +216,20 @@ static enum pl_err settle(struct retention *r, uint64_t account, struct pl_why *
     return err;
 }
 
+enum pl_err retention_forget(struct store *store, uint64_t account, struct pl_why *why)
+{
+    uint8_t key[UNSETTLED_KEY_BYTES];
+    struct store_batch *batch;
+    enum pl_err err = store_batch_new(&batch);
+    if (err != PL_OK) {
+        return pl_fail(why, err, "no memory for a deletion");
+    }
+    store_batch_delete(batch, store, FAMILY_META, unsettled_key(account, key));
+    err = store_write(store, batch, true, why);
+    store_batch_free(batch);
+    return err;
+}
+
 /* ---- events */
 
 /* The first keys of a day. */

@@ -16,6 +16,7 @@
 
 struct lifecycle_config;
 struct retention;
+struct store;
 enum pl_err retention_new(struct retention **out, const struct lifecycle_config *config);
 void retention_free(struct retention *retention); /* NULL is fine */
 /* A part of the work, about a quarter of a second of it: accounts as accounts_list gives them. A
@@ -23,6 +24,9 @@ void retention_free(struct retention *retention); /* NULL is fine */
  * clock that is believed. Blocks on the disk. */
 void retention_go_on(struct retention *retention, const struct account *accounts, size_t count,
                      int64_t now_ms, bool *more);
+/* What is remembered of an account that is being deleted goes, durably: its range is made gone as a
+ * whole. Again: does nothing. Blocks. */
+enum pl_err retention_forget(struct store *store, uint64_t account, struct pl_why *why);
 /* The first day whose events are kept by an account that lives. */
 int64_t retention_first_day(uint64_t months, int64_t now_ms);
 

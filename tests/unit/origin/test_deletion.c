@@ -235,6 +235,67 @@ static void no_file_holds_a_byte_of_it(void **state)
     assert_int_equal(state_of(house, neighbour.id), ACCOUNT_ACTIVE);
 }
 
+/* Rows that name it outside of what has to stay: its record, what was done to it, its certificate,
+ * and the tombstone that edges learn of. */
+static size_t rows_naming(struct house *house, uint64_t account)
+{
+    uint8_t binary[8];
+    char text[17];
+    size_t rows = 0;
+    pl_store_u64(binary, account);
+    snprintf(text, sizeof(text), "%016llx", (unsigned long long)account);
+    for (unsigned family = 0; family < FAMILY_COUNT; family++) {
+        struct store_scan *scan;
+        struct pl_span row[2];
+        const bool stays = family == FAMILY_ACCOUNTS || family == FAMILY_RECORDS ||
+                           family == FAMILY_CERTIFICATES || family == FAMILY_CHANGES;
+        size_t found = 0;
+        must(store_scan_new(&scan, house->store, family, pl_span(NULL, 0), pl_span(NULL, 0)),
+             &house->why);
+        while (store_scan_next(scan, &row[0], &row[1]) == PL_OK)
+            for (int i = 0; i < 2; i++)
+                found += row[i].len > 0 && (memmem(row[i].data, row[i].len, binary, 8) != NULL ||
+                                            memmem(row[i].data, row[i].len, text, 16) != NULL);
+        store_scan_free(scan);
+        rows += stays ? 0 : found;
+    }
+    return rows;
+}
+
+static void nothing_else_names_it(void **state)
+{
+    struct house *house = *state;
+    struct account account = make_full(house, "leaver");
+    struct token_record token;
+    struct hold hold;
+    char text[TOKEN_TEXT_BYTES], request[160];
+    uint8_t unsettled[20 + 8] = "retention-unsettled-";
+    uint64_t version;
+    snprintf(request, sizeof(request), "{\"role\":\"owner\",\"account\":\"%016llx\"}",
+             (unsigned long long)account.id);
+    must(tokens_create(house->tokens, parse(house, request), &token, text, &house->why),
+         &house->why);
+    must(accounts_publish(house->accounts, account.id, PL_SPAN_LIT("{\"campaigns\":[]}"), &version,
+                          &house->why),
+         &house->why);
+    must(accounts_hold(house->accounts, house->holds, account.id,
+                       parse(house, "{\"reason\":\"r\"}"), "t", &hold, &house->why),
+         &house->why);
+    must(holds_release(house->holds, account.id, &hold.id, parse(house, "{\"reason\":\"over\"}"),
+                       "t", &hold, &house->why),
+         &house->why);
+    /* As retention leaves it until the days that it dropped are compacted (SPEC.md). */
+    pl_store_u64(unsettled + 20, account.id);
+    must(store_put(house->store, FAMILY_META, pl_span(unsettled, sizeof(unsettled)),
+                   PL_SPAN_LIT("\0\1\0\2"), true, &house->why),
+         &house->why);
+    assert_true(rows_naming(house, account.id) > PLACES + 4);
+    delete_now(house, account.id);
+    work(house);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
+    assert_int_equal(rows_naming(house, account.id), 0);
+}
+
 static void owners_and_readers_of_it_are_let_go(void **state)
 {
     struct house *house = *state;
@@ -278,6 +339,8 @@ static void one_that_waits_keeps_no_other_from_going_on(void **state)
     assert_int_equal(state_of(house, first.id), ACCOUNT_DELETING);
     assert_int_equal(rows_left(house, first.id), 0); /* here nothing waits */
     assert_false(disk_has(house, "row-of-first"));
+    assert_false(disk_has(house, "name-of-first"));
+    assert_false(disk_has(house, "https://first.example"));
     assert_false(has_certificate(house, first.id));
     edge_settles(house, &edge);
     work(house);
@@ -381,6 +444,7 @@ int main(void)
         T(a_crash_after_each_step_changes_nothing),
         T(every_step_may_be_done_twice),
         T(no_file_holds_a_byte_of_it),
+        T(nothing_else_names_it),
         T(owners_and_readers_of_it_are_let_go),
         T(one_that_waits_keeps_no_other_from_going_on),
         T(an_edge_that_never_says_so_is_written_off),
