@@ -86,7 +86,8 @@ struct lifecycle_status {
     size_t overdue;   /* past day 80 and not deleted */
     bool past_limit;  /* one is past day 90 */
     char reason[200]; /* names the account and what hinders; "" when all is well */
-    char clock[200];  /* why the clock is not believed, and what to do; "" when it is */
+    char clock[CLOCK_WATCH_REASON_BYTES]; /* why the clock is not believed, and what to do; "" when
+                                             it is */
 };
 void lifecycle_status(struct lifecycle *lifecycle, struct lifecycle_status *out); /* any thread */
 

@@ -116,10 +116,95 @@ static void a_slow_drift_is_believed(void **state)
     struct watched *w = *state;
     struct clock_freeze out[4];
     for (int i = 0; i < 100; i++) {
-        w->wall_ms += 30 * PL_MINUTE_MS;
+        w->wall_ms += 2 * PL_MINUTE_MS;
+        assert_true(look_after(w, PL_HOUR_MS));
+    }
+    for (int i = 0; i < 100; i++) {
+        w->wall_ms -= 2 * PL_MINUTE_MS;
         assert_true(look_after(w, PL_HOUR_MS));
     }
     assert_int_equal(freezes(w, out), 0);
+}
+
+/* Each of them would pass. */
+static void steps_add_up(void **state)
+{
+    struct watched *w = *state;
+    struct clock_freeze out[4];
+    static const int64_t ways[] = {20 * PL_MINUTE_MS, -20 * PL_MINUTE_MS};
+    for (size_t way = 0; way < 2; way++) {
+        for (int i = 0; i < 3; i++) {
+            w->wall_ms += ways[way];
+            assert_true(look_after(w, PL_HOUR_MS));
+        }
+        const int64_t expected_ms = w->wall_ms + PL_HOUR_MS;
+        w->wall_ms += ways[way];
+        assert_false(look_after(w, PL_HOUR_MS));
+        assert_int_equal(w->watch.now_ms, expected_ms);
+        assert_non_null(strstr(w->watch.reason, way == 0 ? "(80 minutes off within a day)"
+                                                         : "(-80 minutes off within a day)"));
+        assert_non_null(strstr(w->watch.reason, "confirm-clock"));
+        w->wall_ms -= ways[way]; /* set right */
+        assert_true(look_after(w, 1000));
+        w->wall_ms += ways[way];
+        assert_false(look_after(w, 1000));
+        clock_watch_confirm(&w->watch);
+        assert_true(look_after(w, 1000));
+        for (int i = 0; i < 24; i++)
+            assert_true(look_after(w, PL_HOUR_MS));
+    }
+    assert_int_equal(freezes(w, out), 2);
+}
+
+/* An hour a day is what is let pass, whenever it is looked at. */
+static void a_fast_clock_is_found_out(void **state)
+{
+    struct watched *w = *state;
+    int64_t won_ms = 0;
+    for (int i = 0; i < 10 * 24 * 60; i++) {
+        w->wall_ms += 6 * PL_SECOND_MS; /* a tenth too fast */
+        won_ms = w->wall_ms + PL_MINUTE_MS - DAY_ONE_MS;
+        if (!look_after(w, PL_MINUTE_MS))
+            break;
+    }
+    assert_in_range(won_ms - (w->mono_ms - 5000), PL_HOUR_MS, PL_HOUR_MS + PL_MINUTE_MS);
+    for (int i = 0; i < 30 * 24; i++) {
+        w->wall_ms += 6 * PL_MINUTE_MS;
+        (void)look_after(w, PL_HOUR_MS);
+        assert_in_range(w->watch.now_ms - DAY_ONE_MS - (w->mono_ms - 5000), 0, 2 * PL_HOUR_MS);
+    }
+}
+
+/* Steps that restarts hide have a budget: three days, and a tenth of the time between. */
+static void restarts_add_up(void **state)
+{
+    struct watched *w = *state;
+    int64_t now_ms = DAY_ONE_MS;
+    for (int i = 0; i < 3; i++) {
+        now_ms += 23 * PL_HOUR_MS;
+        restart(w, now_ms);
+        assert_true(clock_watch_look(&w->watch));
+    }
+    restart(w, now_ms + 4 * PL_HOUR_MS); /* of the three days three hours are left */
+    assert_false(clock_watch_look(&w->watch));
+    assert_non_null(strstr(w->watch.reason, "or 180 minutes more was expected"));
+    restart(w, now_ms + 2 * PL_HOUR_MS);
+    assert_true(clock_watch_look(&w->watch));
+    for (int i = 0; i < 100; i++)
+        assert_true(look_after(w, PL_HOUR_MS)); /* ten are regained */
+    now_ms = w->wall_ms;
+    restart(w, now_ms + 12 * PL_HOUR_MS);
+    assert_false(clock_watch_look(&w->watch));
+    restart(w, now_ms + 10 * PL_HOUR_MS);
+    assert_true(clock_watch_look(&w->watch));
+    restart(w, now_ms + 13 * PL_HOUR_MS);
+    assert_false(clock_watch_look(&w->watch));
+    clock_watch_confirm(&w->watch); /* all is well, and was */
+    assert_true(look_after(w, 1000));
+    now_ms = w->wall_ms + PL_HOUR_MS;
+    assert_true(look_after(w, PL_HOUR_MS));
+    restart(w, now_ms + PL_DAY_MS);
+    assert_true(clock_watch_look(&w->watch));
 }
 
 static void a_restart_may_take_a_day_and_not_go_back(void **state)
@@ -284,6 +369,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_jump_is_not_believed_until_it_is_undone),
         TEST(a_slow_drift_is_believed),
+        TEST(steps_add_up),
+        TEST(a_fast_clock_is_found_out),
+        TEST(restarts_add_up),
         TEST(a_restart_may_take_a_day_and_not_go_back),
         TEST(doubt_and_its_freeze_outlive_restarts),
         TEST(a_freeze_ends_at_a_restart_that_agrees),
