@@ -410,6 +410,20 @@ enum pl_err tokens_list(struct tokens *tokens, struct token_record **out, size_t
     return copy == NULL ? PL_ENOMEM : PL_OK;
 }
 
+bool tokens_stand(struct tokens *tokens, const struct token_record *token)
+{
+    static const struct pl_id128 bootstrap;
+    const int64_t now_ms = pl_wall_ms(tokens->clock);
+    bool stands = pl_id128_eq(&token->id, &bootstrap);
+    pthread_rwlock_rdlock(&tokens->lock);
+    for (size_t i = 0; i < tokens->count && !stands; i++) {
+        stands =
+            pl_id128_eq(&tokens->table[i].id, &token->id) && is_live(&tokens->table[i], now_ms);
+    }
+    pthread_rwlock_unlock(&tokens->lock);
+    return stands;
+}
+
 enum pl_err tokens_check(struct tokens *tokens, struct pl_span text, struct token_record *out)
 {
     uint8_t hash[PL_SHA256_BYTES];

@@ -58,5 +58,7 @@ enum pl_err tokens_forget(struct tokens *tokens, uint64_t account, size_t *count
                           struct pl_why *why);
 /* PL_EAUTH: unknown. PL_EEXPIRED: revoked or expired, *out says whose it was. Memory only. */
 enum pl_err tokens_check(struct tokens *tokens, struct pl_span text, struct token_record *out);
+/* Whether one that was good still is. Memory only. */
+bool tokens_stand(struct tokens *tokens, const struct token_record *token);
 
 #endif

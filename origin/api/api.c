@@ -20,7 +20,9 @@ enum pl_err api_new(struct api **out, const struct origin_parts *parts, struct p
     api->worker_count = (size_t)parts->options->api_workers;
     api->workers = calloc(api->worker_count, sizeof(*api->workers));
     api->away = calloc((size_t)parts->options->http_loops, sizeof(*api->away));
-    if (api->workers == NULL || api->away == NULL || attempts_new(&api->attempts) != PL_OK) {
+    api->streams = calloc((size_t)parts->options->http_loops, sizeof(struct api_export *));
+    if (api->workers == NULL || api->away == NULL || api->streams == NULL ||
+        attempts_new(&api->attempts) != PL_OK) {
         api_free(api);
         return pl_fail(why, PL_ENOMEM, "no memory for the API");
     }
@@ -36,6 +38,7 @@ void api_free(struct api *api)
     attempts_free(api->attempts);
     free(api->workers);
     free(api->away);
+    free(api->streams);
     pthread_cond_destroy(&api->came_back);
     pthread_mutex_destroy(&api->lock);
     free(api);
@@ -226,8 +229,8 @@ static struct api_call *new_call(struct api *api, struct http_request *request,
     pl_buf_init(&call->query, query.len + 1);
     pl_buf_init(&call->body, body.len + 1);
     pl_buf_init(&call->reply, API_REPLY_BYTES_MAX);
-    call->work = route->streams ? api_export_work : api_work;
-    call->done = route->streams ? api_export_done : reply_plain;
+    call->work = api_streams(route) ? api_export_work : api_work;
+    call->done = api_streams(route) ? api_export_done : reply_plain;
     if (pl_buf_append_span(&call->query, query) != PL_OK ||
         pl_buf_append_span(&call->body, body) != PL_OK) {
         pl_buf_release(&call->query);
@@ -253,7 +256,7 @@ static void hand_over(struct api *api, struct http_request *request, const struc
         refuse_busy(api, request, 503, "the origin is busy; come again in a moment");
         return;
     }
-    if (route->streams && ++api->exports > api->export_max) {
+    if (api_streams(route) && ++api->exports > api->export_max) {
         api->exports--;
         refuse_busy(api, request, 429, "as many exports are running as are allowed at once");
         return;
@@ -267,7 +270,7 @@ static void hand_over(struct api *api, struct http_request *request, const struc
     if (call == NULL || call->suspended == NULL) {
         if (call != NULL) {
             api_call_free(call);
-        } else if (route->streams) {
+        } else if (api_streams(route)) {
             api->exports--;
         }
         refuse_busy(api, request, 503, "the origin is out of memory");
@@ -386,6 +389,16 @@ static void on_refuse(struct http_request *request, int status, const char *allo
     }
 }
 
+static void on_loop_start(struct http_loop *loop, unsigned index, void *arg)
+{
+    struct api *api = arg;
+    (void)index;
+    if (http_loop_every(loop, API_LOOK_MS, api_export_look, api) != PL_OK) {
+        pl_log(api->parts->log, PL_LOG_ERROR, "api",
+               "no memory to look after exports: one may go on after its token was revoked");
+    }
+}
+
 static void on_loop_stop(struct http_loop *loop, void *arg)
 {
     struct api *api = arg;
@@ -409,6 +422,7 @@ void api_configure(struct api *api, struct http_server_config *config)
     config->route_count = 2 + api_probe_count;
     config->refuse = on_refuse;
     config->refuse_arg = api;
+    config->loop_start = on_loop_start;
     config->loop_stop = on_loop_stop;
     config->loop_arg = api;
 }

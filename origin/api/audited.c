@@ -34,6 +34,15 @@ enum pl_err api_audit_begin(struct api_worker *worker, struct api_call *call, st
     return err == PL_OK ? err : pl_fail_in(why, err, "nothing was done, for it cannot be noted");
 }
 
+void api_audit_cut(struct api_worker *worker, struct api_call *call, const char *why_text)
+{
+    struct pl_why failure = {0};
+    if (note(worker, call, AUDIT_DENIED, why_text, &failure) != PL_OK) {
+        pl_log(worker->api->parts->log, PL_LOG_ERROR, "api", "%s was cut off (%s), unnoted: %s",
+               call->route->action, why_text, failure.text);
+    }
+}
+
 enum pl_err api_audit_end(struct api_worker *worker, struct api_call *call, enum pl_err err,
                           struct pl_why *why)
 {

@@ -53,8 +53,17 @@ struct api_route {
      * gives out visitors' data has one; NULL: none. */
     const char *action;
     api_handler_fn handle;
-    bool streams; /* an export: handle begins it, export.c goes on */
+    unsigned how; /* API_STREAMS, API_GIVES */
 };
+enum {
+    API_STREAMS = 1, /* an export: handle begins it, export.c goes on */
+    API_GIVES = 2,   /* its answer is data, as every GET's: nothing is changed */
+};
+
+static inline bool api_streams(const struct api_route *route)
+{
+    return (route->how & API_STREAMS) != 0;
+}
 
 /* What a handler adds to the audit log's line: no names, no visitor's data. */
 struct api_noted {
@@ -108,7 +117,8 @@ struct api {
     /* Calls of each loop that are with the workers: a loop waits for them before it ends. */
     pthread_mutex_t lock;
     pthread_cond_t came_back;
-    unsigned *away; /* per loop */
+    unsigned *away;              /* per loop */
+    struct api_export **streams; /* those of each loop; the loop's */
     struct http_route routes[API_HTTP_ROUTES];
 };
 
@@ -155,6 +165,10 @@ void api_call_free(struct api_call *call); /* loop thread */
 void api_export_work(struct api_worker *worker, struct api_call *call);
 void api_export_done(struct api_call *call);
 void api_export_free(struct api_call *call);
+/* Cuts off what may not go on: exports of an account that is being deleted, and those whose token
+ * is not good any more. Loop thread, a few times a second. */
+#define API_LOOK_MS 250
+void api_export_look(struct http_loop *loop, void *api);
 
 /* ---- export_query.c */
 
@@ -175,6 +189,8 @@ enum pl_err api_audit_begin(struct api_worker *worker, struct api_call *call, st
  * written the error is the answer. */
 enum pl_err api_audit_end(struct api_worker *worker, struct api_call *call, enum pl_err err,
                           struct pl_why *why);
+/* That what was being given out was cut off, and why. */
+void api_audit_cut(struct api_worker *worker, struct api_call *call, const char *why_text);
 
 /* ---- handlers */
 

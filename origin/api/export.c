@@ -10,6 +10,8 @@
 
 /* The loop's, but for what the worker reads while the call is away. */
 struct api_export {
+    struct api_call *call;
+    struct api_export *next, **link; /* among the loop's that stream; link NULL: not there */
     struct exports_ticket ticket;
     struct export_cursor cursor;
     bool marks;                 /* lines of the export's own are wanted */
@@ -20,6 +22,8 @@ struct api_export {
     bool filled;                /* call->reply holds one */
     bool ended;                 /* nothing comes after call->reply */
     bool failed;
+    const char *cut; /* why it was cut off; NULL: it was not */
+    bool noted;      /* that it was */
 };
 
 void api_export_free(struct api_call *call)
@@ -162,13 +166,85 @@ void api_export_work(struct api_worker *worker, struct api_call *call)
         struct pl_why why = {0};
         api_fail(worker, call, PL_ENOMEM, &why);
     } else {
+        call->export->call = call;
         api_work(worker, call);
     }
+}
+
+static void work_on_cut(struct api_worker *worker, struct api_call *call)
+{
+    api_audit_cut(worker, call, call->export->cut);
 }
 
 /* ---- loop */
 
 static void on_chunk(struct api_call *call);
+
+static void join_loop(struct api_export *export)
+{
+    struct api_export **first = &export->call->api->streams[http_loop_index(export->call->loop)];
+    export->next = *first;
+    export->link = first;
+    if (export->next != NULL) {
+        export->next->link = &export->next;
+    }
+    *first = export;
+}
+
+static void leave_loop(struct api_export *export)
+{
+    *export->link = export->next;
+    if (export->next != NULL) {
+        export->next->link = export->link;
+    }
+    export->link = NULL;
+}
+
+static void on_noted(struct api_call *call)
+{
+    call->export->away = false;
+    if (call->export->stream == NULL) {
+        api_call_free(call);
+    }
+}
+
+static void note_cut(struct api_call *call)
+{
+    call->export->noted = call->export->away = true;
+    call->work = work_on_cut;
+    call->done = on_noted;
+    api_send(call);
+}
+
+/* Once. The stream may be gone at once, or when its client takes what is on its way. */
+static void cut_off(struct api_call *call, const char *because)
+{
+    struct api_export *export = call->export;
+    const bool here = !export->away;
+    if (export->cut != NULL) {
+        return;
+    }
+    export->cut = because;
+    export->away = true; /* so that it is not freed meanwhile */
+    http_stream_cut(export->stream);
+    if (here) {
+        note_cut(call);
+    } /* else when it comes back */
+}
+
+void api_export_look(struct http_loop *loop, void *arg)
+{
+    struct api *api = arg;
+    struct api_export *next;
+    for (struct api_export *at = api->streams[http_loop_index(loop)]; at != NULL; at = next) {
+        next = at->next;
+        if (at->ticket.stop) {
+            cut_off(at->call, "the account is being deleted");
+        } else if (!tokens_stand(api->parts->tokens, &at->call->token)) {
+            cut_off(at->call, "its token was revoked, or has expired");
+        }
+    }
+}
 
 /* The client waits and the chunk is there. The stream copies, so the next can be made at once.
  * While the stream is written to, the client may turn out to be gone. */
@@ -178,7 +254,7 @@ static void give_chunk(struct api_call *call)
     struct pl_span chunk = pl_buf_span(&call->reply);
     export->wanted = export->filled = false;
     if (export->ticket.stop) { /* made before its account's deletion began */
-        http_stream_abort(export->stream);
+        cut_off(call, "the account is being deleted");
         return;
     }
     if (export->ended) {
@@ -209,6 +285,7 @@ static void on_gone(void *arg)
 {
     struct api_call *call = arg;
     call->export->stream = NULL;
+    leave_loop(call->export);
     if (!call->export->away) {
         api_call_free(call);
     }
@@ -220,7 +297,9 @@ static void on_chunk(struct api_call *call)
 {
     struct api_export *export = call->export;
     export->away = false;
-    if (export->stream == NULL) {
+    if (export->cut != NULL && !export->noted) {
+        note_cut(call);
+    } else if (export->stream == NULL) {
         api_call_free(call);
     } else if (export->failed) {
         pl_buf_wipe(&call->reply);
@@ -252,6 +331,7 @@ void api_export_done(struct api_call *call)
         return;
     }
     call->export->filled = true;
+    join_loop(call->export);
     http_stream_start(request, 200, headers, sizeof(headers) / sizeof(headers[0]), &stream_ops,
                       call, &call->export->stream);
 }

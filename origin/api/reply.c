@@ -80,6 +80,18 @@ void api_fail(struct api_worker *worker, struct api_call *call, enum pl_err err,
     }
 }
 
+/* Data is not given to a token that has ended while it was gathered. */
+static enum pl_err check_again(struct api_worker *worker, const struct api_call *call,
+                               struct pl_why *why)
+{
+    const struct api_route *route = call->route;
+    const bool gives = route->method == HTTP_GET || (route->how & API_GIVES) != 0;
+    return route->roles == API_ANYONE || !gives ||
+                   tokens_stand(worker->api->parts->tokens, &call->token)
+               ? PL_OK
+               : pl_fail(why, PL_EDENIED, "the token was revoked, or has expired, meanwhile");
+}
+
 void api_work(struct api_worker *worker, struct api_call *call)
 {
     struct pl_why why = {0};
@@ -90,6 +102,9 @@ void api_work(struct api_worker *worker, struct api_call *call)
         err = call->route->handle(worker, call, &why);
         if (err == PL_OK && call->content_type == NULL && call->status != 204) {
             err = json_writer_end(worker->writer);
+        }
+        if (err == PL_OK) {
+            err = check_again(worker, call, &why);
         }
         err = api_audit_end(worker, call, err, &why);
     }
@@ -151,7 +166,7 @@ void api_refuse(struct http_request *request, int status, const char *code, cons
 
 void api_call_free(struct api_call *call)
 {
-    if (call->route->streams) {
+    if (api_streams(call->route)) {
         api_export_free(call);
         call->api->exports--;
     }

@@ -235,7 +235,11 @@ enum pl_err http_stream_start(struct http_request *request, int status,
                               struct http_stream **out);
 /* Copies chunk; last ends the stream (then gone follows). Only after ready, once per ready. */
 void http_stream_write(struct http_stream *stream, struct pl_span chunk, bool last);
-/* Break the reply off so that the client notices it is incomplete. */
+/* Break the reply off so that the client notices it is incomplete, once it has taken what is on its
+ * way. */
 void http_stream_abort(struct http_stream *stream);
+/* The same without waiting for a client that takes nothing: an HTTP/1 connection is reset at once,
+ * an HTTP/2 stream when its client next takes something. gone may come before it returns. */
+void http_stream_cut(struct http_stream *stream);
 
 #endif

@@ -114,3 +114,13 @@ void http_stream_abort(struct http_stream *stream)
     else
         stream->abort_wanted = true;
 }
+
+void http_stream_cut(struct http_stream *stream)
+{
+    if (!stream->ended && !stream->may_write && stream->req->version < 0x200) {
+        stream->abort_wanted = true;
+        http_conn_cut(http_conn_of(http_request_socket(stream->req)));
+    } else {
+        http_stream_abort(stream);
+    }
+}

@@ -22,6 +22,7 @@ struct stage {
     struct api *api;
     struct account account;
     struct pl_buf heard;
+    char audit_path[96];
 };
 
 static void make_parts(struct stage *s)
@@ -36,6 +37,15 @@ static void make_parts(struct stage *s)
                                      .log = &s->r.f.silent,
                                      .store = s->r.store,
                                      .keyring = s->r.keyring};
+    snprintf(s->audit_path, sizeof(s->audit_path), "%s/audit.ndjson", s->r.f.dir);
+    const char *audit_paths[] = {s->audit_path};
+    const struct audit_config audit = {.paths = audit_paths,
+                                       .path_count = 1,
+                                       .create = true,
+                                       .max_bytes = 1 << 20,
+                                       .clock = pl_clock_system(),
+                                       .log = &s->r.f.silent};
+    must(audit_open(&s->parts.audit, &audit, &s->r.why), &s->r.why);
     must(exports_new(&s->parts.exports), &s->r.why);
     must(day_counts_new(&s->parts.day_counts, s->r.store), &s->r.why);
     must(changelog_open(&s->parts.changelog, s->r.store, pl_random_system(), &s->r.why), &s->r.why);
@@ -128,13 +138,14 @@ static int teardown(void **state)
     changelog_close(s->parts.changelog);
     day_counts_free(s->parts.day_counts);
     exports_free(s->parts.exports);
+    audit_close(s->parts.audit);
     pl_buf_release(&s->heard);
     records_release(&s->r);
     free(s);
     return 0;
 }
 
-static int ask_for_export(struct stage *s)
+static int ask_for_export_as(struct stage *s, const char *token)
 {
     char request[256];
     int buffer_bytes = 256 * 1024, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -145,10 +156,15 @@ static int ask_for_export(struct stage *s)
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     int len = snprintf(request, sizeof(request),
                        "GET /api/v1/accounts/%016llx/events HTTP/1.1\r\nHost: t\r\n"
-                       "Authorization: Bearer " TOKEN "\r\n\r\n",
-                       (unsigned long long)s->account.id);
+                       "Authorization: Bearer %s\r\n\r\n",
+                       (unsigned long long)s->account.id, token);
     assert_int_equal(send(fd, request, (size_t)len, MSG_NOSIGNAL), len);
     return fd;
+}
+
+static int ask_for_export(struct stage *s)
+{
+    return ask_for_export_as(s, TOKEN);
 }
 
 /* Reads up to max bytes; false when the connection ended or broke. */
@@ -234,6 +250,100 @@ static void test_a_cancelled_export_breaks_off(void **state)
     close(fd);
 }
 
+static unsigned exports_running(struct stage *s)
+{
+    struct api_stats stats;
+    api_stats(s->api, &stats);
+    return (unsigned)stats.exports;
+}
+
+static void assert_audit_tells(struct stage *s, const char *words, bool tells)
+{
+    struct pl_buf log;
+    uint64_t next;
+    pl_buf_init(&log, 1 << 20);
+    must(audit_read(s->parts.audit, 1, 1 << 20, &log, &next, &s->r.why), &s->r.why);
+    must(pl_buf_terminate(&log), &s->r.why);
+    assert_true((strstr((char *)log.data, words) != NULL) == tells);
+    pl_buf_release(&log);
+}
+
+/* Who reads, and who has stopped reading; others' exports go on. */
+static void ends_within_a_second(struct stage *s, const char *owner,
+                                 void (*end)(struct stage *s, const struct pl_id128 *token),
+                                 const struct pl_id128 *token)
+{
+    int fds[2], other = ask_for_export(s);
+    assert_true(hear(s, other, 1000));
+    for (int i = 0; i < 2; i++) {
+        fds[i] = ask_for_export_as(s, owner);
+        assert_true(hear(s, fds[i], 1000));
+    }
+    assert_int_equal(exports_running(s), 3);
+    assert_audit_tells(s, "revoked, or has expired", false);
+    end(s, token);
+    const int64_t until_ms = pl_mono_ms(pl_clock_system()) + 1000;
+    while (exports_running(s) > 1 && pl_mono_ms(pl_clock_system()) < until_ms) {
+        hear(s, fds[0], 1000);
+        poll(NULL, 0, 20); /* slowly */
+    }
+    assert_int_equal(exports_running(s), 1);
+    for (int i = 0; i < 2; i++) {
+        pl_buf_reset(&s->heard);
+        while (hear(s, fds[i], (size_t)1 << 20))
+            ;
+        assert_false(looks_complete(s));
+        close(fds[i]);
+    }
+    pl_buf_reset(&s->heard);
+    while (hear(s, other, (size_t)1 << 20))
+        ;
+    assert_true(looks_complete(s));
+    close(other);
+    assert_audit_tells(s, "\"outcome\":\"denied\"", true);
+    assert_audit_tells(s, "its token was revoked, or has expired", true);
+}
+
+static struct pl_id128 make_owner(struct stage *s, const char *member, char text[TOKEN_TEXT_BYTES])
+{
+    struct token_record token;
+    char request[160];
+    snprintf(request, sizeof(request), "{\"role\":\"owner\",\"account\":\"%016llx\"%s}",
+             (unsigned long long)s->account.id, member);
+    must(tokens_create(s->parts.tokens, parse(&s->r, request), &token, text, &s->r.why), &s->r.why);
+    return token.id;
+}
+
+static void revoke_it(struct stage *s, const struct pl_id128 *token)
+{
+    must(tokens_revoke(s->parts.tokens, token, &s->r.why), &s->r.why);
+}
+
+static void test_a_revoked_token_breaks_its_exports_off(void **state)
+{
+    struct stage *s = *state;
+    char text[TOKEN_TEXT_BYTES];
+    struct pl_id128 token = make_owner(s, "", text);
+    ends_within_a_second(s, text, revoke_it, &token);
+}
+
+static void wait_for_its_end(struct stage *s, const struct pl_id128 *token)
+{
+    struct token_record who = {.id = *token};
+    while (tokens_stand(s->parts.tokens, &who))
+        poll(NULL, 0, 10);
+}
+
+static void test_a_token_that_expires_breaks_its_exports_off(void **state)
+{
+    struct stage *s = *state;
+    char text[TOKEN_TEXT_BYTES], member[64], when[PL_TIME_TEXT];
+    pl_time_format(pl_wall_ms(pl_clock_system()) + 2000, when);
+    snprintf(member, sizeof(member), ",\"expires_at\":\"%s\"", when);
+    struct pl_id128 token = make_owner(s, member, text);
+    ends_within_a_second(s, text, wait_for_its_end, &token);
+}
+
 struct reader {
     struct exports *exports;
     struct exports_ticket *ticket;
@@ -306,6 +416,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_destroyed_key_breaks_the_export_off, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_cancelled_export_breaks_off, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_revoked_token_breaks_its_exports_off, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_a_token_that_expires_breaks_its_exports_off, setup,
+                                        teardown),
         cmocka_unit_test(test_cancelling_waits_for_the_slice),
         cmocka_unit_test_setup_teardown(test_clients_that_leave_take_nothing_with_them, setup,
                                         teardown),
