@@ -109,6 +109,7 @@ static enum pl_err open_redo(struct node *node, struct pl_why *why)
             .paths = (const char *const *)paths.items,
             .path_count = paths.count,
             .max_bytes = (uint64_t)node->config.options->redo_max_bytes,
+            .backup_days = node->config.options->backup_days,
             .clock = node->config.clock,
             .log = node->config.log,
         };

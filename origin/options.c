@@ -42,7 +42,12 @@ static const struct pl_option table[] = {
     TEXT(bootstrap_token_sha256, "",
          "SHA-256, in hex, of an operator's token that always works; empty: none"),
     INT(redo_max_bytes, "4294967296", 1 << 20, INT64_C(1) << 40,
-        "size of the log of what a restore must not undo, at which no opt-out is taken any more"),
+        "the log of what a restore must not undo may not grow over this; of opt-outs it takes "
+        "three "
+        "quarters"),
+    INT(backup_days, "30", 1, 30,
+        "copies of the database and of the keyring are kept for so many days at most; an older one "
+        "cannot be restored"),
     INT(audit_max_bytes, "4294967296", 1 << 20, INT64_C(1) << 40,
         "the audit log may not grow over this; once it has, nothing can be changed"),
     INT(http_loops, "1", 1, 64, "threads that serve connections"),

@@ -25,7 +25,7 @@ struct origin_options {
     char *tls_cert_file, *tls_key_file, *tls_sni_dir;
     int64_t http_loops, api_workers, openers;
     int64_t exports_max;
-    int64_t redo_max_bytes, audit_max_bytes;
+    int64_t redo_max_bytes, audit_max_bytes, backup_days;
     int64_t hole_alarm_seconds, edge_silent_seconds, clock_agree_seconds;
     int64_t seal_key_days;
     int64_t store_cache_bytes, store_write_buffer_bytes;

@@ -57,8 +57,8 @@ static void check_audit(const struct audit_status *audit, struct reasons *warnin
     }
     if (journal->nearly_full) {
         add(warnings, PROBES_DEGRADED,
-            "the audit log has %" PRIu64 " of the %" PRIu64 " bytes that it may have: raise "
-            "audit_max_bytes",
+            "the audit log has %" PRIu64 " of the %" PRIu64 " bytes that it may have; when it is "
+            "full, nothing can be changed or exported: raise audit_max_bytes and restart",
             journal->bytes, journal->max_bytes);
     }
     for (size_t i = 0; i < journal->alarm_count && i < JOURNAL_ALARM_LIMIT; i++) {
@@ -69,10 +69,20 @@ static void check_audit(const struct audit_status *audit, struct reasons *warnin
 static void check_redo(const struct redo_status *redo, struct reasons *warnings)
 {
     const struct journal_status *journal = &redo->journal;
-    if (journal->nearly_full) {
+    if (redo->late_ms != 0) {
+        char since[PL_TIME_TEXT];
+        pl_time_format(redo->late_ms, since);
         add(warnings, PROBES_DEGRADED,
-            "the redo log has %" PRIu64 " of the %" PRIu64 " bytes that it may have, and without "
-            "it no opt-out is taken: raise redo_max_bytes",
+            "opt-outs since %s are in force, but a restore would lose them: the redo log has no "
+            "room for them (%" PRIu64 " of %" PRIu64
+            " bytes, of which they may fill three quarters); raise redo_max_bytes and restart, or "
+            "make room on the disks of the journals, and they are noted after all",
+            since, journal->bytes, journal->max_bytes);
+    } else if (redo->nearly_full) {
+        add(warnings, PROBES_DEGRADED,
+            "the redo log has %" PRIu64 " of the %" PRIu64 " bytes that it may have; over three "
+            "quarters, a restore would lose opt-outs, and when it is full nothing is deleted: "
+            "raise redo_max_bytes",
             journal->bytes, journal->max_bytes);
     }
     if (journal->paths_failed > 0) {

@@ -109,30 +109,56 @@ void accounts_close(struct accounts *accounts)
     }
 }
 
-/* What a restore must not undo of it. */
-static enum pl_err note(struct accounts *accounts, const struct account *account,
-                        struct pl_why *why)
+struct writing {
+    struct accounts *accounts;
+    const struct account *account;
+    const struct catalog_item *item;
+    struct store_batch *batch;
+};
+
+/* Of an account that is being deleted edges know all there is to know: they get no other item. */
+static enum pl_err write_batch(void *ctx, struct pl_why *why)
 {
-    const struct redo_record record = {
-        .kind = REDO_ACCOUNT,
-        .account = account->id,
-        .state = account->state,
-        .expires_at_ms = account->expires_at_ms,
-        .deletion_started_ms = account->deletion_started_ms,
-        .on_request = account->deleted_on_request,
-    };
-    return redo_note(accounts->config.redo, &record, why);
+    const struct writing *w = ctx;
+    const struct accounts_config *config = &w->accounts->config;
+    const struct account *before = find(w->accounts, w->account->id);
+    return before != NULL && before->state >= ACCOUNT_DELETING
+               ? store_write(config->store, w->batch, true, why)
+               : changelog_write(config->changelog, w->batch, w->item, why);
 }
 
-/* Writes record, changelog item and what the batch holds already; then memory follows. Of an
- * account that is being deleted edges know all there is to know: they get no other item. Under
+/* The batch, with the record in it, and what a restore must not undo of it in the redo log. */
+static enum pl_err make(struct writing *w, struct pl_span row, struct pl_why *why)
+{
+    struct accounts *accounts = w->accounts;
+    uint8_t key[8];
+    pl_store_u64(key, w->account->id);
+    const struct redo_change change = {
+        .record = {.kind = REDO_ACCOUNT,
+                   .account = w->account->id,
+                   .state = w->account->state,
+                   .expires_at_ms = w->account->expires_at_ms,
+                   .deletion_started_ms = w->account->deletion_started_ms,
+                   .on_request = w->account->deleted_on_request},
+        .family = FAMILY_ACCOUNTS,
+        .key = pl_span(key, sizeof(key)),
+        .row = row,
+        .write = write_batch,
+        .ctx = w,
+    };
+    store_batch_put(w->batch, accounts->config.store, FAMILY_ACCOUNTS, change.key, row);
+    enum pl_err err = redo_make(accounts->config.redo, &change, why);
+    accounts->stale = err != PL_OK;
+    return err;
+}
+
+/* Writes record, changelog item and what the batch holds already; then memory follows. Under
  * `changing`. */
 static enum pl_err commit(struct accounts *accounts, struct account *account,
                           struct pl_span document, struct store_batch *batch, struct pl_why *why)
 {
     struct json_writer *w = NULL;
     struct pl_buf record, config;
-    uint8_t key[8];
     struct catalog_item *item = malloc(sizeof(*item));
     pl_buf_init(&record, RECORD_BYTES_MAX);
     pl_buf_init(&config, LIMIT_CONFIG_PUBLIC_BYTES);
@@ -156,17 +182,8 @@ static enum pl_err commit(struct accounts *accounts, struct account *account,
         }
     }
     if (err == PL_OK) {
-        err = note(accounts, account, why);
-    }
-    if (err == PL_OK) {
-        pl_store_u64(key, account->id);
-        store_batch_put(batch, accounts->config.store, FAMILY_ACCOUNTS, pl_span(key, sizeof(key)),
-                        pl_buf_span(&record));
-        const struct account *before = find(accounts, account->id);
-        err = before != NULL && before->state >= ACCOUNT_DELETING
-                  ? store_write(accounts->config.store, batch, true, why)
-                  : changelog_write(accounts->config.changelog, batch, item, why);
-        accounts->stale = err != PL_OK;
+        struct writing writing = {accounts, account, item, batch};
+        err = make(&writing, pl_buf_span(&record), why);
     }
     if (err == PL_OK) {
         pthread_rwlock_wrlock(&accounts->lock);

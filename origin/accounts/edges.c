@@ -199,16 +199,6 @@ void edges_note_to(struct edges *edges, struct redo *redo)
     edges->redo = redo;
 }
 
-static enum pl_err note(struct edges *edges, const struct edge_record *edge, struct pl_why *why)
-{
-    const struct redo_record record = {
-        .kind = edge->revoked_ms != 0 ? REDO_EDGE : REDO_CHANGE,
-        .what = edge->revoked_ms != 0 ? NULL : "edge",
-        .id = edge->id,
-    };
-    return redo_note(edges->redo, &record, why);
-}
-
 static enum pl_err save(struct edges *edges, const struct edge_record *edge, struct pl_why *why)
 {
     struct json_writer *w = NULL;
@@ -221,8 +211,16 @@ static enum pl_err save(struct edges *edges, const struct edge_record *edge, str
         err = json_writer_end(w);
     }
     if (err == PL_OK) {
-        err = store_put(edges->store, FAMILY_EDGES, pl_span(edge->id.bytes, sizeof(edge->id.bytes)),
-                        pl_buf_span(&bytes), true, why);
+        const struct redo_change change = {
+            .record = {.kind = edge->revoked_ms != 0 ? REDO_EDGE : REDO_CHANGE,
+                       .what = edge->revoked_ms != 0 ? NULL : "edge",
+                       .id = edge->id},
+            .store = edges->store,
+            .family = FAMILY_EDGES,
+            .key = pl_span(edge->id.bytes, sizeof(edge->id.bytes)),
+            .row = pl_buf_span(&bytes),
+        };
+        err = redo_make(edges->redo, &change, why);
         edges->stale = err != PL_OK;
     } else {
         err = pl_fail(why, err, "the edge cannot be recorded: %s", pl_err_word(err));
@@ -274,9 +272,6 @@ enum pl_err edges_enroll(struct edges *edges, struct json request, struct edge_r
         err = check_new(edges, &edge, why);
     }
     if (err == PL_OK) {
-        err = note(edges, &edge, why);
-    }
-    if (err == PL_OK) {
         err = save(edges, &edge, why);
     }
     if (err == PL_OK) {
@@ -303,10 +298,7 @@ enum pl_err edges_revoke(struct edges *edges, const struct pl_id128 *id, struct 
     } else if (err == PL_OK && edge->revoked_ms == 0) {
         struct edge_record revoked = *edge;
         revoked.revoked_ms = pl_wall_ms(edges->clock);
-        err = note(edges, &revoked, why);
-        if (err == PL_OK) {
-            err = save(edges, &revoked, why);
-        }
+        err = save(edges, &revoked, why);
         if (err == PL_OK) {
             pthread_rwlock_wrlock(&edges->lock);
             *edge = revoked;

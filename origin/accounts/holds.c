@@ -235,15 +235,17 @@ static enum pl_err write_record(struct holds *holds, const struct hold *hold, st
     if (err != PL_OK) {
         pl_fail(why, err, "the hold cannot be recorded: %s", pl_err_word(err));
     } else {
-        const struct redo_record record = {.kind = REDO_HOLD,
-                                           .account = hold->account,
-                                           .id = hold->id,
-                                           .row = pl_buf_span(&bytes)};
-        err = redo_note(holds->redo, &record, why);
-    }
-    if (err == PL_OK) {
-        err = store_put(holds->store, FAMILY_HOLDS, pl_span(key, sizeof(key)), pl_buf_span(&bytes),
-                        true, why);
+        const struct redo_change change = {
+            .record = {.kind = REDO_HOLD,
+                       .account = hold->account,
+                       .id = hold->id,
+                       .row = pl_buf_span(&bytes)},
+            .store = holds->store,
+            .family = FAMILY_HOLDS,
+            .key = pl_span(key, sizeof(key)),
+            .row = pl_buf_span(&bytes),
+        };
+        err = redo_make(holds->redo, &change, why);
         holds->stale = err != PL_OK;
     }
     json_writer_free(w);

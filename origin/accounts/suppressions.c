@@ -86,41 +86,58 @@ static bool is_recorded(struct suppressions *s, struct pl_span key, struct pl_sp
     return same;
 }
 
+struct writing {
+    struct suppressions *s;
+    const struct suppression *said;
+    struct pl_span key, row;
+};
+
+static enum pl_err write_row(void *ctx, struct pl_why *why)
+{
+    const struct writing *w = ctx;
+    struct store_batch *batch;
+    struct catalog_item item = {
+        .kind = CATALOG_SUPPRESSION,
+        .account = w->said->account,
+        .consent_id = w->said->consent_id,
+        .suppressed = w->said->active,
+    };
+    memcpy(item.suppressed_hash, w->said->id_hash, ID_HASH_BYTES);
+    enum pl_err err = store_batch_new(&batch);
+    if (err != PL_OK)
+        return pl_fail(why, err, "no memory for an opt-out");
+    store_batch_put(batch, w->s->config.store, FAMILY_SUPPRESSIONS, w->key, w->row);
+    err = changelog_write(w->s->config.changelog, batch, &item, why);
+    store_batch_free(batch);
+    return err;
+}
+
 enum pl_err suppressions_record(struct suppressions *s, const struct suppression *said,
                                 struct pl_why *why)
 {
     uint8_t key[SUPPRESSION_KEY_BYTES], value[SUPPRESSION_VALUE_BYTES];
     struct suppression merged = *said;
-    struct store_batch *batch = NULL;
     enum pl_err err = suppression_set_put(s->set, &merged, NULL);
     if (err != PL_OK)
         return pl_fail(why, err, "no memory for an opt-out");
     suppression_key(&merged, key);
     suppression_value(&merged, value);
-    if (is_recorded(s, pl_span(key, sizeof(key)), pl_span(value, sizeof(value))))
+    struct writing writing = {s, &merged, pl_span(key, sizeof(key)), pl_span(value, sizeof(value))};
+    if (is_recorded(s, writing.key, writing.row))
         return PL_OK;
-    const struct redo_record record = {.kind = REDO_OPTOUT,
-                                       .account = merged.account,
-                                       .id = merged.consent_id,
-                                       .row = pl_span(value, sizeof(value))};
-    err = redo_note(s->config.redo, &record, why);
-    if (err != PL_OK)
-        return err;
-    err = store_batch_new(&batch);
-    if (err != PL_OK)
-        return pl_fail(why, err, "no memory for an opt-out");
-    struct catalog_item item = {
-        .kind = CATALOG_SUPPRESSION,
-        .account = merged.account,
-        .consent_id = merged.consent_id,
-        .suppressed = merged.active,
+    const struct redo_change change = {
+        .record = {.kind = REDO_OPTOUT,
+                   .account = merged.account,
+                   .id = merged.consent_id,
+                   .feed_position = changelog_position(s->config.changelog),
+                   .row = writing.row},
+        .family = FAMILY_SUPPRESSIONS,
+        .key = writing.key,
+        .row = writing.row,
+        .write = write_row,
+        .ctx = &writing,
     };
-    memcpy(item.suppressed_hash, merged.id_hash, ID_HASH_BYTES);
-    store_batch_put(batch, s->config.store, FAMILY_SUPPRESSIONS, pl_span(key, sizeof(key)),
-                    pl_span(value, sizeof(value)));
-    err = changelog_write(s->config.changelog, batch, &item, why);
-    store_batch_free(batch);
-    return err;
+    return redo_make(s->config.redo, &change, why);
 }
 
 bool suppressions_any(const struct suppressions *s, uint64_t account)

@@ -212,9 +212,17 @@ static enum pl_err save(struct tokens *tokens, const struct token_record *token,
         err = json_writer_end(w);
     }
     if (err == PL_OK) {
-        err = store_put(tokens->store, FAMILY_TOKENS,
-                        pl_span(token->id.bytes, sizeof(token->id.bytes)), pl_buf_span(&bytes),
-                        true, why);
+        const struct redo_change change = {
+            .record = {.kind = token->revoked_ms != 0 ? REDO_TOKEN : REDO_CHANGE,
+                       .what = token->revoked_ms != 0 ? NULL : "token",
+                       .account = token->account,
+                       .id = token->id},
+            .store = tokens->store,
+            .family = FAMILY_TOKENS,
+            .key = pl_span(token->id.bytes, sizeof(token->id.bytes)),
+            .row = pl_buf_span(&bytes),
+        };
+        err = redo_make(tokens->redo, &change, why);
         tokens->stale = err != PL_OK;
     } else {
         err = pl_fail(why, err, "the token cannot be recorded: %s", pl_err_word(err));
@@ -227,17 +235,6 @@ static enum pl_err save(struct tokens *tokens, const struct token_record *token,
 void tokens_note_to(struct tokens *tokens, struct redo *redo)
 {
     tokens->redo = redo;
-}
-
-static enum pl_err note(struct tokens *tokens, const struct token_record *token, struct pl_why *why)
-{
-    const struct redo_record record = {
-        .kind = token->revoked_ms != 0 ? REDO_TOKEN : REDO_CHANGE,
-        .what = token->revoked_ms != 0 ? NULL : "token",
-        .account = token->account,
-        .id = token->id,
-    };
-    return redo_note(tokens->redo, &record, why);
 }
 
 static enum pl_err make_text(struct tokens *tokens, char text[TOKEN_TEXT_BYTES],
@@ -294,9 +291,6 @@ enum pl_err tokens_create(struct tokens *tokens, struct json request, struct tok
             pl_fail(why, PL_ELIMIT, "there are %d tokens, as many as an origin keeps", TOKENS_MAX);
     }
     if (err == PL_OK) {
-        err = note(tokens, &token, why);
-    }
-    if (err == PL_OK) {
         err = save(tokens, &token, why);
     }
     if (err == PL_OK) {
@@ -329,10 +323,7 @@ enum pl_err tokens_revoke(struct tokens *tokens, const struct pl_id128 *id, stru
     } else if (err == PL_OK && token->revoked_ms == 0) {
         struct token_record revoked = *token;
         revoked.revoked_ms = pl_wall_ms(tokens->clock);
-        err = note(tokens, &revoked, why);
-        if (err == PL_OK) {
-            err = save(tokens, &revoked, why);
-        }
+        err = save(tokens, &revoked, why);
         if (err == PL_OK) {
             pthread_rwlock_wrlock(&tokens->lock);
             *token = revoked;

@@ -3,9 +3,10 @@
  * are chained by their hashes (journal.h; SPEC.md, "Audit log").
  *
  * Promise: a line is on the disk, on every path, before audit_note returns; nothing is ever changed
- * or taken out. No visitor's data and no secret stands in it, and an account appears by its id
- * only, which is random: so the log stays when the account is deleted. A flood of denials is told
- * in a bounded number of lines, with counts: none is left out of them.
+ * or taken out, nor cut off by age: a log that is full stops changes, and says so long before. No
+ * visitor's data and no secret stands in it, and an account appears by its id only, which is
+ * random: so the log stays when the account is deleted. A flood of denials is told in a bounded
+ * number of lines, with counts: none is left out of them.
  *
  * Any thread; only what says so blocks on the disk.
  */

@@ -3,6 +3,7 @@
 #include "proto/base/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +53,7 @@ enum pl_err journal_open(struct journal **out, const struct journal_config *conf
     j->clock = config->clock;
     j->log = config->log;
     j->max_bytes = config->max_bytes;
+    j->trimmed = config->trimmed;
     pthread_mutex_init(&j->writing, NULL);
     pthread_mutex_init(&j->state, NULL);
     pl_buf_init(&j->line, JOURNAL_LINE_BYTES + 1024);
@@ -88,7 +90,7 @@ void journal_close(struct journal *j)
 
 enum pl_err journal_keep_place(struct journal *j, uint64_t n, uint64_t at)
 {
-    if ((n - 1) % JOURNAL_STEP != 0)
+    if ((n - j->base.n - 1) % JOURNAL_STEP != 0)
         return PL_OK;
     if (j->place_count == j->place_room) {
         size_t room = j->place_room == 0 ? 64 : 2 * j->place_room;
@@ -125,15 +127,21 @@ static void set_failed(struct journal *j, size_t i, bool failed)
     pthread_mutex_unlock(&j->state);
 }
 
-/* Cuts off what an append that failed may have left. */
-static enum pl_err cut_back(struct journal *j, struct pl_why *why)
+enum pl_err journal_cut_back(struct journal *j, struct pl_why *why)
 {
     for (size_t i = 0; i < j->path_count; i++) {
-        if (!j->paths[i].failed)
+        struct journal_path *p = &j->paths[i];
+        if (p->renamed) {
+            enum pl_err err = pl_dir_sync_parent(p->path, why);
+            if (err != PL_OK)
+                return err;
+            p->renamed = false;
+        }
+        if (!p->failed)
             continue;
-        if (ftruncate(j->paths[i].fd, (off_t)j->bytes) != 0 || fsync(j->paths[i].fd) != 0)
+        if (ftruncate(p->fd, (off_t)(j->bytes - p->begin)) != 0 || fsync(p->fd) != 0)
             return pl_fail(why, pl_err_from_errno(errno), "cannot cut %s %s back: %m", j->what,
-                           j->paths[i].path);
+                           p->path);
         set_failed(j, i, false);
     }
     return PL_OK;
@@ -143,13 +151,14 @@ static enum pl_err cut_back(struct journal *j, struct pl_why *why)
 static enum pl_err append_everywhere(struct journal *j, struct pl_why *why)
 {
     for (size_t i = 0; i < j->path_count; i++) {
-        enum pl_err err = pl_file_append(j->paths[i].fd, j->paths[i].path, j->what, j->bytes,
+        const struct journal_path *p = &j->paths[i];
+        enum pl_err err = pl_file_append(p->fd, p->path, j->what, j->bytes - p->begin,
                                          pl_buf_span(&j->line), why);
         if (err == PL_OK)
             continue;
         for (size_t before = 0; before < i + (err != PL_ECORRUPT); before++)
             set_failed(j, before, true);
-        cut_back(j, NULL);
+        journal_cut_back(j, NULL);
         return err;
     }
     return PL_OK;
@@ -162,7 +171,7 @@ static enum pl_err write_line(struct journal *j, struct pl_span object, struct p
     if (err != PL_OK)
         return pl_fail(why, err, "a line of the %s cannot be written: %s", j->what,
                        pl_err_word(err));
-    if (j->bytes + j->line.len > j->max_bytes)
+    if (j->bytes - j->begin + j->line.len > j->max_bytes)
         return pl_fail(why, PL_ENOSPC, "the %s is full (%" PRIu64 " bytes that it may have)",
                        j->what, j->max_bytes);
     return PL_OK;
@@ -172,7 +181,7 @@ static enum pl_err write_line(struct journal *j, struct pl_span object, struct p
 static enum pl_err append(struct journal *j, struct pl_span object, struct journal_mark *end,
                           struct pl_why *why)
 {
-    enum pl_err err = cut_back(j, why);
+    enum pl_err err = journal_cut_back(j, why);
     if (err == PL_OK)
         err = write_line(j, object, why);
     if (err != PL_OK)
@@ -277,32 +286,66 @@ void journal_end(struct journal *j, struct journal_mark *out)
     pthread_mutex_unlock(&j->state);
 }
 
+void journal_base(struct journal *j, struct journal_mark *out)
+{
+    pthread_mutex_lock(&j->state);
+    *out = j->base;
+    pthread_mutex_unlock(&j->state);
+}
+
+uint64_t journal_bytes(struct journal *j)
+{
+    pthread_mutex_lock(&j->state);
+    const uint64_t bytes = j->bytes - j->begin;
+    pthread_mutex_unlock(&j->state);
+    return bytes;
+}
+
+/* What a visit reads: a file of its own, for a trim may replace the path's. */
+struct part {
+    struct journal_reader reader;
+    int fd;
+    uint64_t n, last; /* of the first line that is read, and of the last */
+};
+
+static enum pl_err open_part(struct journal *j, uint64_t from, struct part *part)
+{
+    pthread_mutex_lock(&j->state);
+    from = from <= j->base.n ? j->base.n + 1 : from;
+    const size_t step = (size_t)((from - j->base.n - 1) / JOURNAL_STEP);
+    const uint64_t begin = j->paths[0].begin;
+    const uint64_t at = step < j->place_count ? j->places[step] : j->bytes;
+    part->n = j->base.n + (uint64_t)step * JOURNAL_STEP + 1;
+    part->last = j->end.n;
+    const bool any = from <= part->last;
+    part->fd = any ? fcntl(j->paths[0].fd, F_DUPFD_CLOEXEC, 0) : -1;
+    journal_reader_init(&part->reader, part->fd, at - begin, j->bytes - begin);
+    pthread_mutex_unlock(&j->state);
+    return !any ? PL_ENOTFOUND : part->fd < 0 ? PL_EIO : PL_OK;
+}
+
 enum pl_err journal_visit(struct journal *j, uint64_t from,
                           enum pl_err (*visit)(void *ctx, uint64_t n, struct pl_span line,
                                                struct pl_why *why),
                           void *ctx, struct pl_why *why)
 {
-    struct journal_reader r;
+    struct part part;
     struct pl_span line;
-    from = from == 0 ? 1 : from;
-    pthread_mutex_lock(&j->state);
-    const uint64_t last = j->end.n, to = j->bytes;
-    const size_t step = (size_t)((from - 1) / JOURNAL_STEP);
-    const uint64_t at = step < j->place_count ? j->places[step] : to;
-    pthread_mutex_unlock(&j->state);
-    if (from > last)
+    enum pl_err err = open_part(j, from, &part);
+    if (err == PL_ENOTFOUND)
         return PL_OK;
-    journal_reader_init(&r, j->paths[0].fd, at, to);
-    enum pl_err err = PL_OK;
-    for (uint64_t n = (uint64_t)step * JOURNAL_STEP + 1; err == PL_OK && n <= last; n++) {
-        err = journal_reader_next(&r, &line);
+    if (err != PL_OK)
+        return pl_fail(why, err, "cannot read %s %s: %m", j->what, j->paths[0].path);
+    for (uint64_t n = part.n; err == PL_OK && n <= part.last; n++) {
+        err = journal_reader_next(&part.reader, &line);
         if (err != PL_OK)
             err = pl_fail(why, PL_EIO, "cannot read line %" PRIu64 " of %s %s: %s", n, j->what,
                           j->paths[0].path, pl_err_word(err));
         else if (n >= from)
             err = visit(ctx, n, line, why);
     }
-    journal_reader_release(&r);
+    journal_reader_release(&part.reader);
+    close(part.fd);
     return err;
 }
 
@@ -311,9 +354,9 @@ void journal_status(struct journal *j, struct journal_status *out)
     memset(out, 0, sizeof(*out));
     pthread_mutex_lock(&j->state);
     out->lines = j->end.n;
-    out->bytes = j->bytes;
+    out->bytes = j->bytes - j->begin;
     out->max_bytes = j->max_bytes;
-    out->nearly_full = j->bytes > j->max_bytes / 5 * 4;
+    out->nearly_full = out->bytes > j->max_bytes / 5 * 4;
     out->paths = j->path_count;
     for (size_t i = 0; i < j->path_count; i++)
         out->paths_failed += j->paths[i].failed;

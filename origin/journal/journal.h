@@ -5,8 +5,9 @@
  * Promise: a line is durable on every path before journal_append returns. Each line names the hash
  * of the one before it, so the chain can be followed with sha256sum. On open a torn last line is
  * cut, a path that is behind or damaged is restored from the longest whole one, and paths that tell
- * different stories are refused. Nothing is ever rewritten or removed: a journal that reaches its
- * limit takes no more, and says so long before.
+ * different stories are refused. Nothing is ever rewritten; what was written longest ago may be cut
+ * off, in a journal that is opened for it, and nothing else is ever removed: a journal that reaches
+ * its limit takes no more, and says so long before.
  *
  * A line that an append failed with may turn up after a crash: it was refused, not undone. One
  * process at a time. Any thread may call; memory does not grow with the lines (8 bytes for every
@@ -31,6 +32,9 @@ struct journal_config {
     /* Make new files where no path holds one. Only for a database that never had this journal: one
      * that went missing must not be replaced by an empty one. */
     bool create;
+    /* journal_trim may cut lines off its beginning, and may have before. Else line 1 is its first,
+     * or it is not opened. */
+    bool trimmed;
     uint64_t max_bytes;
     const struct pl_clock *clock;
     const struct pl_log *log;
@@ -50,10 +54,23 @@ void journal_close(struct journal *journal); /* NULL is fine */
 enum pl_err journal_append(struct journal *journal, struct pl_span object, struct journal_mark *end,
                            struct pl_why *why);
 
-/* Where it ends. Memory only. */
+/* Where it ends, and the line before its first one: {0, zeros} unless something was cut off. Memory
+ * only. */
 void journal_end(struct journal *journal, struct journal_mark *out);
+void journal_base(struct journal *journal, struct journal_mark *out);
+uint64_t journal_bytes(struct journal *journal); /* of all its lines; memory only */
 
-/* Calls visit for the lines from number `from` on (0 and 1: all) that are there now, without their
+/* Cuts off the lines that were written before before_ms, if they are least_bytes or more: as many
+ * of them as is easily done, 256 at a time. *cut_bytes: how much went; 0: it was not worth it. Each
+ * path gets a new file in the place of the old, so that a crash leaves the one or the other; a path
+ * on which that fails keeps what it has, and the next trim tries again. Appends go on meanwhile,
+ * but while what they added is copied. A line counts as written before another one that stands
+ * before it, whatever the clock showed: where it went back, nothing is cut off until later lines
+ * are old enough, too. One thread at a time; blocks. */
+enum pl_err journal_trim(struct journal *journal, int64_t before_ms, uint64_t least_bytes,
+                         uint64_t *cut_bytes, struct pl_why *why);
+
+/* Calls visit for the lines from number `from` on (0: all) that are there now, without their
  * newlines. What visit gives other than PL_OK ends the visit and is returned; visiting again from
  * a later number is cheap, so that a reader may stop whenever it has to. visit may append. Blocks
  * on the disk. */

@@ -17,9 +17,19 @@
 
 enum ending { END_ABSENT, END_CLEAN, END_TORN, END_BAD };
 
+/* What a path needs whose lines begin with another one than the best one's: a crash within a trim
+ * leaves such, and a disk that was away during one. */
+enum beginning {
+    BEGIN_SAME,
+    BEGIN_OTHER, /* an earlier state of the same story: written anew */
+    BEGIN_GONE   /* it ends before the best one begins: nothing tells whose it is */
+};
+
 struct scan {
     enum ending ending;
+    enum beginning beginning;
     uint64_t size;
+    struct journal_mark base;         /* of the line before its first */
     struct journal_mark mark, before; /* of the last line that verifies, and of the one before it */
     uint64_t whole;                   /* where that line ends */
     uint64_t last_at, before_at;      /* where they begin */
@@ -39,12 +49,23 @@ static enum pl_err fail_errno(const struct journal *j, size_t i, const char *doi
                    j->paths[i].path);
 }
 
+static enum pl_err fresh_name(const struct journal *j, size_t i, char name[PATH_MAX],
+                              struct pl_why *why)
+{
+    if (snprintf(name, PATH_MAX, "%s.tmp", j->paths[i].path) >= PATH_MAX)
+        return pl_fail(why, PL_ELIMIT, "path %s is too long", j->paths[i].path);
+    return PL_OK;
+}
+
 /* ---- looking at one path */
 
 static enum pl_err open_path(struct journal *j, size_t i, struct scan *scan, struct pl_why *why)
 {
     struct journal_path *p = &j->paths[i];
+    char fresh[PATH_MAX];
     struct stat st;
+    if (fresh_name(j, i, fresh, NULL) == PL_OK)
+        unlink(fresh); /* of a crash */
     p->fd = open(p->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (p->fd < 0 && errno == ENOENT) {
         scan->ending = END_ABSENT;
@@ -71,6 +92,18 @@ static bool is_a_line(struct loading *l, struct pl_span line)
            json_parse(l->parser, line, &root, NULL) == PL_OK;
 }
 
+/* What the first line says that was there before it, where that may have been cut off. */
+static void read_base(const struct loading *l, struct pl_span line, struct scan *scan)
+{
+    uint8_t previous[PL_SHA256_BYTES];
+    uint64_t n;
+    if (!l->j->trimmed || journal_line_read(line, &n, previous) != PL_OK || n < 2)
+        return;
+    scan->base.n = n - 1;
+    memcpy(scan->base.hash, previous, sizeof(previous));
+    scan->mark = scan->base;
+}
+
 /* How far the lines verify, and how they end. */
 static enum pl_err read_lines(struct loading *l, size_t i, struct scan *scan, struct pl_why *why)
 {
@@ -80,6 +113,8 @@ static enum pl_err read_lines(struct loading *l, size_t i, struct scan *scan, st
     enum pl_err err;
     journal_reader_init(&r, l->j->paths[i].fd, 0, scan->size);
     while ((err = journal_reader_next(&r, &line)) == PL_OK) {
+        if (scan->whole == 0)
+            read_base(l, line, scan);
         const struct journal_mark before = scan->mark;
         err = journal_line_next(&scan->mark, line, &wrong);
         if (err != PL_OK)
@@ -108,7 +143,7 @@ static enum pl_err check_last(struct loading *l, size_t i, struct scan *scan, st
 {
     struct journal_reader r;
     struct pl_span line;
-    if (scan->mark.n == 0 || scan->ending == END_BAD)
+    if (scan->whole == 0 || scan->ending == END_BAD)
         return PL_OK;
     journal_reader_init(&r, l->j->paths[i].fd, scan->last_at, scan->whole);
     enum pl_err err = journal_reader_next(&r, &line);
@@ -128,11 +163,11 @@ static enum pl_err check_last(struct loading *l, size_t i, struct scan *scan, st
 static enum pl_err check_begins(struct loading *l, size_t i, const struct scan *scan,
                                 struct pl_why *why)
 {
-    static const char begins[] = "{\"n\":1,\"at\":\"";
-    char bytes[sizeof(begins) - 1];
-    if (scan->size == 0 || scan->mark.n > 0)
+    const char *begins = l->j->trimmed ? "{\"n\":" : "{\"n\":1,\"at\":\"";
+    char bytes[16];
+    if (scan->size == 0 || scan->whole > 0)
         return PL_OK;
-    ssize_t got = pread(l->j->paths[i].fd, bytes, sizeof(bytes), 0);
+    ssize_t got = pread(l->j->paths[i].fd, bytes, strlen(begins), 0);
     if (got < 0)
         return fail_errno(l->j, i, "read", why);
     return memcmp(bytes, begins, (size_t)got) == 0
@@ -156,7 +191,13 @@ static enum pl_err scan_path(struct loading *l, size_t i, struct pl_why *why)
 
 /* ---- all of them together */
 
-/* The path whose lines reach furthest; PL_ENOTFOUND: there is none at all. */
+static bool is_better(const struct scan *a, const struct scan *b)
+{
+    return a->mark.n > b->mark.n || (a->mark.n == b->mark.n && a->base.n > b->base.n);
+}
+
+/* The path whose lines reach furthest, and of such the one that was trimmed: what a crash broke off
+ * is finished. PL_ENOTFOUND: there is none at all. */
 static enum pl_err choose(const struct loading *l, size_t *best)
 {
     bool found = false;
@@ -164,7 +205,7 @@ static enum pl_err choose(const struct loading *l, size_t *best)
         const struct scan *scan = &l->scans[i];
         if (scan->ending == END_ABSENT)
             continue;
-        if (!found || scan->mark.n > l->scans[*best].mark.n)
+        if (!found || is_better(scan, &l->scans[*best]))
             *best = i;
         found = true;
     }
@@ -188,52 +229,116 @@ static enum pl_err same_bytes(const struct journal *j, size_t a, size_t b, uint6
     return PL_OK;
 }
 
-/* Every other path must be an earlier state of the same story. A line names the one before it, so
- * where the last lines are equal, all are. */
-static enum pl_err check_same_story(const struct loading *l, size_t best, struct pl_why *why)
+static enum pl_err fail_fork(const struct loading *l, size_t best, size_t i, struct pl_why *why)
 {
     const struct journal *j = l->j;
-    for (size_t i = 0; i < j->path_count; i++) {
-        const struct scan *scan = &l->scans[i];
-        bool same = true;
+    return pl_fail(why, PL_EFORK,
+                   "%s files %s and %s tell different stories at line %" PRIu64
+                   " or before: one of them is not this origin's, or was changed; compare "
+                   "them with their backups and move the wrong one away",
+                   j->what, j->paths[best].path, j->paths[i].path, l->scans[i].mark.n);
+}
+
+/* The hash of line n, which is the path's, or the one before its first. */
+static enum pl_err hash_of(const struct loading *l, size_t i, uint64_t n,
+                           uint8_t hash[PL_SHA256_BYTES], struct pl_why *why)
+{
+    const struct scan *scan = &l->scans[i];
+    struct journal_reader r;
+    struct pl_span line;
+    enum pl_err err = PL_OK;
+    memcpy(hash, scan->base.hash, PL_SHA256_BYTES);
+    journal_reader_init(&r, l->j->paths[i].fd, 0, scan->whole);
+    for (uint64_t at = scan->base.n + 1; err == PL_OK && at <= n; at++) {
+        err = journal_reader_next(&r, &line);
+        if (err == PL_OK && at == n)
+            pl_sha256_one(line, hash);
+    }
+    journal_reader_release(&r);
+    return err == PL_OK ? err
+                        : pl_fail(why, err, "cannot read %s %s", l->j->what, l->j->paths[i].path);
+}
+
+/* Of a path that begins with another line than the best one. */
+static enum pl_err check_other_beginning(struct loading *l, size_t best, size_t i,
+                                         struct pl_why *why)
+{
+    struct scan *scan = &l->scans[i];
+    const struct journal_mark *last = scan->ending == END_BAD ? &scan->before : &scan->mark;
+    uint8_t hash[PL_SHA256_BYTES];
+    scan->beginning = BEGIN_GONE;
+    if (last->n < l->scans[best].base.n)
+        return PL_OK;
+    scan->beginning = BEGIN_OTHER;
+    enum pl_err err = hash_of(l, best, last->n, hash, why);
+    if (err != PL_OK)
+        return err;
+    return memcmp(hash, last->hash, sizeof(hash)) == 0 ? PL_OK : fail_fork(l, best, i, why);
+}
+
+/* Of a damaged path the last line may be what was damaged. */
+static enum pl_err check_same_beginning(const struct loading *l, size_t best, size_t i,
+                                        struct pl_why *why)
+{
+    const struct scan *scan = &l->scans[i];
+    const bool bad = scan->ending == END_BAD;
+    bool same = true;
+    enum pl_err err = same_bytes(l->j, i, best, bad ? scan->before_at : scan->last_at,
+                                 bad ? scan->last_at : scan->whole, &same, why);
+    return err != PL_OK || same ? err : fail_fork(l, best, i, why);
+}
+
+/* Every other path must be an earlier state of the same story. A line names the one before it, so
+ * where the last lines are equal, all are. */
+static enum pl_err check_same_story(struct loading *l, size_t best, struct pl_why *why)
+{
+    const struct journal *j = l->j;
+    const struct scan *b = &l->scans[best];
+    enum pl_err err = PL_OK;
+    for (size_t i = 0; err == PL_OK && i < j->path_count; i++) {
+        struct scan *scan = &l->scans[i];
         if (scan->ending == END_ABSENT)
             continue;
-        if (scan->ending == END_BAD && scan->mark.n == l->scans[best].mark.n)
+        if (scan->ending == END_BAD && scan->mark.n == b->mark.n)
             return pl_fail(why, PL_ECORRUPT,
                            "%s %s is damaged behind line %" PRIu64 " (%s), and no other path holds "
                            "what stood there: restore a copy of the whole file",
                            j->what, j->paths[i].path, scan->mark.n, scan->text);
-        /* of a damaged one the last line may be what was damaged */
-        const bool bad = scan->ending == END_BAD;
-        enum pl_err err = same_bytes(j, i, best, bad ? scan->before_at : scan->last_at,
-                                     bad ? scan->last_at : scan->whole, &same, why);
-        if (err != PL_OK)
-            return err;
-        if (!same)
-            return pl_fail(why, PL_EFORK,
-                           "%s files %s and %s tell different stories at line %" PRIu64
-                           " or before: one of them is not this origin's, or was changed; compare "
-                           "them with their backups and move the wrong one away",
-                           j->what, j->paths[best].path, j->paths[i].path, scan->mark.n);
+        if (scan->whole == 0) /* it may begin with any line */
+            scan->base = scan->mark = b->base;
+        err = scan->base.n == b->base.n ? check_same_beginning(l, best, i, why)
+                                        : check_other_beginning(l, best, i, why);
     }
-    return PL_OK;
+    return err;
 }
 
-static enum pl_err copy_bytes(const struct journal *j, size_t from_path, int to_fd, uint64_t from,
-                              uint64_t to, struct pl_why *why)
+enum pl_err journal_copy(const struct journal *j, size_t path, uint64_t from, uint64_t to,
+                         int to_fd, uint64_t to_at, struct pl_why *why)
 {
     uint8_t bytes[COPY_BYTES];
     while (from < to) {
         size_t want = to - from > sizeof(bytes) ? sizeof(bytes) : (size_t)(to - from);
-        if (pread(j->paths[from_path].fd, bytes, want, (off_t)from) != (ssize_t)want)
-            return fail_errno(j, from_path, "read", why);
-        enum pl_err err = pl_write_at(to_fd, pl_span(bytes, want), from);
+        if (pread(j->paths[path].fd, bytes, want, (off_t)from) != (ssize_t)want)
+            return fail_errno(j, path, "read", why);
+        enum pl_err err = pl_write_at(to_fd, pl_span(bytes, want), to_at);
         if (err != PL_OK)
             return pl_fail(why, err, "cannot write a copy of %s %s: %s", j->what,
-                           j->paths[from_path].path, pl_err_word(err));
+                           j->paths[path].path, pl_err_word(err));
         from += want;
+        to_at += want;
     }
-    return fsync(to_fd) == 0 ? PL_OK : fail_errno(j, from_path, "sync a copy of", why);
+    return fsync(to_fd) == 0 ? PL_OK : fail_errno(j, path, "sync a copy of", why);
+}
+
+enum pl_err journal_make_file(const struct journal *j, size_t path, char *name, int *fd,
+                              struct pl_why *why)
+{
+    enum pl_err err = fresh_name(j, path, name, why);
+    if (err != PL_OK)
+        return err;
+    unlink(name); /* of a crash */
+    *fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return *fd >= 0 ? PL_OK : fail_errno(j, path, "create", why);
 }
 
 /* A whole new file at the path; `best` beyond path_count: an empty one. */
@@ -242,14 +347,12 @@ static enum pl_err make_path(struct loading *l, size_t i, size_t best, struct pl
     struct journal *j = l->j;
     struct journal_path *p = &j->paths[i];
     char fresh[PATH_MAX];
-    if (snprintf(fresh, sizeof(fresh), "%s.tmp", p->path) >= (int)sizeof(fresh))
-        return pl_fail(why, PL_ELIMIT, "path %s is too long", p->path);
-    unlink(fresh); /* of a crash */
-    int fd = open(fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return fail_errno(j, i, "create", why);
-    enum pl_err err =
-        best < j->path_count ? copy_bytes(j, best, fd, 0, l->scans[best].whole, why) : PL_OK;
+    int fd;
+    enum pl_err err = journal_make_file(j, i, fresh, &fd, why);
+    if (err != PL_OK)
+        return err;
+    if (best < j->path_count)
+        err = journal_copy(j, best, 0, l->scans[best].whole, fd, 0, why);
     if (err == PL_OK && rename(fresh, p->path) != 0)
         err = fail_errno(j, i, "put in place", why);
     if (err == PL_OK)
@@ -264,21 +367,52 @@ static enum pl_err make_path(struct loading *l, size_t i, size_t best, struct pl
     return PL_OK;
 }
 
-/* What was damaged keeps a name, for whoever wants to know what happened. */
-static enum pl_err replace_damaged(struct loading *l, size_t i, size_t best, struct pl_why *why)
+/* What stood there keeps a name, for whoever wants to know what happened. */
+static enum pl_err replace(struct loading *l, size_t i, size_t best, const char *suffix,
+                           struct pl_why *why)
 {
     const struct journal_path *p = &l->j->paths[i];
     char aside[PATH_MAX];
-    if (snprintf(aside, sizeof(aside), "%s.damaged", p->path) >= (int)sizeof(aside))
+    if (snprintf(aside, sizeof(aside), "%s.%s", p->path, suffix) >= (int)sizeof(aside))
         return pl_fail(why, PL_ELIMIT, "path %s is too long", p->path);
     if (rename(p->path, aside) != 0)
         return fail_errno(l->j, i, "keep aside", why);
-    enum pl_err err = make_path(l, i, best, why);
+    return make_path(l, i, best, why);
+}
+
+static enum pl_err replace_damaged(struct loading *l, size_t i, size_t best, struct pl_why *why)
+{
+    const char *path = l->j->paths[i].path;
+    enum pl_err err = replace(l, i, best, "damaged", why);
     if (err == PL_OK)
         journal_alarm(l->j,
                       "%s %s was damaged behind line %" PRIu64 " (%.100s); it was restored from "
-                      "another path, and what it was is %s",
-                      l->j->what, p->path, l->scans[i].mark.n, l->scans[i].text, aside);
+                      "another path, and what it was is %s.damaged",
+                      l->j->what, path, l->scans[i].mark.n, l->scans[i].text, path);
+    return err;
+}
+
+static enum pl_err replace_outdated(struct loading *l, size_t i, size_t best, struct pl_why *why)
+{
+    const char *path = l->j->paths[i].path;
+    enum pl_err err = replace(l, i, best, "outdated", why);
+    if (err == PL_OK)
+        journal_alarm(l->j,
+                      "%s %s ended at line %" PRIu64 ", before what the other paths still hold; it "
+                      "was restored from one of them, and what it was is %s.outdated",
+                      l->j->what, path, l->scans[i].mark.n, path);
+    return err;
+}
+
+static enum pl_err rewrite(struct loading *l, size_t i, size_t best, struct pl_why *why)
+{
+    enum pl_err err = make_path(l, i, best, why);
+    if (err == PL_OK)
+        pl_log(l->j->log, PL_LOG_WARN, "journal",
+               "%s %s began with line %" PRIu64 "; it now holds what %s does, from line %" PRIu64
+               " on",
+               l->j->what, l->j->paths[i].path, l->scans[i].base.n + 1, l->j->paths[best].path,
+               l->scans[best].base.n + 1);
     return err;
 }
 
@@ -295,7 +429,8 @@ static enum pl_err bring_up(struct loading *l, size_t i, size_t best, struct pl_
     }
     if (scan->mark.n == b->mark.n)
         return PL_OK;
-    enum pl_err err = copy_bytes(j, best, j->paths[i].fd, scan->whole, b->whole, why);
+    enum pl_err err =
+        journal_copy(j, best, scan->whole, b->whole, j->paths[i].fd, scan->whole, why);
     if (err == PL_OK)
         pl_log(j->log, PL_LOG_WARN, "journal",
                "%s %s was behind (line %" PRIu64 " of %" PRIu64 "); brought up to date", j->what,
@@ -303,24 +438,29 @@ static enum pl_err bring_up(struct loading *l, size_t i, size_t best, struct pl_
     return err;
 }
 
+static enum pl_err restore_path(struct loading *l, size_t i, size_t best, struct pl_why *why)
+{
+    const struct scan *scan = &l->scans[i];
+    if (scan->ending == END_ABSENT) {
+        enum pl_err err = make_path(l, i, best, why);
+        if (err == PL_OK)
+            journal_alarm(l->j, "%s %s was missing; restored from another path", l->j->what,
+                          l->j->paths[i].path);
+        return err;
+    }
+    if (scan->ending == END_BAD)
+        return replace_damaged(l, i, best, why);
+    if (scan->beginning == BEGIN_GONE)
+        return replace_outdated(l, i, best, why);
+    return scan->beginning == BEGIN_OTHER ? rewrite(l, i, best, why) : bring_up(l, i, best, why);
+}
+
 static enum pl_err restore_paths(struct loading *l, size_t best, struct pl_why *why)
 {
-    struct journal *j = l->j;
     enum pl_err err = bring_up(l, best, best, why);
-    for (size_t i = 0; err == PL_OK && i < j->path_count; i++) {
-        if (i == best)
-            continue;
-        if (l->scans[i].ending == END_BAD) {
-            err = replace_damaged(l, i, best, why);
-        } else if (l->scans[i].ending != END_ABSENT) {
-            err = bring_up(l, i, best, why);
-        } else {
-            err = make_path(l, i, best, why);
-            if (err == PL_OK)
-                journal_alarm(j, "%s %s was missing; restored from another path", j->what,
-                              j->paths[i].path);
-        }
-    }
+    for (size_t i = 0; err == PL_OK && i < l->j->path_count; i++)
+        if (i != best)
+            err = restore_path(l, i, best, why);
     return err;
 }
 
@@ -330,7 +470,7 @@ static enum pl_err keep_places(struct journal *j, size_t best, struct pl_why *wh
     struct pl_span line;
     enum pl_err err = PL_OK;
     journal_reader_init(&r, j->paths[best].fd, 0, j->bytes);
-    for (uint64_t n = 1; err == PL_OK && n <= j->end.n; n++) {
+    for (uint64_t n = j->base.n + 1; err == PL_OK && n <= j->end.n; n++) {
         const uint64_t at = r.at;
         err = journal_reader_next(&r, &line);
         if (err == PL_OK)
@@ -348,6 +488,7 @@ static enum pl_err load_existing(struct loading *l, size_t best, struct pl_why *
         err = restore_paths(l, best, why);
     if (err != PL_OK)
         return err;
+    l->j->base = l->scans[best].base;
     l->j->end = l->scans[best].mark;
     l->j->bytes = l->scans[best].whole;
     return keep_places(l->j, best, why);

@@ -333,12 +333,23 @@ bool lifecycle_tick(struct lifecycle *lifecycle)
     return more;
 }
 
+/* Notes that time goes by, and lets go of what it has made needless. */
+static void pulse(struct lifecycle *lifecycle)
+{
+    const bool believed = lifecycle->clock_watch.reason[0] == '\0';
+    struct intake_status intake = {.groups = 0};
+    if (lifecycle->config.intake != NULL) {
+        intake_status(lifecycle->config.intake, &intake);
+    }
+    redo_pulse(lifecycle->config.redo, intake.groups, believed ? lifecycle->clock_watch.now_ms : 0);
+}
+
 static void *run(void *arg)
 {
     struct lifecycle *lifecycle = arg;
     while (!pl_mailbox_closed(&lifecycle->stop)) {
         bool more = lifecycle_tick(lifecycle);
-        redo_pulse(lifecycle->config.redo);
+        pulse(lifecycle);
         pl_mailbox_take(&lifecycle->stop, more ? 0 : lifecycle->config.tick_ms);
     }
     return NULL;

@@ -38,26 +38,37 @@ static bool take(struct pl_span *rest, const char *literal)
     return true;
 }
 
+static enum pl_err take_head(struct pl_span *rest, uint64_t *n, int64_t *wall_ms)
+{
+    size_t digits = 0;
+    if (!take(rest, "{\"n\":"))
+        return PL_ECORRUPT;
+    while (digits < rest->len && digits <= N_DIGITS_MAX && rest->data[digits] >= '0' &&
+           rest->data[digits] <= '9')
+        digits++;
+    if (rest->len == 0 || rest->data[0] == '0' || !pl_span_to_u64(pl_span(rest->data, digits), n))
+        return PL_ECORRUPT;
+    *rest = pl_span_from(*rest, digits);
+    if (!take(rest, ",\"at\":\"") || rest->len < PL_TIME_TEXT - 1 ||
+        !pl_time_parse(pl_span(rest->data, PL_TIME_TEXT - 1), wall_ms))
+        return PL_ECORRUPT;
+    *rest = pl_span_from(*rest, PL_TIME_TEXT - 1);
+    return PL_OK;
+}
+
+enum pl_err journal_line_time(struct pl_span head, uint64_t *n, int64_t *wall_ms)
+{
+    return take_head(&head, n, wall_ms);
+}
+
 enum pl_err journal_line_read(struct pl_span line, uint64_t *n, uint8_t previous[PL_SHA256_BYTES])
 {
     struct pl_span rest = line;
     uint8_t hash[PL_SHA256_BYTES];
     uint64_t number;
     int64_t wall_ms;
-    size_t digits = 0;
-    if (!take(&rest, "{\"n\":"))
+    if (take_head(&rest, &number, &wall_ms) != PL_OK)
         return PL_ECORRUPT;
-    while (digits < rest.len && digits <= N_DIGITS_MAX && rest.data[digits] >= '0' &&
-           rest.data[digits] <= '9')
-        digits++;
-    if (rest.len == 0 || rest.data[0] == '0' ||
-        !pl_span_to_u64(pl_span(rest.data, digits), &number))
-        return PL_ECORRUPT;
-    rest = pl_span_from(rest, digits);
-    if (!take(&rest, ",\"at\":\"") || rest.len < PL_TIME_TEXT - 1 ||
-        !pl_time_parse(pl_span(rest.data, PL_TIME_TEXT - 1), &wall_ms))
-        return PL_ECORRUPT;
-    rest = pl_span_from(rest, PL_TIME_TEXT - 1);
     if (!take(&rest, "\",\"previous\":\"") || rest.len < 2 * sizeof(hash) ||
         !pl_hex_decode_lower(pl_span(rest.data, 2 * sizeof(hash)), hash, sizeof(hash)))
         return PL_ECORRUPT;

@@ -27,6 +27,10 @@ enum pl_err journal_line_write(const struct journal_mark *before, int64_t wall_m
 
 /* What a line (without its newline) says of itself. PL_ECORRUPT: it does not begin as one. */
 enum pl_err journal_line_read(struct pl_span line, uint64_t *n, uint8_t previous[PL_SHA256_BYTES]);
+/* Its number, and when it was written. The line's first bytes do; PL_ECORRUPT: they are no line's.
+ */
+#define JOURNAL_HEAD_BYTES 64
+enum pl_err journal_line_time(struct pl_span head, uint64_t *n, int64_t *wall_ms);
 /* Moves the mark behind the line; PL_ECORRUPT and why when it is not the one that follows. To begin
  * within a journal, take n - 1 and previous of the line to begin with. */
 enum pl_err journal_line_next(struct journal_mark *mark, struct pl_span line, struct pl_why *why);

@@ -1,119 +1,5 @@
 /* The redo log: what a database lacks of it after a restore is found and applied, once. */
-#include "origin/journal/redo.h"
-#include "records_fixture.h"
-
-struct fixture {
-    struct records r;
-    char paths[2][96];
-    const char *list[2];
-    struct redo_config config;
-    struct redo *redo;
-    /* what apply saw */
-    struct redo_record seen[64];
-    char rows[64][64];
-    size_t seen_count;
-    size_t fail_at; /* the number of the record that cannot be applied; 0: all can */
-};
-
-static int setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof(*f));
-    records_init(&f->r);
-    for (int i = 0; i < 2; i++) {
-        pl_path_join(f->paths[i], sizeof(f->paths[i]), f->r.f.dir,
-                     i == 0 ? "redo-1.ndjson" : "redo-2.ndjson");
-        f->list[i] = f->paths[i];
-    }
-    f->config = (struct redo_config){.paths = f->list,
-                                     .path_count = 2,
-                                     .max_bytes = 16u << 20,
-                                     .clock = &f->r.clock,
-                                     .log = &f->r.f.silent};
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    redo_close(f->redo);
-    records_release(&f->r);
-    free(f);
-    return 0;
-}
-
-static enum pl_err apply(void *ctx, const struct redo_record *record, struct pl_why *why)
-{
-    struct fixture *f = ctx;
-    if (f->seen_count + 1 == f->fail_at)
-        return pl_fail(why, PL_EIO, "this one cannot be applied");
-    f->seen[f->seen_count] = *record;
-    snprintf(f->rows[f->seen_count++], sizeof(f->rows[0]), "%.*s", PL_SPAN_FMT(record->row));
-    return PL_OK;
-}
-
-static enum pl_err try_open(struct fixture *f)
-{
-    f->config.store = f->r.store;
-    return redo_open(&f->redo, &f->config, &f->r.why);
-}
-
-/* As a start does. Gives whether the database was found to be restored. */
-static bool start(struct fixture *f)
-{
-    must(try_open(f), &f->r.why);
-    bool restored = redo_is_restored(f->redo);
-    f->seen_count = 0;
-    must(redo_replay(f->redo, apply, f, &f->r.why), &f->r.why);
-    return restored;
-}
-
-static void stop(struct fixture *f)
-{
-    redo_close(f->redo);
-    f->redo = NULL;
-}
-
-/* As kill -9 does: nothing is noted at the end. The store's own log has what was written. */
-static void crash(struct fixture *f)
-{
-    struct redo *redo = f->redo;
-    f->redo = NULL;
-    records_disk(false);
-    redo_close(redo);
-    records_disk(true);
-}
-
-static void note_token(struct fixture *f, uint8_t id)
-{
-    struct redo_record record = {.kind = REDO_TOKEN, .id = {.bytes = {id}}};
-    must(redo_note(f->redo, &record, &f->r.why), &f->r.why);
-    must(store_sync(f->r.store, &f->r.why), &f->r.why); /* the change itself */
-}
-
-static void copy_store(struct fixture *f)
-{
-    char path[96];
-    pl_path_join(path, sizeof(path), f->r.f.dir, "copy");
-    must(store_checkpoint(f->r.store, path, &f->r.why), &f->r.why);
-}
-
-static void restore_store(struct fixture *f)
-{
-    char command[256];
-    records_close(&f->r);
-    snprintf(command, sizeof(command), "cd %s && rm -rf store && cp -a copy store", f->r.f.dir);
-    assert_int_equal(system(command), 0);
-    records_open(&f->r);
-}
-
-static void restart_store(struct fixture *f)
-{
-    records_close(&f->r);
-    records_open(&f->r);
-}
-
-/* ---- */
+#include "redo_fixture.h"
 
 static void ordinary_starts_lack_nothing(void **state)
 {
@@ -211,7 +97,7 @@ static void a_restore_with_no_change_in_between_shows(void **state)
             stop(f);
         } else if (how == 1) {
             f->r.now_ms += REDO_PULSE_MS;
-            redo_pulse(f->redo);
+            redo_pulse(f->redo, 0, 0);
             crash(f);
         } else { /* the origin was started again since */
             crash(f);
@@ -229,18 +115,50 @@ static void a_restore_with_no_change_in_between_shows(void **state)
     }
 }
 
+static uint64_t lines(struct fixture *f)
+{
+    struct redo_status status;
+    redo_status(f->redo, &status);
+    return status.journal.lines;
+}
+
 static void a_pulse_comes_only_so_often(void **state)
 {
     struct fixture *f = *state;
-    struct redo_status before, after;
     start(f);
-    redo_status(f->redo, &before);
+    uint64_t before = lines(f);
     for (int i = 0; i < 20; i++) {
         f->r.now_ms += REDO_PULSE_MS / 10;
-        redo_pulse(f->redo);
+        redo_pulse(f->redo, 0, 0);
     }
-    redo_status(f->redo, &after);
-    assert_int_equal(after.journal.lines - before.journal.lines, 2);
+    assert_int_equal(lines(f) - before, 2);
+    before = lines(f);
+    for (uint64_t i = 1; i <= 40; i++) { /* something is stored all the time */
+        f->r.now_ms += REDO_STORED_MS / 10;
+        redo_pulse(f->redo, i, 0);
+    }
+    assert_int_equal(lines(f) - before, 4);
+    before = lines(f);
+    f->r.now_ms += REDO_STORED_MS;
+    redo_pulse(f->redo, 40, 0);
+    f->r.now_ms += REDO_STORED_MS;
+    redo_pulse(f->redo, 40, 0);
+    assert_int_equal(lines(f) - before, 0); /* and then no more */
+}
+
+/* A copy of a running origin that is restored soon, with nothing but events stored since. */
+static void a_copy_of_a_minute_ago_shows(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    f->r.now_ms += REDO_STORED_MS;
+    redo_pulse(f->redo, 1, 0);
+    copy_store(f);
+    f->r.now_ms += REDO_STORED_MS;
+    redo_pulse(f->redo, 2, 0);
+    crash(f);
+    restore_store(f);
+    assert_true(start(f));
 }
 
 /* The copy has seen the note, and not the change. */
@@ -429,6 +347,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_restored_database_gets_what_it_lacks, setup, teardown),
         cmocka_unit_test_setup_teardown(a_restore_with_no_change_in_between_shows, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pulse_comes_only_so_often, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_copy_of_a_minute_ago_shows, setup, teardown),
         cmocka_unit_test_setup_teardown(a_copy_between_note_and_change_gets_the_change, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_replay_that_failed_is_begun_again, setup, teardown),
