@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include "edge/families.h"
+#include "edge/spool.h"
+#include "proto/http/http.h"
 #include "proto/wire/block.h"
 
 #include <stdio.h>
@@ -71,6 +73,48 @@ static inline int fixture_teardown(void **state)
     int rc = system(command);
     free(f);
     return rc;
+}
+
+/* What is NULL or 0 in more is as everywhere. */
+static inline struct spool *fixture_spool_open(struct fixture *f, struct spool_config more)
+{
+    struct spool *spool;
+    struct pl_why why = {0};
+    more.store = f->store;
+    more.data_dir = f->dir;
+    more.random = pl_random_system();
+    more.log = &fixture_silent;
+    if (more.max_bytes == 0)
+        more.max_bytes = UINT64_MAX / 2;
+    if (more.clock == NULL)
+        more.clock = pl_clock_system();
+    if (spool_new(&spool, &more, &why) != PL_OK)
+        fail_msg("%s", why.text);
+    return spool;
+}
+
+/* Loops on a port of their own, which nobody asks. */
+static inline struct http_server *
+fixture_serve(unsigned loops, void (*start)(struct http_loop *loop, unsigned index, void *arg),
+              void (*stop)(struct http_loop *loop, void *arg), void *arg)
+{
+    struct http_server *server;
+    struct pl_why why = {0};
+    struct http_server_config config;
+    const struct http_listener listener = {.address = "127.0.0.1"};
+    http_server_config_init(&config);
+    config.listeners = &listener;
+    config.listener_count = 1;
+    config.loops = loops;
+    config.loop_start = start;
+    config.loop_stop = stop;
+    config.loop_arg = arg;
+    config.log = &fixture_silent;
+    config.clock = pl_clock_system();
+    if (http_server_new(&server, &config, &why) != PL_OK ||
+        http_server_start(server, &why) != PL_OK)
+        fail_msg("%s", why.text);
+    return server;
 }
 
 #endif

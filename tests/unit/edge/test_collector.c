@@ -172,15 +172,7 @@ static void world_open(struct world *w, struct fixture *f, size_t lane_bytes, ui
     w->f = f;
     w->clock = (struct pl_clock){.wall_ms = wall_ms, .mono_ms = jumping_mono_ms, .ctx = w};
     fixture_store_open(f);
-    const struct spool_config spool = {
-        .store = f->store,
-        .data_dir = f->dir,
-        .max_bytes = spool_bytes,
-        .random = pl_random_system(),
-        .clock = pl_clock_system(),
-        .log = &fixture_silent,
-    };
-    assert_int_equal(spool_new(&w->spool, &spool, &why), PL_OK);
+    w->spool = fixture_spool_open(f, (struct spool_config){.max_bytes = spool_bytes});
     const struct collector_config config = {
         .spool = w->spool,
         .sealer = {.edge_secret = f->edge_secret,
@@ -214,21 +206,7 @@ static void world_plan(struct world *w, unsigned count, unsigned per_request, un
 
 static void world_serve(struct world *w)
 {
-    struct pl_why why = {0};
-    struct http_server_config config;
-    const struct http_listener listener = {.address = "127.0.0.1"};
-    http_server_config_init(&config);
-    config.listeners = &listener;
-    config.listener_count = 1;
-    config.loops = LANES;
-    config.loop_start = loop_start;
-    config.loop_stop = loop_stop;
-    config.loop_arg = w;
-    config.log = &fixture_silent;
-    config.clock = pl_clock_system();
-    if (http_server_new(&w->server, &config, &why) != PL_OK ||
-        http_server_start(w->server, &why) != PL_OK)
-        fail_msg("%s", why.text);
+    w->server = fixture_serve(LANES, loop_start, loop_stop, w);
 }
 
 static bool wait_finished(struct world *w, int64_t timeout_ms)

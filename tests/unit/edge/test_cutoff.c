@@ -104,21 +104,7 @@ static void loop_stop(struct http_loop *loop, void *arg)
 
 static void serve(struct world *w)
 {
-    struct pl_why why = {0};
-    struct http_server_config config;
-    const struct http_listener listener = {.address = "127.0.0.1"};
-    http_server_config_init(&config);
-    config.listeners = &listener;
-    config.listener_count = 1;
-    config.loops = LANES;
-    config.loop_start = loop_start;
-    config.loop_stop = loop_stop;
-    config.loop_arg = w;
-    config.log = &fixture_silent;
-    config.clock = pl_clock_system();
-    if (http_server_new(&w->server, &config, &why) != PL_OK ||
-        http_server_start(w->server, &why) != PL_OK)
-        fail_msg("%s", why.text);
+    w->server = fixture_serve(LANES, loop_start, loop_stop, w);
     for (unsigned i = 0; i < LANES; i++)
         UNTIL(atomic_load(&w->loops[i]) != NULL);
 }
@@ -128,17 +114,9 @@ static void world_open(struct world *w, struct fixture *f, uint64_t here)
     struct pl_why why = {0};
     *w = (struct world){.f = f};
     fixture_store_open(f);
-    const struct spool_config spool = {
-        .store = f->store,
-        .data_dir = f->dir,
-        .max_bytes = UINT64_MAX / 2,
-        .past_cut = on_past_cut,
-        .ctx = w,
-        .random = pl_random_system(),
-        .clock = pl_clock_system(),
-        .log = &fixture_silent,
-    };
+    w->spool = fixture_spool_open(f, (struct spool_config){.past_cut = on_past_cut, .ctx = w});
     const struct collector_config collector = {
+        .spool = w->spool,
         .sealer = {.edge_secret = f->edge_secret,
                    .origin_public = f->origin_public,
                    .random = pl_random_system(),
@@ -152,10 +130,7 @@ static void world_open(struct world *w, struct fixture *f, uint64_t here)
         .clock = pl_clock_system(),
         .log = &fixture_silent,
     };
-    assert_int_equal(spool_new(&w->spool, &spool, &why), PL_OK);
-    struct collector_config with_spool = collector;
-    with_spool.spool = w->spool;
-    assert_int_equal(collector_new(&w->collector, &with_spool, &why), PL_OK);
+    assert_int_equal(collector_new(&w->collector, &collector, &why), PL_OK);
     const struct cutoff_config cutoff = {
         .store = f->store,
         .spool = w->spool,

@@ -60,19 +60,8 @@ static const struct pl_clock later_clock = {.wall_ms = later_wall_ms, .mono_ms =
 
 static struct spool *open_spool(struct fixture *f, uint64_t max_bytes)
 {
-    struct spool *spool;
-    struct pl_why why = {0};
-    struct spool_config config = {
-        .store = f->store,
-        .data_dir = f->dir,
-        .max_bytes = max_bytes,
-        .random = pl_random_system(),
-        .clock = &later_clock,
-        .log = &fixture_silent,
-    };
-    if (spool_new(&spool, &config, &why) != PL_OK)
-        fail_msg("%s", why.text);
-    return spool;
+    return fixture_spool_open(f,
+                              (struct spool_config){.max_bytes = max_bytes, .clock = &later_clock});
 }
 
 static struct spool *reopen(struct fixture *f)

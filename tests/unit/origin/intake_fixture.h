@@ -36,6 +36,9 @@ struct rig {
     uint64_t keyless;                     /* alive as well */
     struct pl_clock clock;
     int64_t now_ms;
+    /* Events to be stored next, as a block of the first edge's. */
+    struct pl_buf plain, block;
+    uint32_t count;
 };
 
 static inline int64_t rig_wall_ms(void *ctx)
@@ -133,6 +136,8 @@ static inline void rig_init(struct rig *r)
     r->now_ms = NOON_MS;
     r->clock = (struct pl_clock){.wall_ms = rig_wall_ms, .mono_ms = rig_mono_ms, .ctx = r};
     keyring_fixture_init(&r->f);
+    pl_buf_init(&r->plain, LIMIT_BLOCK_PLAIN_BYTES);
+    pl_buf_init(&r->block, 2 * LIMIT_BLOCK_BYTES);
     rig_must(keyring_open(&r->keyring, &r->f.config, &why), &why);
     rig_must(keyring_new_seal_key(r->keyring, r->seal_public, &why), &why);
     for (uint64_t a = 1; a < RIG_ACCOUNTS; a++)
@@ -163,6 +168,8 @@ static inline void rig_release(struct rig *r)
         block_sealer_free(r->edges[i].sealer);
     keyring_close(r->keyring);
     keyring_fixture_release(&r->f);
+    pl_buf_release(&r->plain);
+    pl_buf_release(&r->block);
     char command[96];
     snprintf(command, sizeof(command), "rm -rf '%s'", r->store_dir);
     if (system(command) != 0)
@@ -260,6 +267,24 @@ static inline size_t rig_count(struct rig *r, unsigned family)
         n++;
     store_scan_free(scan);
     return n;
+}
+
+/* One more event to be stored, so many days after NOON_MS; each a millisecond after the last. */
+static inline void rig_put(struct rig *r, uint64_t account, int64_t day, const char *visitor,
+                           const char *message, const char *name)
+{
+    put_event(&r->plain, account, NOON_MS + day * PL_DAY_MS + r->count, visitor, message, name);
+    r->count++;
+}
+
+static inline void rig_store(struct rig *r)
+{
+    pl_buf_reset(&r->block);
+    rig_seal(r, 0, pl_buf_span(&r->plain), r->count, &r->block);
+    rig_must(rig_send(r, 0, pl_buf_span(&r->block)) == BLOCK_STORED ? PL_OK : PL_EIO,
+             &(struct pl_why){.text = "not stored"});
+    pl_buf_reset(&r->plain);
+    r->count = 0;
 }
 
 #endif

@@ -10,8 +10,6 @@
 
 struct test {
     struct rig rig;
-    struct pl_buf plain, block;
-    uint32_t count;
 };
 
 static int setup(void **state)
@@ -20,8 +18,6 @@ static int setup(void **state)
     rig_init(&t->rig);
     t->rig.now_ms += 5 * PL_DAY_MS; /* the events are of the days before */
     rig_open(&t->rig);
-    pl_buf_init(&t->plain, LIMIT_BLOCK_PLAIN_BYTES);
-    pl_buf_init(&t->block, 2 * LIMIT_BLOCK_BYTES);
     *state = t;
     return 0;
 }
@@ -31,25 +27,13 @@ static int teardown(void **state)
     struct test *t = *state;
     rig_close(&t->rig);
     rig_release(&t->rig);
-    pl_buf_release(&t->plain);
-    pl_buf_release(&t->block);
     free(t);
     return 0;
 }
 
 static void put(struct test *t, uint64_t account, int64_t day, const char *message)
 {
-    put_event(&t->plain, account, NOON_MS + day * PL_DAY_MS + t->count, "visitor", message, "name");
-    t->count++;
-}
-
-static void send(struct test *t)
-{
-    pl_buf_reset(&t->block);
-    rig_seal(&t->rig, 0, pl_buf_span(&t->plain), t->count, &t->block);
-    assert_int_equal(rig_send(&t->rig, 0, pl_buf_span(&t->block)), BLOCK_STORED);
-    pl_buf_reset(&t->plain);
-    t->count = 0;
+    rig_put(&t->rig, account, day, "visitor", message, "name");
 }
 
 static struct day_counts_row of(struct test *t, uint64_t account, int64_t first, int64_t last)
@@ -76,7 +60,7 @@ static void send_some(struct test *t)
         snprintf(id, sizeof(id), "m%d", i);
         put(t, 1 + (uint64_t)i % 3, i / 3 % 3, id);
     }
-    send(t);
+    rig_store(&t->rig);
 }
 
 /* Of an account's day, in order. */
@@ -118,7 +102,7 @@ static void what_is_stored_is_counted_by_account_and_day(void **state)
     send_some(t);
     put(t, 2, 1, "m1"); /* sent again: m1 is account 2's */
     put(t, 2, 1, "new");
-    send(t);
+    rig_store(&t->rig);
     assert_int_equal(of(t, 1, 0, 0).stored.events, 10);
     assert_int_equal(of(t, 2, 1, 1).stored.events, 11);
     assert_int_equal(of(t, 2, 0, 2).stored.events, 31);
@@ -148,7 +132,7 @@ static void a_restart_counts_on(void **state)
     rig_close(&t->rig);
     rig_open(&t->rig);
     put(t, 1, 0, "later");
-    send(t);
+    rig_store(&t->rig);
     assert_int_equal(of(t, 1, 0, 0).stored.events, 11);
     assert_int_equal(of_all(t).stored.events, 91);
 }

@@ -10,8 +10,7 @@
 struct test {
     struct rig rig;
     struct exporter *exporter;
-    struct pl_buf plain, block, out;
-    uint32_t count;
+    struct pl_buf out;
 };
 
 static int setup(void **state)
@@ -21,8 +20,6 @@ static int setup(void **state)
     t->rig.now_ms += 10 * PL_DAY_MS; /* the events are of the days before */
     rig_open(&t->rig);
     assert_int_equal(exporter_new(&t->exporter, t->rig.store, t->rig.keyring), PL_OK);
-    pl_buf_init(&t->plain, LIMIT_BLOCK_PLAIN_BYTES);
-    pl_buf_init(&t->block, 2 * LIMIT_BLOCK_BYTES);
     pl_buf_init(&t->out, 16 << 20);
     *state = t;
     return 0;
@@ -34,8 +31,6 @@ static int teardown(void **state)
     exporter_free(t->exporter);
     rig_close(&t->rig);
     rig_release(&t->rig);
-    pl_buf_release(&t->plain);
-    pl_buf_release(&t->block);
     pl_buf_release(&t->out);
     free(t);
     return 0;
@@ -44,17 +39,7 @@ static int teardown(void **state)
 static void put(struct test *t, uint64_t account, int64_t day, const char *visitor,
                 const char *message)
 {
-    put_event(&t->plain, account, NOON_MS + day * PL_DAY_MS + t->count, visitor, message, message);
-    t->count++;
-}
-
-static void store_all(struct test *t)
-{
-    pl_buf_reset(&t->block);
-    rig_seal(&t->rig, 0, pl_buf_span(&t->plain), t->count, &t->block);
-    assert_int_equal(rig_send(&t->rig, 0, pl_buf_span(&t->block)), BLOCK_STORED);
-    pl_buf_reset(&t->plain);
-    t->count = 0;
+    rig_put(&t->rig, account, day, visitor, message, message);
 }
 
 static struct export_cursor begin(uint64_t account, int64_t first, int64_t last)
@@ -119,7 +104,7 @@ static void every_line_is_the_event(void **state)
     struct json root, value;
     struct pl_span text = {0};
     put(t, 1, 0, "visitor", "message-1");
-    store_all(t);
+    rig_store(&t->rig);
     struct export_cursor c = begin(1, 0, 0);
     assert_int_equal(drain(t, &c, 1 << 20), 1);
     assert_int_equal(json_parser_new(&parser, 1 << 20, 24), PL_OK);
@@ -144,7 +129,7 @@ static void only_the_account_s_days(void **state)
             snprintf(id, sizeof(id), "a%d-d%d", (int)account, (int)day);
             put(t, account, day, "v", id);
         }
-    store_all(t);
+    rig_store(&t->rig);
     struct export_cursor c = begin(2, 1, 3);
     assert_int_equal(drain(t, &c, 1 << 20), 3);
     assert_true(has(t, "a2-d1") && has(t, "a2-d2") && has(t, "a2-d3"));
@@ -167,7 +152,7 @@ static void slices_resume_where_they_stopped(void **state)
         snprintf(id, sizeof(id), "id-%d.", i);
         put(t, 1, i % 3, visitor, id);
     }
-    store_all(t);
+    rig_store(&t->rig);
     struct export_cursor c = begin(1, 0, 2);
     pl_buf_reset(&t->out);
     size_t calls = 0;
@@ -201,7 +186,7 @@ static void nothing_of_the_store_stays_pinned(void **state)
         snprintf(id, sizeof(id), "id%d", i);
         put(t, 1, 0, "v", id);
     }
-    store_all(t);
+    rig_store(&t->rig);
     struct export_cursor c = begin(1, 0, 0);
     assert_int_equal(next(t, &c, 1), PL_OK);
     pl_store_u64(from, 1);
@@ -218,7 +203,7 @@ static void a_destroyed_key_ends_it(void **state)
     struct pl_why why = {.err = PL_OK};
     put(t, 1, 0, "v", "one");
     put(t, 1, 0, "v", "two");
-    store_all(t);
+    rig_store(&t->rig);
     struct export_cursor c = begin(1, 0, 0);
     assert_int_equal(next(t, &c, 1), PL_OK);
     assert_int_equal(keyring_destroy(t->rig.keyring, 1, "test", NULL, NULL), PL_OK);
@@ -247,7 +232,7 @@ static void damaged_values_are_named_and_the_rest_goes_on(void **state)
         snprintf(id, sizeof(id), "id%d", i);
         put(t, 1, 0, "v", id);
     }
-    store_all(t);
+    rig_store(&t->rig);
     assert_int_equal(
         store_scan_new(&scan, t->rig.store, FAMILY_VAULT, pl_span(NULL, 0), pl_span(NULL, 0)),
         PL_OK);
@@ -311,7 +296,7 @@ static void a_rotten_block_is_named_and_passed(void **state)
         snprintf(id, sizeof(id), "id-%d.", i);
         put(t, 1, i % 2, visitor, id);
     }
-    store_all(t);
+    rig_store(&t->rig);
     assert_int_equal(store_flush(t->rig.store, NULL), PL_OK);
     exporter_free(t->exporter);
     rig_close(&t->rig);
@@ -335,14 +320,14 @@ static void put_typed(struct test *t, const char *visitor, const char *user, enu
     event_clear(&e);
     event_set_u64(&e, EVENT_ACCOUNT, 1);
     event_set_u64(&e, EVENT_TYPE, type);
-    event_set_i64(&e, EVENT_ACCEPTED_MS, NOON_MS + t->count % 3 * PL_DAY_MS + t->count);
+    event_set_i64(&e, EVENT_ACCEPTED_MS, NOON_MS + t->rig.count % 3 * PL_DAY_MS + t->rig.count);
     event_set_str(&e, EVENT_MESSAGE_ID, pl_span_str(message));
     if (visitor != NULL)
         event_set_str(&e, EVENT_VISITOR_ID, pl_span_str(visitor));
     if (user != NULL)
         event_set_str(&e, EVENT_USER_ID, pl_span_str(user));
-    assert_int_equal(event_encode(&e, &t->plain), PL_OK);
-    t->count++;
+    assert_int_equal(event_encode(&e, &t->rig.plain), PL_OK);
+    t->rig.count++;
 }
 
 static void types_are_filtered(void **state)
@@ -354,7 +339,7 @@ static void types_are_filtered(void **state)
     put_typed(t, "v", NULL, EVENT_CLICK, "click-1");
     put_typed(t, "v", NULL, EVENT_TALLY, "tally-1");
     put_typed(t, "v", NULL, (enum event_type)60, "newer-1");
-    store_all(t);
+    rig_store(&t->rig);
     c.request.types = UINT64_C(1) << EVENT_ORDER | UINT64_C(1) << EVENT_CLICK;
     assert_int_equal(drain(t, &c, 1 << 20), 2);
     assert_true(has(t, "order-1") && has(t, "click-1"));
@@ -393,7 +378,7 @@ static void one_visitor_is_found_by_day(void **state)
         snprintf(id, sizeof(id), "u%d.", i);
         put_typed(t, NULL, i < 3 ? "v7" : "mary", EVENT_CUSTOM, id);
     }
-    store_all(t);
+    rig_store(&t->rig);
     struct export_cursor c = begin_visitor("v7");
     pl_buf_reset(&t->out);
     size_t calls = 0;
@@ -430,19 +415,19 @@ static void a_visitor_s_hash_is_no_proof(void **state)
     uint8_t prefix[VAULT_VISITOR_PREFIX];
     const struct vault_place place = {.index = 1};
     put_typed(t, "v1", NULL, EVENT_CUSTOM, "mine");
-    store_all(t);
+    rig_store(&t->rig);
     pl_buf_init(&value, 1 << 16);
     assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, 4), PL_OK);
     event_set_u64(&event, EVENT_ACCOUNT, 1);
     event_set_i64(&event, EVENT_ACCEPTED_MS, NOON_MS);
     event_set_str(&event, EVENT_VISITOR_ID, PL_SPAN_LIT("v2"));
-    assert_int_equal(event_encode(&event, &t->plain), PL_OK);
+    assert_int_equal(event_encode(&event, &t->rig.plain), PL_OK);
     assert_int_equal(vault_key_of(sealer, &event, &place, &key), PL_OK);
     assert_int_equal(
         vault_visitor_prefix(sealer, 1, pl_day_of(NOON_MS), PL_SPAN_LIT("v1"), false, prefix),
         PL_OK);
     memcpy(key.bytes, prefix, sizeof(prefix));
-    assert_int_equal(vault_seal(sealer, &key, pl_buf_span(&t->plain), &value), PL_OK);
+    assert_int_equal(vault_seal(sealer, &key, pl_buf_span(&t->rig.plain), &value), PL_OK);
     assert_int_equal(store_put(t->rig.store, FAMILY_VAULT, vault_key_span(&key),
                                pl_buf_span(&value), true, NULL),
                      PL_OK);
@@ -458,9 +443,9 @@ static void csv_has_a_column_for_everything(void **state)
 {
     struct test *t = *state;
     put(t, 1, 0, "visitor", "message-1");
-    put_event(&t->plain, 1, NOON_MS + 5, "=2+3", "message,\"2\"", "two\nlines");
-    t->count++;
-    store_all(t);
+    put_event(&t->rig.plain, 1, NOON_MS + 5, "=2+3", "message,\"2\"", "two\nlines");
+    t->rig.count++;
+    rig_store(&t->rig);
     struct export_cursor c = begin_as(1, EXPORT_CSV);
     pl_buf_reset(&t->out);
     assert_int_equal(export_put_header(&c, &t->out), PL_OK);
@@ -570,7 +555,7 @@ static void the_summary_is_held_against_the_counts(void **state)
         snprintf(id, sizeof(id), "m%d", i);
         put_typed(t, "v", NULL, i == 0 ? EVENT_TALLY : EVENT_CUSTOM, id);
     }
-    store_all(t);
+    rig_store(&t->rig);
     struct export_cursor c = begin(1, 0, 9);
     c.stored_before = 9;
     drain(t, &c, 1 << 20);
@@ -584,7 +569,7 @@ static void the_summary_is_held_against_the_counts(void **state)
     /* One comes in meanwhile: it may be in the export, or not. */
     c.events++;
     put_typed(t, "v", NULL, EVENT_CUSTOM, "late");
-    store_all(t);
+    rig_store(&t->rig);
     for (int i = 0; i < 2; i++, c.events++)
         assert_summary(t, &c,
                        i == 0 ? "{\"polder_summary\":{\"events\":8,\"damaged\":0,\"left_out\":1,"
@@ -609,7 +594,7 @@ static void a_slice_that_is_stopped_ends(void **state)
         snprintf(id, sizeof(id), "m%d", i);
         put(t, 1, 0, "v", id);
     }
-    store_all(t);
+    rig_store(&t->rig);
     struct export_cursor c = begin(1, 0, 0);
     assert_int_equal(
         export_next(t->exporter, &c, pl_clock_system(), 10000, 1 << 20, &stop, &t->out, NULL),

@@ -13,8 +13,7 @@ struct test {
     struct outcomes *outcomes;
     struct exporter *exporter;
     struct json_writer *writer;
-    struct pl_buf plain, block, out;
-    uint32_t count;
+    struct pl_buf out;
 };
 
 static int setup(void **state)
@@ -26,8 +25,6 @@ static int setup(void **state)
     assert_int_equal(outcomes_new(&t->outcomes, t->rig.store, t->rig.keyring), PL_OK);
     assert_int_equal(exporter_new(&t->exporter, t->rig.store, t->rig.keyring), PL_OK);
     assert_int_equal(json_writer_new(&t->writer, false), PL_OK);
-    pl_buf_init(&t->plain, LIMIT_BLOCK_PLAIN_BYTES);
-    pl_buf_init(&t->block, 2 * LIMIT_BLOCK_BYTES);
     pl_buf_init(&t->out, 16 << 20);
     *state = t;
     return 0;
@@ -41,8 +38,6 @@ static int teardown(void **state)
     json_writer_free(t->writer);
     rig_close(&t->rig);
     rig_release(&t->rig);
-    pl_buf_release(&t->plain);
-    pl_buf_release(&t->block);
     pl_buf_release(&t->out);
     free(t);
     return 0;
@@ -55,31 +50,21 @@ static void put_tally(struct test *t, uint64_t account, int64_t day, enum event_
     event_set_u64(e, EVENT_ACCOUNT, account);
     event_set_u64(e, EVENT_TYPE, EVENT_TALLY);
     event_set_u64(e, EVENT_DIALECT, dialect);
-    event_set_i64(e, EVENT_ACCEPTED_MS, NOON_MS + day * PL_DAY_MS + t->count);
+    event_set_i64(e, EVENT_ACCEPTED_MS, NOON_MS + day * PL_DAY_MS + t->rig.count);
     event_set_str(e, EVENT_REGION, PL_SPAN_LIT("eu"));
     event_set_str(e, EVENT_MESSAGE_ID, pl_span_str(message));
     event_set_str(e, EVENT_VISITOR_ID, PL_SPAN_LIT("polder:tally"));
     event_set_str(e, EVENT_NAME, pl_span_str(outcome));
     event_set_u64(e, EVENT_COUNT, count);
-    assert_int_equal(event_encode(e, &t->plain), PL_OK);
+    assert_int_equal(event_encode(e, &t->rig.plain), PL_OK);
     free(e);
-    t->count++;
+    t->rig.count++;
 }
 
 static void put_custom(struct test *t, uint64_t account, int64_t day, const char *visitor,
                        const char *message)
 {
-    put_event(&t->plain, account, NOON_MS + day * PL_DAY_MS + t->count, visitor, message, message);
-    t->count++;
-}
-
-static void store_all(struct test *t)
-{
-    pl_buf_reset(&t->block);
-    rig_seal(&t->rig, 0, pl_buf_span(&t->plain), t->count, &t->block);
-    assert_int_equal(rig_send(&t->rig, 0, pl_buf_span(&t->block)), BLOCK_STORED);
-    pl_buf_reset(&t->plain);
-    t->count = 0;
+    rig_put(&t->rig, account, day, visitor, message, message);
 }
 
 /* The answer for days that count from the fixture's noon. */
@@ -110,7 +95,7 @@ static void sums_by_day_dialect_and_outcome(void **state)
     put_custom(t, 1, 1, "visitor", "m2");
     put_custom(t, 1, 2, NULL, "m3");
     put_custom(t, 1, 2, "polder:tally", "m4"); /* a client that calls itself so */
-    store_all(t);
+    rig_store(&t->rig);
     assert_outcomes(
         t, 1, 0, 5,
         "{\"outcomes\":["
@@ -149,7 +134,7 @@ static void exports_hold_tallies_only_when_asked(void **state)
     put_tally(t, 1, 0, EVENT_DIALECT_PIXEL, "DUPLICATE", 3, "t1");
     put_custom(t, 1, 0, "visitor", "m1");
     put_tally(t, 1, 1, EVENT_DIALECT_PIXEL, "DUPLICATE", 3, "t2");
-    store_all(t);
+    rig_store(&t->rig);
     assert_int_equal(export_lines(t, false), 1);
     assert_int_equal(export_lines(t, true), 3);
 }
@@ -163,7 +148,7 @@ static void a_damaged_tally_is_counted(void **state)
     struct vault_key at;
     uint8_t bytes[1024];
     put_tally(t, 1, 0, EVENT_DIALECT_PIXEL, "DUPLICATE", 3, "t1");
-    store_all(t);
+    rig_store(&t->rig);
     assert_int_equal(
         store_scan_new(&scan, t->rig.store, FAMILY_VAULT, pl_span(NULL, 0), pl_span(NULL, 0)),
         PL_OK);
@@ -186,7 +171,7 @@ static void a_destroyed_key_shows_nothing(void **state)
     struct test *t = *state;
     struct pl_why why = {0};
     put_tally(t, 1, 0, EVENT_DIALECT_PIXEL, "DUPLICATE", 3, "t1");
-    store_all(t);
+    rig_store(&t->rig);
     assert_int_equal(keyring_destroy(t->rig.keyring, 1, "test", NULL, NULL), PL_OK);
     assert_int_equal(outcomes_write(t->outcomes, 1, 0, VAULT_DAY_MAX, t->writer, &why),
                      PL_EEXPIRED);

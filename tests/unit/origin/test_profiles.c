@@ -17,8 +17,7 @@ struct test {
     struct visitors *visitors;
     struct json_writer *writer;
     struct json_parser *parser;
-    struct pl_buf plain, block, out;
-    uint32_t count;
+    struct pl_buf out;
 };
 
 static int setup(void **state)
@@ -35,8 +34,6 @@ static int setup(void **state)
     rig_must(visitors_new(&t->visitors, t->rig.store, t->rig.keyring), NULL);
     assert_int_equal(json_writer_new(&t->writer, false), PL_OK);
     assert_int_equal(json_parser_new(&t->parser, 64u << 20, 24), PL_OK);
-    pl_buf_init(&t->plain, LIMIT_BLOCK_PLAIN_BYTES);
-    pl_buf_init(&t->block, 2 * LIMIT_BLOCK_BYTES);
     pl_buf_init(&t->out, 64u << 20);
     *state = t;
     return 0;
@@ -51,8 +48,6 @@ static int teardown(void **state)
     rig_release(&t->rig);
     json_writer_free(t->writer);
     json_parser_free(t->parser);
-    pl_buf_release(&t->plain);
-    pl_buf_release(&t->block);
     pl_buf_release(&t->out);
     free(t);
     return 0;
@@ -86,24 +81,10 @@ static void put(struct test *t, struct told told)
     set(e, EVENT_OFFER_PRINCIPLE, told.principle);
     set(e, EVENT_OFFER_RESPONSE_KIND, told.response);
     set(e, EVENT_OFFER_ID, told.offer);
-    assert_int_equal(event_encode(e, &t->plain), PL_OK);
+    assert_int_equal(event_encode(e, &t->rig.plain), PL_OK);
     free(e);
-    if (++t->count < 1000)
-        return;
-    pl_buf_reset(&t->block);
-    rig_seal(&t->rig, 0, pl_buf_span(&t->plain), t->count, &t->block);
-    assert_int_equal(rig_send(&t->rig, 0, pl_buf_span(&t->block)), BLOCK_STORED);
-    pl_buf_reset(&t->plain);
-    t->count = 0;
-}
-
-static void store_all(struct test *t)
-{
-    pl_buf_reset(&t->block);
-    rig_seal(&t->rig, 0, pl_buf_span(&t->plain), t->count, &t->block);
-    assert_int_equal(rig_send(&t->rig, 0, pl_buf_span(&t->block)), BLOCK_STORED);
-    pl_buf_reset(&t->plain);
-    t->count = 0;
+    if (++t->rig.count == 1000)
+        rig_store(&t->rig);
 }
 
 static struct json profile(struct test *t, const char *id)
@@ -185,7 +166,7 @@ static void test_pages_and_counts(void **state)
     put(t, (struct told){.type = EVENT_IDENTIFY, .user = "ann@x", .at_ms = 3000});
     put(t,
         (struct told){.type = EVENT_PAGE_VIEW, .visitor = "bob", .url = "https://shop.example/b"});
-    store_all(t);
+    rig_store(&t->rig);
     struct json root = profile(t, "ann");
     struct json views = member(root, "page_views");
     assert_int_equal((int)number(root, "events"), 4);
@@ -208,7 +189,7 @@ static void test_many_pages_keep_the_newest(void **state)
         snprintf(url, sizeof(url), "https://shop.example/%d", i);
         put(t, (struct told){.type = EVENT_PAGE_VIEW, .url = url, .at_ms = i});
     }
-    store_all(t);
+    rig_store(&t->rig);
     struct json root = profile(t, "ann");
     struct json views = member(root, "page_views");
     assert_int_equal((int)number(root, "events"), 2500);
@@ -244,7 +225,7 @@ static void test_dna(void **state)
         (struct told){.type = EVENT_OFFER_RESPONSE, .campaign = "d", .variant = "w", .at_ms = 400});
     put(t, (struct told){.type = EVENT_OFFER_RESPONSE, .offer = "unknown", .at_ms = 500});
     put(t, (struct told){.type = EVENT_OFFER_SHOWN, .campaign = "c", .variant = "control"});
-    store_all(t);
+    rig_store(&t->rig);
     struct json root = profile(t, "ann");
     struct json dna = member(root, "dna");
     assert_int_equal(json_count(dna), 2);
@@ -320,10 +301,10 @@ static void test_an_export_has_all(void **state)
                              .url = url,
                              .at_ms = i * 1000 + i % 3 * PL_DAY_MS / 3});
         if (i % 100 == 99)
-            store_all(t);
+            rig_store(&t->rig);
     }
     put(t, (struct told){.type = EVENT_PAGE_VIEW, .visitor = "bob"});
-    store_all(t);
+    rig_store(&t->rig);
     assert_int_equal(id_hashers_new(&hashers, t->rig.keyring, 0), PL_OK);
     assert_int_equal(id_hashers_of(hashers, 1, &hasher), PL_OK);
     assert_int_equal(suppression_hash_by(hasher, PL_SPAN_LIT("laptop"), said.id_hash), PL_OK);
