@@ -84,7 +84,8 @@ static void write_options(struct node *n, const char *more)
     write_file(n, "edge.yaml", 0644, pl_span_str(text));
 }
 
-static void start(struct node *n)
+/* Without a thread that runs. */
+static void make(struct node *n)
 {
     char path[128];
     struct pl_why why = {0};
@@ -94,6 +95,12 @@ static void start(struct node *n)
     if (edge_new(&n->edge, &n->options, &why) != PL_OK)
         fail_msg("%s", why.text);
     n->edge->log.fd = -1;
+}
+
+static void start(struct node *n)
+{
+    struct pl_why why = {0};
+    make(n);
     if (edge_start(n->edge, &why) != PL_OK)
         fail_msg("%s", why.text);
 }
@@ -742,6 +749,32 @@ static void test_restart_with_no_origin_in_sight(void **state)
     until_collecting(n);
 }
 
+/* News that comes when a loop's last turn is near: the loop lets go of it as it stops, then its
+ * task's turn comes. */
+static void stop_with_news(struct http_loop *http, void *arg)
+{
+    struct edge *edge = arg;
+    struct catalog_snapshot *news = catalog_snapshot_ref(edge->snapshot);
+    edge_publish(edge, news);
+    edge_loop_stop(http, edge);
+    catalog_snapshot_unref(news);
+}
+
+static void test_news_comes_too_late_for_a_loop(void **state)
+{
+    struct node *n = *state;
+    struct pl_why why = {0};
+    open_account(n);
+    stop(n);
+    make(n);
+    assert_non_null(n->edge->snapshot);
+    assert_int_equal(collector_start(n->edge->collector, &why), PL_OK);
+    struct http_server *server =
+        fixture_serve(n->edge->loop_count, edge_loop_start, stop_with_news, n->edge);
+    http_server_drain(server, 1000);
+    http_server_free(server);
+}
+
 #define TEST(name)         cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define TEST_LIMITED(name) cmocka_unit_test_setup_teardown(name, setup_limited, teardown)
 
@@ -763,6 +796,7 @@ int main(void)
         TEST_LIMITED(test_rate_limit),
         TEST(test_reload_without_certificates_says_so),
         TEST(test_restart_with_no_origin_in_sight),
+        TEST(test_news_comes_too_late_for_a_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
