@@ -1,6 +1,7 @@
 #include "edge/cutoff.h"
 #include "edge/families.h"
 #include "proto/base/mailbox.h"
+#include "proto/base/process.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -127,7 +128,7 @@ static void *run(void *arg)
 {
     struct cutoff *c = arg;
     int64_t wait_ms = 0;
-    pthread_setname_np(pthread_self(), "cutoff");
+    pl_process_background_thread("cutoff");
     for (;;) {
         pl_mailbox_take(&c->box, wait_ms);
         if (pl_mailbox_closed(&c->box))

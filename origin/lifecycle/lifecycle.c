@@ -4,6 +4,7 @@
 #include "origin/lifecycle/retention.h"
 #include "origin/request.h"
 #include "proto/base/mailbox.h"
+#include "proto/base/process.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -347,6 +348,7 @@ static void pulse(struct lifecycle *lifecycle)
 static void *run(void *arg)
 {
     struct lifecycle *lifecycle = arg;
+    pl_process_background_thread("lifecycle");
     while (!pl_mailbox_closed(&lifecycle->stop)) {
         bool more = lifecycle_tick(lifecycle);
         pulse(lifecycle);

@@ -1,6 +1,7 @@
 /* The thread behind erasures: deletes, and sees to the rest. */
 #include "origin/intake/intake.h"
 #include "origin/subjects/eraser_slice.h"
+#include "proto/base/process.h"
 
 #include <stdio.h>
 
@@ -190,7 +191,7 @@ void erasures_tick(struct erasures *e)
 void *erasures_run(void *arg)
 {
     struct erasures *e = arg;
-    pthread_setname_np(pthread_self(), "eraser");
+    pl_process_background_thread("eraser");
     while (!pl_mailbox_closed(&e->wake)) {
         erasures_tick(e);
         pl_mailbox_take(&e->wake, e->config.tick_ms);

@@ -1,12 +1,15 @@
 #include "proto/base/process.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
-#define FILES_MAX 65536
+#define FILES_MAX       65536
+#define BACKGROUND_NICE 10
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -46,4 +49,11 @@ void pl_process_lock_memory(const struct pl_log *log)
         pl_log(log, PL_LOG_INFO, "process", "memory is not locked: %s", strerror(errno));
     else
         pl_log(log, PL_LOG_INFO, "process", "memory is locked: keys do not reach swap");
+}
+
+void pl_process_background_thread(const char *name)
+{
+    pthread_setname_np(pthread_self(), name);
+    /* On Linux a thread has a niceness of its own, and making it larger is always allowed. */
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), BACKGROUND_NICE);
 }

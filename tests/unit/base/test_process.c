@@ -1,9 +1,11 @@
 #include "proto/base/process.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -62,11 +64,44 @@ static void test_open_files(void **state)
     assert_int_equal(in_child(few_then_many_files, many_files), 0);
 }
 
+static bool in_background; /* of the child */
+
+static void *background(void *arg)
+{
+    char name[16] = "";
+    pl_process_background_thread("sweeper");
+    in_background =
+        pthread_getname_np(pthread_self(), name, sizeof(name)) == 0 &&
+        strcmp(name, "sweeper") == 0 &&
+        getpriority(PRIO_PROCESS, (id_t)gettid()) > getpriority(PRIO_PROCESS, (id_t)getpid());
+    return arg;
+}
+
+static void start_background(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, background, NULL) != 0)
+        abort();
+    pthread_join(thread, NULL);
+}
+
+static bool only_it_gives_way(void)
+{
+    return in_background;
+}
+
+static void test_background_thread(void **state)
+{
+    (void)state;
+    assert_int_equal(in_child(start_background, only_it_gives_way), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_dumps),
         cmocka_unit_test(test_open_files),
+        cmocka_unit_test(test_background_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
