@@ -6,8 +6,9 @@ import os from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import net from 'node:net';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-export const root = path.resolve(import.meta.dirname, '../..');
+export const root = fileURLToPath(new URL('../..', import.meta.url));
 
 // Offsets from the base port.
 export const PORTS = { origin: 0, eu: 1, us: 2, apac: 3, demo: 4, link: 10 };

@@ -1,9 +1,8 @@
 // Serves the demo shop: /eu, /us and /apac embed the snippet of that region's edge.
 import http from 'node:http';
 import { readFileSync } from 'node:fs';
-import path from 'node:path';
 
-const page = readFileSync(path.join(import.meta.dirname, 'shop.html'), 'utf8');
+const page = readFileSync(new URL('shop.html', import.meta.url), 'utf8');
 
 // edges: { eu: base URL, … }
 export function serveShop({ port, edges, writeKey }) {

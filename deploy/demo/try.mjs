@@ -3,6 +3,7 @@ import { mkdtempSync, writeFileSync, rmSync, existsSync, readdirSync } from 'nod
 import { parseArgs } from 'node:util';
 import os from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Cluster, until } from './cluster.mjs';
 import { serveShop } from './shop.mjs';
 import { sendVisits } from './visitors.mjs';
@@ -80,7 +81,7 @@ try {
     });
     const account = await step('creating an account and publishing its campaigns', async () => {
         const created = await cluster.ctlJson('account', 'create', 'demo-shop');
-        await cluster.ctl('config', 'publish', created.id, path.join(import.meta.dirname, 'campaign.json'));
+        await cluster.ctl('config', 'publish', created.id, fileURLToPath(new URL('campaign.json', import.meta.url)));
         for (const region of REGIONS) {
             await until(`the ${region} edge serves the config`, 10000, async () => {
                 const reply = await fetch(`${urls[region]}/v1/config/${created.write_key}`);

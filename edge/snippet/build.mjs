@@ -3,7 +3,10 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { brotliCompressSync, constants } from 'node:zlib';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { minify } from 'terser';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
 
 // What a page pays, at most, in bytes of brotli. `global` says that the script ran before.
 const scripts = [
@@ -11,8 +14,8 @@ const scripts = [
     { out: 'ce_text.inc', global: 'ce', limit: 1000, sources: ['ce.js'] },
 ];
 
-export async function build({ global, sources }) {
-    const text = sources.map((name) => readFileSync(path.join(import.meta.dirname, name), 'utf8')).join('\n');
+async function build({ global, sources }) {
+    const text = sources.map((name) => readFileSync(path.join(here, name), 'utf8')).join('\n');
     const { code } = await minify(`((page)=>{if(page.${global}&&page.${global}.version)return;${text}})(window);`, {
         ecma: 2020,
         compress: { passes: 3, unsafe_arrows: true },
@@ -33,13 +36,15 @@ async function write(folder, script) {
     console.log(`${script.sources.at(-1)}: ${code.length} B, ${packed} B with brotli`);
 }
 
-if (process.argv[1] === import.meta.filename) {
-    const folder = process.argv[2];
-    mkdirSync(folder, { recursive: true });
-    try {
-        for (const script of scripts) await write(folder, script);
-    } catch (error) {
-        console.error(error.message);
-        process.exit(1);
-    }
+const folder = process.argv[2];
+if (!folder) {
+    console.error('usage: node build.mjs FOLDER');
+    process.exit(2);
+}
+mkdirSync(folder, { recursive: true });
+try {
+    for (const script of scripts) await write(folder, script);
+} catch (error) {
+    console.error(error.message);
+    process.exit(1);
 }

@@ -3,9 +3,9 @@
 //   node edge/snippet/vectors.mjs targeting > tests/unit/edge/targeting.json
 import { readFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
-import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-const source = readFileSync(path.join(import.meta.dirname, 'decide.js'), 'utf8');
+const source = readFileSync(new URL('decide.js', import.meta.url), 'utf8');
 export const { fraction, variantFor, fits, deviceOf } = new Function(`${source}; return { fraction, variantFor, fits, deviceOf };`)();
 
 const visitorOf = (n) => createHash('sha256').update(`visitor ${n}`).digest('hex').replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*/, '$1-$2-4$3-8$4-$5');
@@ -63,4 +63,4 @@ export function targeting() {
 export const text = (rows) => `[\n${rows.map((row) => JSON.stringify(row)).join(',\n')}\n]\n`;
 
 const tables = { bucketing, targeting };
-if (process.argv[1] === import.meta.filename) process.stdout.write(text(tables[process.argv[2]]()));
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.stdout.write(text(tables[process.argv[2]]()));

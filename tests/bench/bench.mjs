@@ -4,6 +4,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { busyMachine, describeMachine, watchProcessors } from './machine.mjs';
 import { plain, writeReadme } from './table.mjs';
 import * as config from './rows/config.mjs';
@@ -26,7 +27,7 @@ if (unknown.length) {
     process.exit(2);
 }
 
-const root = path.resolve(import.meta.dirname, '../..');
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const dir = path.resolve(values.dir);
 mkdirSync(dir, { recursive: true });
 const about = { machine: describeMachine(dir), commit: commit(), busy: await busyMachine(), stolen: 0 };

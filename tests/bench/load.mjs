@@ -2,11 +2,11 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import os from 'node:os';
-import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { cpuSeconds, median } from './machine.mjs';
 
 const run = promisify(execFile);
-const script = path.join(import.meta.dirname, 'load.lua');
+const script = fileURLToPath(new URL('load.lua', import.meta.url));
 
 // The generator gets the other half of the machine.
 export const THREADS = Math.max(1, Math.floor(os.cpus().length / 2));

@@ -1,8 +1,8 @@
 // The table: how figures are written, and where it stands in README.md.
 import { readFileSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-const README = path.join(import.meta.dirname, 'README.md');
+const README = fileURLToPath(new URL('README.md', import.meta.url));
 const BEGIN = '<!-- table: written by tests/bench/run -->';
 const END = '<!-- /table -->';
 const COLUMNS = ['what', 'measured', 'reference', 'ratio', 'target', 'met'];

@@ -112,6 +112,13 @@ test('the lock file of the test clients names no registry', () => {
     }
 });
 
+test('what builds and shows Polder runs on the Node.js of Debian 12, which is 18', () => {
+    const newer = /\bimport\.meta\.(dirname|filename)\b|\.(toSorted|toReversed|toSpliced)\(|\b(Object|Map)\.groupBy\(|\bwithResolvers\(/;
+    const shown = tracked.filter((f) => /^(deploy|edge|tests\/bench)\/.*\.mjs$/.test(f));
+    assert.ok(shown.includes('edge/snippet/build.mjs'));
+    assert.deepEqual(shown.filter((f) => newer.test(readFileSync(path.join(root, f), 'utf8'))), []);
+});
+
 test('every top-level folder and room says what lives there', () => {
     for (const folder of ['.', 'proto', 'replication', 'edge', 'origin', 'deploy', 'tests']) {
         assert.ok(tracked.includes(path.normalize(path.join(folder, 'README.md'))), `${folder}/README.md is missing`);
