@@ -350,8 +350,11 @@ static enum pl_err open_erasures(struct node *node, struct pl_why *why)
         .note = redo_note_erasure,
         .note_ctx = node->parts.redo,
         .cutoffs = node->parts.cutoffs,
+        .edge_ahead_ms = clock_witness_ahead_ms,
+        .edge_ctx = &node->parts,
         .day_counts = node->parts.day_counts,
         .clock = node->config.clock,
+        .belief = &node->belief,
         .random = node->config.random,
         .log = node->config.log,
     };

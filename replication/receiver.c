@@ -221,6 +221,19 @@ void receiver_edge_changed(struct receiver *r, const struct pl_id128 *edge)
     peer_close_if(r, is_edge, edge);
 }
 
+int64_t receiver_edge_ahead_ms(const struct receiver *receiver, const struct pl_id128 *edge)
+{
+    struct receiver *r = (struct receiver *)receiver; /* locking changes nothing to be seen */
+    int64_t ahead_ms = 0;
+    pthread_mutex_lock(&r->lock);
+    for (const struct peer *peer = r->peers; peer != NULL; peer = peer->next)
+        if (peer->bound && pl_id128_eq(&peer->session.edge, edge) &&
+            peer->session.clock_skew_ms > ahead_ms)
+            ahead_ms = peer->session.clock_skew_ms;
+    pthread_mutex_unlock(&r->lock);
+    return ahead_ms;
+}
+
 size_t receiver_sessions(const struct receiver *receiver, struct receiver_session *out, size_t max)
 {
     struct receiver *r = (struct receiver *)receiver; /* locking changes nothing to be seen */

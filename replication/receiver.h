@@ -94,5 +94,8 @@ struct receiver_session {
 /* Wall clock: when our certificate, or the CA's, ends, as read at the start. Any thread. */
 int64_t receiver_certificate_ends_ms(const struct receiver *receiver);
 size_t receiver_sessions(const struct receiver *receiver, struct receiver_session *out, size_t max);
+/* How far an edge's clock is ahead of ours, as it told last; 0: it is not, or has no session. Any
+ * thread. */
+int64_t receiver_edge_ahead_ms(const struct receiver *receiver, const struct pl_id128 *edge);
 
 #endif

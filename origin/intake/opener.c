@@ -54,9 +54,11 @@ void intake_opener_release(struct intake_opener *o)
 
 /* ---- one event */
 
-/* The fate of an account, asked about once a block for the accounts that it names in turn. */
+/* What is asked about once a block: the fate of the accounts that it names in turn, the time, and
+ * how its edge stands. */
 struct fates {
     int64_t now_ms, latest_ms; /* differ while the clock is in doubt: then neither counts alone */
+    struct erasure_edge edge;
     size_t count;
     struct {
         uint64_t account;
@@ -207,8 +209,8 @@ static enum pl_err note_leads(struct intake_opener *o, struct intake_job *job, i
 
 /* Whether the event, accepted then as its edge says, is of somebody who said no, or of before
  * somebody's erasure. What it says of opt-outs counts all the same. */
-static enum pl_err judge_person(struct intake_opener *o, struct intake_job *job, int64_t now_ms,
-                                int64_t accepted_ms, bool *dropped)
+static enum pl_err judge_person(struct intake_opener *o, struct intake_job *job,
+                                const struct fates *fates, int64_t accepted_ms, bool *dropped)
 {
     const struct intake_config *config = &o->intake->config;
     const uint64_t account = event_u64(o->event, EVENT_ACCOUNT);
@@ -229,10 +231,10 @@ static enum pl_err judge_person(struct intake_opener *o, struct intake_job *job,
     if (config->suppressions != NULL)
         err = note_choice(o, job);
     if (err == PL_OK && erased &&
-        erasures_concern(config->erasures, o->event, &ids, accepted_ms, &hit)) {
+        erasures_concern(config->erasures, o->event, &ids, accepted_ms, &fates->edge, &hit)) {
         job->block.counts.dropped[DROP_ERASED]++;
         *dropped = true;
-        return note_leads(o, job, now_ms, &ids, &hit);
+        return note_leads(o, job, fates->now_ms, &ids, &hit);
     }
     return err;
 }
@@ -264,7 +266,7 @@ static enum pl_err take_event(struct intake_opener *o, struct intake_job *job, s
         break;
     }
     if (err == PL_OK && account != 0)
-        err = judge_person(o, job, fates->now_ms, accepted_ms, &dropped);
+        err = judge_person(o, job, fates, accepted_ms, &dropped);
     if (err == PL_OK && !dropped)
         err = seal_event(o, job, encoded, place);
     switch (err) {
@@ -334,6 +336,8 @@ static void take_events(struct intake_opener *o, struct intake_job *job)
 {
     struct fates fates = {.count = 0};
     look_at_clock(o->intake, &fates);
+    if (o->intake->config.erasures != NULL)
+        fates.edge = erasures_edge(o->intake->config.erasures, &job->block.edge);
     struct vault_place place = {.incarnation = job->block.incarnation, .number = job->block.number};
     struct pl_span rest = pl_buf_span(&o->plain), encoded;
     struct pl_why why = {.err = PL_OK};

@@ -31,20 +31,32 @@ void clock_watch_tell(struct clock_watch *watch, struct clock_belief *belief)
 
 /* ---- what is believed */
 
-static void tell(struct clock_watch *watch)
+static void tell(struct clock_watch *watch, bool assumed)
 {
     if (watch->belief != NULL) {
         atomic_store(&watch->belief->offset_ms, watch->wall_ms - watch->mono_ms);
+        atomic_store(&watch->belief->assumed, assumed);
     }
+}
+
+static int64_t believed_at(const struct clock_belief *belief, int64_t wall_ms)
+{
+    int64_t offset_ms = atomic_load(&belief->offset_ms);
+    return offset_ms == 0 ? wall_ms : pl_mono_ms(belief->clock) + offset_ms;
 }
 
 void clock_belief_range(const struct clock_belief *belief, int64_t *earliest_ms, int64_t *latest_ms)
 {
     int64_t wall_ms = pl_wall_ms(belief->clock);
-    int64_t offset_ms = atomic_load(&belief->offset_ms);
-    int64_t expected_ms = offset_ms == 0 ? wall_ms : pl_mono_ms(belief->clock) + offset_ms;
-    *earliest_ms = wall_ms < expected_ms ? wall_ms : expected_ms;
-    *latest_ms = wall_ms < expected_ms ? expected_ms : wall_ms;
+    int64_t believed_ms = believed_at(belief, wall_ms);
+    *earliest_ms = wall_ms < believed_ms ? wall_ms : believed_ms;
+    *latest_ms = wall_ms < believed_ms ? believed_ms : wall_ms;
+}
+
+bool clock_belief_now(const struct clock_belief *belief, int64_t *now_ms)
+{
+    *now_ms = believed_at(belief, pl_wall_ms(belief->clock));
+    return !atomic_load(&belief->assumed);
 }
 
 static int64_t cautious_wall_ms(void *ctx)
@@ -124,7 +136,7 @@ static void believe(struct clock_watch *watch, int64_t wall_ms, int64_t mono_ms)
     watch->suspect = false;
     watch->agreed = false;
     watch->reason[0] = '\0';
-    tell(watch);
+    tell(watch, false);
 }
 
 static void suspect(struct clock_watch *watch, const char *what)
@@ -241,7 +253,7 @@ static bool begin(struct clock_watch *watch, int64_t wall_ms, int64_t mono_ms)
         watch->ahead_ms = watch->ahead_ms < 0 ? 0 : watch->ahead_ms;
         watch->ahead_ms =
             watch->ahead_ms > CLOCK_WATCH_RESTART_MS ? CLOCK_WATCH_RESTART_MS : watch->ahead_ms;
-        tell(watch);
+        tell(watch, true);
     }
     pl_buf_release(&value);
     err = clock_freeze_open(watch->store, &watch->freeze);

@@ -38,6 +38,7 @@
 struct clock_belief {
     const struct pl_clock *clock;
     _Atomic int64_t offset_ms; /* the wall clock's lead over the monotonic one; 0: not known yet */
+    _Atomic bool assumed;      /* that is of before this process, which has believed no clock yet */
 };
 
 /* An edge's clock, as its last PING told it. */
@@ -97,6 +98,9 @@ void clock_watch_confirm(struct clock_watch *watch);
  * thread, cheap. */
 void clock_belief_range(const struct clock_belief *belief, int64_t *earliest_ms,
                         int64_t *latest_ms);
+/* What time it is by what was last believed, and what the clock shows while nothing was. False:
+ * only that it is later than this, because the clock is in doubt since a restart. Likewise. */
+bool clock_belief_now(const struct clock_belief *belief, int64_t *now_ms);
 /* A clock that shows the earlier of the two: for what must not be thrown away too soon. belief must
  * outlive it. */
 struct pl_clock clock_belief_cautious(struct clock_belief *belief);

@@ -23,3 +23,8 @@ size_t clock_witness_all(void *parts, struct clock_witness *out, size_t max)
     free(sessions);
     return count;
 }
+
+int64_t clock_witness_ahead_ms(void *parts, const struct pl_id128 *edge)
+{
+    return receiver_edge_ahead_ms(((const struct origin_parts *)parts)->receiver, edge);
+}

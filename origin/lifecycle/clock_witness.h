@@ -9,5 +9,7 @@
 
 /* A clock_witnesses_fn; parts is a struct origin_parts with its receiver and clock. Memory only. */
 size_t clock_witness_all(void *parts, struct clock_witness *out, size_t max);
+/* For erasures_config.edge_ahead_ms. */
+int64_t clock_witness_ahead_ms(void *parts, const struct pl_id128 *edge);
 
 #endif

@@ -24,6 +24,8 @@ static enum pl_err announce(struct erasures *e, struct open_erasure *open, struc
     pthread_mutex_lock(&e->lock);
     open->erasure.position = position;
     err = erasures_save(e, open, true, why);
+    if (err == PL_OK)
+        err = erasures_guard(e, &open->erasure);
     pthread_mutex_unlock(&e->lock);
     return err;
 }
@@ -82,7 +84,7 @@ static enum pl_err finish(struct erasures *e, struct open_erasure *open, struct 
         struct erasure *erasure = &open->erasure;
         const struct erasure before = *erasure;
         const bool nothing = erasure->events + erasure->links + erasure->messages == 0;
-        const int64_t now_ms = pl_wall_ms(e->config.clock);
+        const int64_t now_ms = erasures_now_ms(e);
         erasure->erased_ms = erasure->erased_ms == 0 ? now_ms : erasure->erased_ms;
         erasure->state = nothing ? ERASURE_GONE : ERASURE_ERASED;
         erasure->gone_ms = nothing ? now_ms : 0;
@@ -99,7 +101,9 @@ static enum pl_err finish(struct erasures *e, struct open_erasure *open, struct 
 static enum pl_err erase(struct erasures *e, struct open_erasure *open, struct pl_why *why)
 {
     struct slice *s = NULL;
-    enum pl_err err = slice_new(&s, e, open, open->fresh ? INT64_MAX : open->erasure.at_ms);
+    /* Which edge an event came by is not stored, and its clock may have been ahead. */
+    const int64_t until_ms = open->fresh ? INT64_MAX : open->erasure.at_ms + ERASURES_MARGIN_MS;
+    enum pl_err err = slice_new(&s, e, open, until_ms);
     if (err != PL_OK)
         return pl_fail(why, err, "no memory to erase a visitor");
     do {

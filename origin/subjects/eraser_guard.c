@@ -12,7 +12,7 @@ static bool may_close(struct erasures *e, const struct open_erasure *open)
 {
     bool done = e->config.cutoffs == NULL;
     if (open->erasure.state != ERASURE_GONE ||
-        pl_wall_ms(e->config.clock) < open->erasure.at_ms + DEDUPE_SWEEP_DAYS * PL_DAY_MS)
+        erasures_earliest_ms(e) < open->erasure.at_ms + DEDUPE_SWEEP_DAYS * PL_DAY_MS)
         return false;
     if (!done && open->erasure.position > 0) {
         struct cutoff_edge *edges = NULL;
@@ -67,7 +67,7 @@ static enum pl_err close_one(struct erasures *e, struct open_erasure *open, stru
     erasure->dropped = open->dropped;
     erasure->identities = (struct identities){.list = NULL};
     erasure->state = ERASURE_CLOSED;
-    erasure->closed_ms = pl_wall_ms(e->config.clock);
+    erasure->closed_ms = erasures_now_ms(e);
     err = erasures_save(e, open, true, why);
     if (err == PL_OK) {
         identities_release(&ids);

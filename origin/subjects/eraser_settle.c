@@ -94,7 +94,7 @@ static enum pl_err mark_gone(struct erasures *e, const struct settling *s, struc
         if (!settled || o->forgotten || o->erasure.state != ERASURE_ERASED)
             continue;
         o->erasure.state = ERASURE_GONE;
-        o->erasure.gone_ms = pl_wall_ms(e->config.clock);
+        o->erasure.gone_ms = erasures_now_ms(e);
         err = erasures_save(e, o, true, why);
         if (err == PL_OK)
             o->whole = o->bounds_known = false;

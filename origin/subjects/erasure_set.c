@@ -11,6 +11,7 @@
 struct guard {
     uint64_t account; /* 0: a free place */
     int64_t until_ms;
+    uint64_t position; /* that edges have to settle at; 0: not known yet */
     struct pl_id128 erasure;
     uint8_t kind;
     uint8_t hash[ID_HASH_BYTES];
@@ -90,6 +91,7 @@ static enum pl_err put(struct table *t, const struct erasure *erasure)
             continue;
         *g = (struct guard){.account = erasure->account,
                             .until_ms = erasure->at_ms,
+                            .position = erasure->position,
                             .erasure = erasure->id,
                             .kind = id->kind};
         memcpy(g->hash, id->hash, ID_HASH_BYTES);
@@ -152,7 +154,14 @@ struct question {
     const struct table *table;
     const struct event_ids *ids;
     int64_t time_ms;
+    const struct erasure_edge *edge;
 };
+
+static bool reaches(const struct guard *g, const struct question *q)
+{
+    const bool settled = q->edge->settled >= (g->position == 0 ? UINT64_MAX : g->position);
+    return q->time_ms <= g->until_ms + (settled ? 0 : q->edge->margin_ms);
+}
 
 /* The guard of that id of the event's, if it reaches to the event's time. */
 static const struct guard *guard_of(const struct question *q, enum event_id_field field,
@@ -162,7 +171,7 @@ static const struct guard *guard_of(const struct question *q, enum event_id_fiel
     if (!id->present || id->failed)
         return NULL;
     const struct guard *g = place_of(q->table, q->ids->account, (uint8_t)kind, id->hash);
-    return g->account != 0 && g->until_ms >= q->time_ms ? g : NULL;
+    return g->account != 0 && reaches(g, q) ? g : NULL;
 }
 
 static void lead(const struct question *q, struct erasure_hit *hit, enum event_id_field field,
@@ -194,12 +203,13 @@ static bool concerns(const struct question *q, struct erasure_hit *hit)
 }
 
 bool erasure_set_concerns(struct erasure_set *set, const struct event_ids *ids, int64_t time_ms,
-                          struct erasure_hit *hit)
+                          const struct erasure_edge *edge, struct erasure_hit *hit)
 {
     bool concerned = false;
     pthread_rwlock_rdlock(&set->lock);
     if (set->table.room > 0) {
-        const struct question q = {.table = &set->table, .ids = ids, .time_ms = time_ms};
+        const struct question q = {
+            .table = &set->table, .ids = ids, .time_ms = time_ms, .edge = edge};
         concerned = concerns(&q, hit);
     }
     pthread_rwlock_unlock(&set->lock);

@@ -34,8 +34,14 @@ struct erasure_hit {
     size_t lead_count;
     struct erasure_lead leads[ERASURE_LEADS_MAX];
 };
-/* Whether an event of that time is to be dropped. hit: by which erasure. */
+/* How the edge stands that an event comes from. Times are its clock's: until it has settled past an
+ * erasure's cut-off, what it accepted before may bear a later time than the erasure. */
+struct erasure_edge {
+    uint64_t settled;  /* up to that position of the feed; UINT64_MAX: past any */
+    int64_t margin_ms; /* by which its clock may be ahead of ours */
+};
+/* Whether an event of that time, from that edge, is to be dropped. hit: by which erasure. */
 bool erasure_set_concerns(struct erasure_set *set, const struct event_ids *ids, int64_t time_ms,
-                          struct erasure_hit *hit);
+                          const struct erasure_edge *edge, struct erasure_hit *hit);
 
 #endif

@@ -16,6 +16,29 @@ struct open_erasure *erasures_find(struct erasures *e, uint64_t account, const s
     return NULL;
 }
 
+static uint64_t position_of(const struct erasure *erasure)
+{
+    return erasure->position == 0 ? UINT64_MAX : erasure->position;
+}
+
+/* Intake may ask while it changes: sooner it takes an edge for one that has not settled. */
+static void find_newest(struct erasures *e)
+{
+    uint64_t newest = 0;
+    for (const struct open_erasure *o = e->open; o != NULL; o = o->next)
+        if (position_of(&o->erasure) > newest)
+            newest = position_of(&o->erasure);
+    e->newest = newest;
+}
+
+enum pl_err erasures_guard(struct erasures *e, const struct erasure *erasure)
+{
+    enum pl_err err = erasure_set_put(e->set, erasure);
+    if (err == PL_OK)
+        find_newest(e);
+    return err;
+}
+
 enum pl_err erasures_add(struct erasures *e, struct erasure *erasure, struct open_erasure **out)
 {
     struct open_erasure *open = calloc(1, sizeof(*open));
@@ -30,6 +53,8 @@ enum pl_err erasures_add(struct erasures *e, struct erasure *erasure, struct ope
     }
     open->next = e->open;
     e->open = open;
+    if (position_of(&open->erasure) > e->newest)
+        e->newest = position_of(&open->erasure);
     *out = open;
     return PL_OK;
 }
@@ -42,6 +67,7 @@ void erasures_drop(struct erasures *e, struct open_erasure *open)
     *at = open->next;
     erasure_release(&open->erasure);
     free(open);
+    find_newest(e);
 }
 
 enum pl_err erasures_refill(struct erasures *e)
@@ -89,6 +115,24 @@ static enum pl_err load(struct erasures *e, struct pl_why *why)
                    "a visitor's erasure in the database cannot be read (%s): restore a backup "
                    "(the log beside the keyring has the erasures since)",
                    pl_err_word(err));
+}
+
+int64_t erasures_now_ms(const struct erasures *e)
+{
+    int64_t now_ms;
+    if (e->config.belief == NULL)
+        return pl_wall_ms(e->config.clock);
+    (void)clock_belief_now(e->config.belief, &now_ms);
+    return now_ms;
+}
+
+int64_t erasures_earliest_ms(const struct erasures *e)
+{
+    int64_t earliest_ms, latest_ms;
+    if (e->config.belief == NULL)
+        return pl_wall_ms(e->config.clock);
+    clock_belief_range(e->config.belief, &earliest_ms, &latest_ms);
+    return earliest_ms;
 }
 
 static void init_condition(pthread_cond_t *condition)
@@ -204,10 +248,36 @@ int64_t erasures_time(const struct event *event, int64_t accepted_ms)
     return event_i64(event, field);
 }
 
-bool erasures_concern(struct erasures *e, const struct event *event, const struct event_ids *ids,
-                      int64_t accepted_ms, struct erasure_hit *hit)
+/* What a PING took to arrive makes a clock look less ahead than it is: the minute is on top. */
+static int64_t margin_of(const struct erasures *e, const struct pl_id128 *edge)
 {
-    if (!erasure_set_concerns(e->set, ids, erasures_time(event, accepted_ms), hit))
+    int64_t ahead_ms = 0;
+    if (e->config.edge_ahead_ms != NULL)
+        ahead_ms = e->config.edge_ahead_ms(e->config.edge_ctx, edge) +
+                   (pl_wall_ms(e->config.clock) - erasures_now_ms(e));
+    if (ahead_ms <= 0)
+        return ERASURES_MARGIN_MS;
+    return ahead_ms < ERASURES_MARGIN_MAX_MS - ERASURES_MARGIN_MS ? ahead_ms + ERASURES_MARGIN_MS
+                                                                  : ERASURES_MARGIN_MAX_MS;
+}
+
+struct erasure_edge erasures_edge(const struct erasures *e, const struct pl_id128 *edge)
+{
+    struct cutoffs_edge at;
+    if (e->config.cutoffs == NULL)
+        return (struct erasure_edge){.settled = UINT64_MAX};
+    if (e->newest == 0) /* one may begin meanwhile */
+        return (struct erasure_edge){.margin_ms = ERASURES_MARGIN_MS};
+    cutoffs_edge(e->config.cutoffs, edge, &at);
+    return (struct erasure_edge){.settled = at.settled,
+                                 .margin_ms = at.settled >= e->newest ? ERASURES_MARGIN_MS
+                                                                      : margin_of(e, edge)};
+}
+
+bool erasures_concern(struct erasures *e, const struct event *event, const struct event_ids *ids,
+                      int64_t accepted_ms, const struct erasure_edge *edge, struct erasure_hit *hit)
+{
+    if (!erasure_set_concerns(e->set, ids, erasures_time(event, accepted_ms), edge, hit))
         return false;
     pthread_mutex_lock(&e->lock);
     struct open_erasure *open = erasures_find(e, ids->account, &hit->erasure);

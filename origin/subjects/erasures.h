@@ -16,6 +16,7 @@
 #define POLDER_ORIGIN_SUBJECTS_ERASURES_H
 
 #include "origin/accounts/day_counts.h"
+#include "origin/lifecycle/clock_watch.h"
 #include "origin/lifecycle/cutoffs.h"
 #include "origin/subjects/erasure_set.h"
 #include "origin/subjects/links.h"
@@ -24,6 +25,9 @@
 struct intake;
 struct erasures;
 
+#define ERASURES_MARGIN_MS     PL_MINUTE_MS /* that a clock may be ahead untold */
+#define ERASURES_MARGIN_MAX_MS PL_HOUR_MS
+
 struct erasures_config {
     struct store *store;
     struct keyring *keyring;
@@ -31,8 +35,13 @@ struct erasures_config {
     enum pl_err (*note)(void *ctx, struct pl_span key, struct pl_span row, struct pl_why *why);
     void *note_ctx;
     struct cutoffs *cutoffs; /* NULL: there are no edges */
+    /* How far an edge's clock is ahead of ours, as it told last. Opener threads; memory only. NULL:
+     * nobody knows. */
+    int64_t (*edge_ahead_ms)(void *ctx, const struct pl_id128 *edge);
+    void *edge_ctx;
     struct day_counts *day_counts;
     const struct pl_clock *clock;
+    const struct clock_belief *belief; /* NULL: the clock is believed */
     const struct pl_random *random;
     const struct pl_log *log;
     int64_t tick_ms; /* 0: one second */
@@ -60,7 +69,8 @@ void erasures_close(struct erasures *erasures); /* stopped or never started; NUL
 
 /* Begins the erasure of a person's ids, durably; *id is the receipt's. alone: of these only, not of
  * those that links or late events lead to. Waits up to wait_ms until everything stored is logically
- * gone. The list is copied. Blocks. */
+ * gone. The list is copied. PL_EAGAIN: the clock is in doubt since a restart, and so is up to when
+ * to erase. Blocks. */
 enum pl_err erasures_erase(struct erasures *erasures, uint64_t account,
                            const struct identities *identities, bool alone, int64_t wait_ms,
                            struct pl_id128 *id, struct pl_why *why);
@@ -83,10 +93,15 @@ enum pl_err erasures_replay(struct erasures *erasures, struct pl_span key, struc
 
 /* False: nothing is guarded at this account. Any thread, memory only, no lock. */
 bool erasures_any(const struct erasures *erasures, uint64_t account);
-/* Whether the event is of before an erasure of its person: accepted_ms as the edge says. hit: what
- * else it tells. Any thread, memory only. */
+/* How an edge stands; to be asked once a block, before its events are looked at. Any thread, memory
+ * only; without a lock while nothing is guarded. */
+struct erasure_edge erasures_edge(const struct erasures *erasures, const struct pl_id128 *edge);
+/* Whether the event is of before an erasure of its person: accepted_ms as the edge says, which may
+ * be ahead of us: until it has settled, a minute after the erasure, or as much as its clock is
+ * known to be ahead, counts as before. hit: what else it tells. Any thread, memory only. */
 bool erasures_concern(struct erasures *erasures, const struct event *event,
-                      const struct event_ids *ids, int64_t accepted_ms, struct erasure_hit *hit);
+                      const struct event_ids *ids, int64_t accepted_ms,
+                      const struct erasure_edge *edge, struct erasure_hit *hit);
 /* Of an event: the earlier of when it was accepted and when it claims to have happened. */
 int64_t erasures_time(const struct event *event, int64_t accepted_ms);
 

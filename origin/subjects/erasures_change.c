@@ -122,12 +122,28 @@ static void wait_until_erased(struct erasures *e, uint64_t account, const struct
     }
 }
 
+/* Of a clock that jumped while this process ran the right time is known. Since a restart it is not:
+ * what edges have collected meanwhile would pass for later than the erasure, or what is to come for
+ * earlier. */
+static enum pl_err check_clock(const struct erasures *e, struct pl_why *why)
+{
+    int64_t now_ms;
+    if (e->config.belief == NULL || clock_belief_now(e->config.belief, &now_ms))
+        return PL_OK;
+    return pl_fail(why, PL_EAGAIN,
+                   "the clock is in doubt since this origin was started, and with it up to when to "
+                   "erase: ask again once it is believed (polderctl lifecycle confirm-clock)");
+}
+
 enum pl_err erasures_erase(struct erasures *e, uint64_t account,
                            const struct identities *identities, bool alone, int64_t wait_ms,
                            struct pl_id128 *id, struct pl_why *why)
 {
     struct erasure erasure = {.account = account, .state = ERASURE_ERASING, .alone = alone};
-    enum pl_err err = pl_id128_random(e->config.random, &erasure.id);
+    enum pl_err err = check_clock(e, why);
+    if (err != PL_OK)
+        return err;
+    err = pl_id128_random(e->config.random, &erasure.id);
     if (err == PL_OK)
         err = copy_ids(identities, &erasure.identities);
     if (err != PL_OK) {
@@ -137,7 +153,7 @@ enum pl_err erasures_erase(struct erasures *e, uint64_t account,
     erasure_count_ids(&erasure);
     const struct pl_id128 made = erasure.id;
     pthread_mutex_lock(&e->lock);
-    erasure.at_ms = pl_wall_ms(e->config.clock);
+    erasure.at_ms = erasures_now_ms(e);
     err = begin(e, &erasure, why);
     if (err != PL_OK) {
         erasure_release(&erasure);

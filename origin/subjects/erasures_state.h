@@ -34,6 +34,8 @@ struct erasures {
     pthread_cond_t moved; /* one was erased or forgotten; on CLOCK_MONOTONIC */
     struct open_erasure *open;
     struct open_erasure *in_hand; /* the thread's */
+    /* Where edges have settled past every erasure; UINT64_MAX: nowhere yet; 0: none is open. */
+    _Atomic uint64_t newest;
     char trouble[200];
     struct pl_mailbox wake;
     pthread_t thread;
@@ -49,12 +51,18 @@ struct erasures {
 /* ---- the list; with the lock held */
 
 struct open_erasure *erasures_find(struct erasures *e, uint64_t account, const struct pl_id128 *id);
+/* Guards it, as it stands by now. */
+enum pl_err erasures_guard(struct erasures *e, const struct erasure *erasure);
 /* It takes over what the erasure holds, unless it fails. */
 enum pl_err erasures_add(struct erasures *e, struct erasure *erasure, struct open_erasure **out);
 /* Takes it off the list and frees it. */
 void erasures_drop(struct erasures *e, struct open_erasure *open);
 /* The set of what is guarded, anew. */
 enum pl_err erasures_refill(struct erasures *e);
+
+/* What time it is by the clock that is believed; at the earliest: what must not end too soon. */
+int64_t erasures_now_ms(const struct erasures *e);
+int64_t erasures_earliest_ms(const struct erasures *e);
 
 /* ---- changes */
 

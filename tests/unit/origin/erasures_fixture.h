@@ -18,6 +18,12 @@ struct test {
     struct links *links;
     struct day_counts *day_counts;
     struct erasures *erasures;
+    struct clock_belief belief; /* asked when it has a clock */
+    bool with_edges;            /* that have to settle */
+    int64_t ahead_ms;           /* that their clocks are, as they tell */
+    struct changelog *changelog;
+    struct edges *edges;
+    struct cutoffs *cutoffs;
     struct visitors *visitors;
     struct json_writer *writer;
     struct pl_buf plain, block, out, noted_row;
@@ -39,6 +45,37 @@ static inline enum pl_err note(void *ctx, struct pl_span key, struct pl_span row
     return pl_buf_append_span(&t->noted_row, row);
 }
 
+static inline int64_t edge_ahead_ms(void *ctx, const struct pl_id128 *edge)
+{
+    (void)edge;
+    return ((struct test *)ctx)->ahead_ms;
+}
+
+static inline void open_cutoffs(struct test *t)
+{
+    struct pl_why why = {.err = PL_OK};
+    rig_must(changelog_open(&t->changelog, t->rig.store, pl_random_system(), &why), &why);
+    rig_must(edges_open(&t->edges, t->rig.store, &t->rig.clock, &why), &why);
+    const struct cutoffs_config config = {.store = t->rig.store,
+                                          .changelog = t->changelog,
+                                          .edges = t->edges,
+                                          .keyring = t->rig.keyring,
+                                          .seal_key_days = 30,
+                                          .clock = &t->rig.clock,
+                                          .log = &t->rig.f.silent};
+    rig_must(cutoffs_open(&t->cutoffs, &config, &why), &why);
+    for (int i = 0; i < RIG_EDGES; i++)
+        cutoffs_seen(t->cutoffs, &t->rig.edges[i].id);
+}
+
+static inline void close_cutoffs(struct test *t)
+{
+    cutoffs_close(t->cutoffs);
+    edges_close(t->edges);
+    changelog_close(t->changelog);
+    t->cutoffs = NULL;
+}
+
 static inline void open_all(struct test *t)
 {
     struct pl_why why = {.err = PL_OK};
@@ -49,13 +86,19 @@ static inline void open_all(struct test *t)
     intake_stop(t->rig.intake);
     intake_free(t->rig.intake);
     rig_must(links_new(&t->links, t->rig.store), &why);
+    if (t->with_edges)
+        open_cutoffs(t);
     t->day_counts = t->rig.day_counts;
     const struct erasures_config config = {.store = t->rig.store,
                                            .keyring = t->rig.keyring,
                                            .note = note,
                                            .note_ctx = t,
+                                           .cutoffs = t->cutoffs,
+                                           .edge_ahead_ms = edge_ahead_ms,
+                                           .edge_ctx = t,
                                            .day_counts = t->day_counts,
                                            .clock = &t->rig.clock,
+                                           .belief = t->belief.clock == NULL ? NULL : &t->belief,
                                            .random = pl_random_system(),
                                            .log = &t->rig.f.silent};
     rig_must(erasures_open(&t->erasures, &config, &why), &why);
@@ -73,6 +116,8 @@ static inline void close_all(struct test *t)
     intake_stop(t->rig.intake);
     intake_free(t->rig.intake);
     erasures_close(t->erasures);
+    if (t->with_edges)
+        close_cutoffs(t);
     day_counts_free(t->day_counts);
     links_free(t->links);
     ledger_free(t->rig.ledger);

@@ -220,6 +220,26 @@ static void a_restart_may_take_a_day_and_not_go_back(void **state)
     assert_true(clock_watch_look(&w->watch));
 }
 
+/* For dates that are written down while the clock is in doubt. */
+static void what_time_it_is_is_known_but_after_a_restart_in_doubt(void **state)
+{
+    struct watched *w = *state;
+    int64_t now_ms;
+    w->wall_ms += 365 * PL_DAY_MS;
+    assert_false(look_after(w, 1000));
+    assert_true(clock_belief_now(&w->belief, &now_ms));
+    assert_int_equal(now_ms, DAY_ONE_MS + 1000);
+    restart(w, DAY_ONE_MS + 49 * PL_HOUR_MS);
+    assert_true(clock_belief_now(&w->belief, &now_ms)); /* nobody has looked yet */
+    assert_false(clock_watch_look(&w->watch));
+    assert_false(clock_belief_now(&w->belief, &now_ms));
+    assert_int_equal(now_ms, DAY_ONE_MS);
+    clock_watch_confirm(&w->watch);
+    assert_true(look_after(w, 1000));
+    assert_true(clock_belief_now(&w->belief, &now_ms));
+    assert_int_equal(now_ms, w->wall_ms);
+}
+
 static void doubt_and_its_freeze_outlive_restarts(void **state)
 {
     struct watched *w = *state;
@@ -373,6 +393,7 @@ int main(void)
         TEST(a_fast_clock_is_found_out),
         TEST(restarts_add_up),
         TEST(a_restart_may_take_a_day_and_not_go_back),
+        TEST(what_time_it_is_is_known_but_after_a_restart_in_doubt),
         TEST(doubt_and_its_freeze_outlive_restarts),
         TEST(a_freeze_ends_at_a_restart_that_agrees),
         TEST(two_edges_that_agree_for_a_minute_are_believed),
