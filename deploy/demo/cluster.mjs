@@ -31,7 +31,7 @@ export async function until(what, timeoutMs, ask) {
     }
 }
 
-async function portIsFree(port) {
+export async function portIsFree(port) {
     return new Promise((resolve) => {
         const server = net.createServer();
         server.once('error', () => resolve(false));
@@ -57,6 +57,12 @@ export async function freeBasePort() {
     }
 }
 
+// However this process ends, short of SIGKILL, its nodes are told to.
+const running = new Set();
+process.once('exit', () => {
+    for (const child of running) child.kill('SIGTERM');
+});
+
 // One child process with its log file. Dies with us.
 export class Node {
     constructor(name, command, args, { logDir, env = {} }) {
@@ -76,6 +82,8 @@ export class Node {
             env: { ...process.env, ...this.env, ...env },
         });
         closeSync(fd);
+        const child = this.child;
+        running.add(child);
         this.killing = false;
         this.exited = new Promise((resolve) => {
             this.child.once('error', (error) => resolve({ code: -1, signal: null, error }));
@@ -83,6 +91,7 @@ export class Node {
         });
         this.running = true;
         this.exited.then(({ code, signal }) => {
+            running.delete(child);
             this.running = false;
             this.ends.push({ name: this.name, code, signal, killed: this.killing && signal === 'SIGKILL' });
         });

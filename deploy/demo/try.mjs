@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Cluster, until } from './cluster.mjs';
+import { Cluster, PORTS, portIsFree, until } from './cluster.mjs';
 import { serveShop } from './shop.mjs';
 import { sendVisits } from './visitors.mjs';
 
@@ -35,6 +35,12 @@ if (options.dir && existsSync(options.dir) && readdirSync(options.dir).length > 
     process.exit(2);
 }
 
+for (const offset of Object.values(PORTS)) {
+    if (await portIsFree(basePort + offset)) continue;
+    console.error(`port ${basePort + offset} of 127.0.0.1 is in use, by another deploy/try perhaps: stop that, or move all ports of this one with --base-port N`);
+    process.exit(1);
+}
+
 const dir = options.dir ?? mkdtempSync(path.join(os.tmpdir(), 'polder-try-'));
 const cluster = new Cluster({ dir, bin: options.bin, basePort });
 let shop;
@@ -53,10 +59,14 @@ async function stop(code) {
     }
     process.exit(code);
 }
-process.on('SIGINT', () => stop(130));
-process.on('SIGTERM', () => stop(143));
+// Closing the terminal is an end like any other; and nobody looks at output that goes nowhere.
+for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 })) process.on(signal, () => stop(128 + number));
+process.stdout.on('error', () => stop(1));
+process.stderr.on('error', () => stop(1));
 
+// Starts nothing once all is being stopped: what a step starts then, nobody would stop.
 async function step(what, work) {
+    if (stopping) await new Promise(() => {});
     const began = Date.now();
     process.stdout.write(`${what} ... `);
     const result = await work();
@@ -75,10 +85,10 @@ try {
     const urls = Object.fromEntries(REGIONS.map((region) => [region, cluster.url(region)]));
     await step('making keys and certificates', () => cluster.init());
     await step('starting the origin', () => cluster.startOrigin());
-    await step('enrolling and starting three edges', async () => {
+    await step('enrolling three edges', async () => {
         for (const region of REGIONS) await cluster.enrollEdge(region);
-        await Promise.all(REGIONS.map((region) => cluster.startEdge(region)));
     });
+    await step('starting them', () => Promise.all(REGIONS.map((region) => cluster.startEdge(region))));
     const account = await step('creating an account and publishing its campaigns', async () => {
         const created = await cluster.ctlJson('account', 'create', 'demo-shop');
         await cluster.ctl('config', 'publish', created.id, fileURLToPath(new URL('campaign.json', import.meta.url)));
@@ -129,6 +139,6 @@ try {
 `);
     console.log('Ctrl-C stops everything.');
 } catch (error) {
-    console.error(`\n${error.message}`);
+    if (!stopping) console.error(`\n${error.message}`);
     await stop(1);
 }
