@@ -9,7 +9,7 @@
 
 /* ---- tickets */
 
-void ticket_list_init(struct ticket_list *list)
+static void ticket_list_init(struct ticket_list *list)
 {
     list->head = NULL;
     list->tail = &list->head;
@@ -24,7 +24,8 @@ void ticket_list_add(struct ticket_list *list, struct collector_ticket *ticket)
     list->count++;
 }
 
-void ticket_list_join(struct ticket_list *to, struct ticket_list *from)
+/* Moves everything of `from` to the end of `to`. */
+static void ticket_list_join(struct ticket_list *to, struct ticket_list *from)
 {
     if (from->head == NULL)
         return;

@@ -13,10 +13,7 @@ struct ticket_list {
     size_t count;
 };
 
-void ticket_list_init(struct ticket_list *list);
 void ticket_list_add(struct ticket_list *list, struct collector_ticket *ticket);
-/* Moves everything of `from` to the end of `to`. */
-void ticket_list_join(struct ticket_list *to, struct ticket_list *from);
 
 /* Events of many requests, back to back. */
 struct lane_fill {

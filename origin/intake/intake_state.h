@@ -104,8 +104,6 @@ struct intake {
     struct intake_status status;
 };
 
-/* Opens, decodes and seals; never fails: what is wrong becomes the job's verdict. */
-void intake_open_job(struct intake_opener *opener, struct intake_job *job);
 void *intake_opener_run(void *opener);
 enum pl_err intake_opener_init(struct intake_opener *opener, struct intake *intake);
 void intake_opener_release(struct intake_opener *opener);
@@ -113,7 +111,5 @@ void intake_opener_release(struct intake_opener *opener);
 void *intake_writer_run(void *intake);
 enum pl_err intake_writer_init(struct intake *intake);
 void intake_writer_release(struct intake_writer *writer);
-/* Books the verdict; the last one of its batch ends the batch. */
-void intake_finish_job(struct intake *intake, struct intake_job *job, enum block_verdict verdict);
 
 #endif

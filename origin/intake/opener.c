@@ -367,7 +367,8 @@ static void drop_sealed(const struct intake_opener *o, struct intake_job *job,
            job->block.events_header, why->text);
 }
 
-void intake_open_job(struct intake_opener *o, struct intake_job *job)
+/* Opens, decodes and seals; never fails: what is wrong becomes the job's verdict. */
+static void open_job(struct intake_opener *o, struct intake_job *job)
 {
     struct block_header header;
     struct pl_span body;
@@ -465,7 +466,7 @@ void *intake_opener_run(void *arg)
         forget_destroyed(o);
         if (job == NULL)
             continue;
-        intake_open_job(o, job);
+        open_job(o, job);
         job->held_bytes = job->arena.cap + job->entry_room * sizeof(*job->entries);
         pthread_mutex_lock(&intake->lock);
         intake->held_bytes += job->held_bytes;

@@ -64,7 +64,8 @@ static void count_verdict(struct intake_status *s, const struct intake_job *job,
     }
 }
 
-void intake_finish_job(struct intake *intake, struct intake_job *job, enum block_verdict verdict)
+/* Books the verdict; the last one of its batch ends the batch. */
+static void finish_job(struct intake *intake, struct intake_job *job, enum block_verdict verdict)
 {
     struct intake_batch *batch = job->batch;
     bool last = --batch->left == 0;
@@ -413,7 +414,7 @@ static void finish_group(struct intake *intake, bool written)
         intake->status.last_write_ms = pl_wall_ms(intake->config.clock);
     pthread_mutex_unlock(&intake->lock);
     for (size_t i = 0; i < w->group_count; i++)
-        intake_finish_job(intake, w->group[i], written ? w->group[i]->verdict : BLOCK_RETRY);
+        finish_job(intake, w->group[i], written ? w->group[i]->verdict : BLOCK_RETRY);
     w->group_count = 0;
 }
 

@@ -32,18 +32,6 @@ enum pl_err pl_hmac_sha256(struct pl_span key, const struct pl_span *parts, size
     return pl_mbed_err(rc, PL_EINVAL);
 }
 
-enum pl_err pl_hkdf_extract(struct pl_span salt, struct pl_span ikm, uint8_t prk[PL_SHA256_BYTES])
-{
-    uint8_t key[PL_SHA256_BYTES];
-    /* Without a salt RFC 5869 section 2.2 has zeros; mbedTLS wants a NULL for that. */
-    int rc = mbedtls_hkdf_extract(sha256_info(), salt.len == 0 ? NULL : salt.data, salt.len,
-                                  ikm.data, ikm.len, key);
-    if (rc == 0)
-        memcpy(prk, key, sizeof(key));
-    pl_wipe(key, sizeof(key));
-    return pl_mbed_err(rc, PL_EINVAL);
-}
-
 enum pl_err pl_hkdf_expand(struct pl_span prk, struct pl_span info, uint8_t *out, size_t out_len)
 {
     if (out_len > (size_t)255 * PL_SHA256_BYTES)

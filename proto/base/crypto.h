@@ -33,8 +33,7 @@ static inline void pl_sha256_one(struct pl_span in, uint8_t out[PL_SHA256_BYTES]
 enum pl_err pl_hmac_sha256(struct pl_span key, const struct pl_span *parts, size_t count,
                            uint8_t out[PL_SHA256_BYTES]);
 
-/* HKDF-SHA-256 (RFC 5869). out_len <= 255 * 32. */
-enum pl_err pl_hkdf_extract(struct pl_span salt, struct pl_span ikm, uint8_t prk[PL_SHA256_BYTES]);
+/* HKDF-SHA-256's second half (RFC 5869 section 2.3); the first is one HMAC. out_len <= 255 * 32. */
 enum pl_err pl_hkdf_expand(struct pl_span prk, struct pl_span info, uint8_t *out, size_t out_len);
 
 /* AES-GCM (NIST SP 800-38D), 16- or 32-byte keys, 12-byte nonces, 16-byte tags. */

@@ -191,7 +191,6 @@ enum pl_err http_body_new(struct http_body **out, struct pl_span bytes /* copied
 /* What lives as long as the body does, e.g. its headers: release is called by the last unref, on
  * any thread. Once, before the body is shared. */
 void http_body_on_release(struct http_body *body, void (*release)(void *arg), void *arg);
-struct http_body *http_body_ref(struct http_body *body);
 void http_body_unref(struct http_body *body); /* NULL is fine */
 struct pl_span http_body_span(const struct http_body *body);
 

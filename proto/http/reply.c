@@ -42,7 +42,7 @@ void http_body_on_release(struct http_body *body, void (*release)(void *arg), vo
     body->release_arg = arg;
 }
 
-struct http_body *http_body_ref(struct http_body *body)
+static struct http_body *http_body_ref(struct http_body *body)
 {
     atomic_fetch_add_explicit(&body->refs, 1, memory_order_relaxed);
     return body;

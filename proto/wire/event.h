@@ -280,8 +280,6 @@ void event_pack_array(struct event_packer *p, size_t elements);
 void event_pack_str(struct event_packer *p, struct pl_span text);
 void event_pack_i64(struct event_packer *p, int64_t v);
 void event_pack_f64(struct event_packer *p, double v);
-void event_pack_bool(struct event_packer *p, bool v);
-void event_pack_null(struct event_packer *p);
 void event_pack_json(struct event_packer *p, struct json value);
 /* A member that json_next_member gave: its name, then its value. */
 void event_pack_json_member(struct event_packer *p, struct json value);

@@ -34,16 +34,6 @@ void event_pack_f64(struct event_packer *p, double v)
     took(p, msgpack_put_double(p->out, v));
 }
 
-void event_pack_bool(struct event_packer *p, bool v)
-{
-    took(p, v ? msgpack_put_true(p->out) : msgpack_put_false(p->out));
-}
-
-void event_pack_null(struct event_packer *p)
-{
-    took(p, msgpack_put_nil(p->out));
-}
-
 void event_pack_json(struct event_packer *p, struct json value)
 {
     took(p, (int)json_to_msgpack(value, p->out));

@@ -161,9 +161,8 @@ enum pl_err frame_put_ping(struct pl_buf *out, int64_t wall_ms, const struct fra
 enum pl_err frame_put_blocks(struct pl_buf *out);
 enum pl_err frame_add_block(struct pl_buf *out, struct pl_span block);
 enum pl_err frame_add_loss(struct pl_buf *out, const struct block_loss *loss);
-#define FRAME_BLOCKS_HEAD_BYTES 4
-#define FRAME_BLOCK_HEAD_BYTES  5 /* beside the block itself */
-#define FRAME_LOSS_BYTES        (1 + 16 + 8 + BLOCK_HASH_BYTES + 4)
+#define FRAME_BLOCK_HEAD_BYTES 5 /* beside the block itself */
+#define FRAME_LOSS_BYTES       (1 + 16 + 8 + BLOCK_HASH_BYTES + 4)
 
 enum pl_err frame_put_challenge(struct pl_buf *out, const uint8_t nonce[FRAME_NONCE_BYTES]);
 enum pl_err frame_put_welcome(struct pl_buf *out, int64_t wall_ms,

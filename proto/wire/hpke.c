@@ -5,11 +5,9 @@
 #define KEM_X25519_HKDF_SHA256 0x0020
 #define KDF_HKDF_SHA256        0x0001
 #define MODE_AUTH              0x02
-#define EXPORTER_CONTEXT_MAX   128
 
-/* Longest info of a labeled expand: kem_context (96), key_schedule_context (65), or what the
- * caller exports with. */
-#define EXPAND_INFO_MAX (2 + 7 + 10 + 16 + EXPORTER_CONTEXT_MAX)
+/* Longest info of a labeled expand: kem_context (96; key_schedule_context has 65). */
+#define EXPAND_INFO_MAX (2 + 7 + 10 + 16 + 96)
 
 struct suite {
     uint8_t bytes[10];
@@ -21,8 +19,6 @@ struct hpke_context {
     uint64_t sequence;
     bool sender;
     uint8_t base_nonce[PL_AEAD_NONCE_BYTES];
-    uint8_t exporter_secret[PL_SHA256_BYTES];
-    struct suite suite;
 };
 
 /* Everything a set-up derives on its way; lives in locked memory until the context stands. */
@@ -70,8 +66,6 @@ static enum pl_err labeled_expand(const struct suite *suite, const uint8_t prk[P
     const struct pl_span parts[] = {PL_SPAN_LIT("HPKE-v1"), pl_span(suite->bytes, suite->len),
                                     pl_span_str(label), info};
     size_t len = 2;
-    if (out_len > 255 * PL_SHA256_BYTES)
-        return PL_ELIMIT;
     pl_store_u16(labeled, (uint16_t)out_len);
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (parts[i].len > sizeof(labeled) - len)
@@ -102,21 +96,19 @@ static enum pl_err key_schedule(struct setup *s, enum hpke_aead aead, struct pl_
 {
     const struct pl_span none = PL_SPAN_LIT("");
     const struct pl_span schedule = pl_span(s->schedule, sizeof(s->schedule));
+    const struct suite suite = hpke_suite(aead);
     size_t key_bytes = aead == HPKE_AES_128_GCM ? 16 : 32;
     enum pl_err err;
 
-    context->suite = hpke_suite(aead);
     s->schedule[0] = MODE_AUTH;
-    if ((err = labeled_extract(&context->suite, none, "psk_id_hash", none, s->schedule + 1)) ||
-        (err = labeled_extract(&context->suite, none, "info_hash", info,
-                               s->schedule + 1 + PL_SHA256_BYTES)) ||
-        (err = labeled_extract(&context->suite, pl_span(s->shared_secret, PL_SHA256_BYTES),
-                               "secret", none, s->prk)) ||
-        (err = labeled_expand(&context->suite, s->prk, "key", schedule, s->key, key_bytes)) ||
-        (err = labeled_expand(&context->suite, s->prk, "base_nonce", schedule, context->base_nonce,
-                              sizeof(context->base_nonce))) ||
-        (err = labeled_expand(&context->suite, s->prk, "exp", schedule, context->exporter_secret,
-                              sizeof(context->exporter_secret))))
+    if ((err = labeled_extract(&suite, none, "psk_id_hash", none, s->schedule + 1)) ||
+        (err =
+             labeled_extract(&suite, none, "info_hash", info, s->schedule + 1 + PL_SHA256_BYTES)) ||
+        (err = labeled_extract(&suite, pl_span(s->shared_secret, PL_SHA256_BYTES), "secret", none,
+                               s->prk)) ||
+        (err = labeled_expand(&suite, s->prk, "key", schedule, s->key, key_bytes)) ||
+        (err = labeled_expand(&suite, s->prk, "base_nonce", schedule, context->base_nonce,
+                              sizeof(context->base_nonce))))
         return err;
     return pl_aead_new(&context->aead, s->key, key_bytes);
 }
@@ -247,11 +239,4 @@ enum pl_err hpke_open(struct hpke_context *context, uint64_t sequence, struct pl
     uint8_t nonce[PL_AEAD_NONCE_BYTES];
     nonce_of(context, sequence, nonce);
     return pl_aead_open(context->aead, nonce, aad, sealed, out);
-}
-
-enum pl_err hpke_export(const struct hpke_context *context, struct pl_span exporter_context,
-                        uint8_t *out, size_t out_len)
-{
-    return labeled_expand(&context->suite, context->exporter_secret, "sec", exporter_context, out,
-                          out_len);
 }

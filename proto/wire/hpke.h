@@ -39,8 +39,5 @@ enum pl_err hpke_seal(struct hpke_context *context, struct pl_span aad, struct p
 /* Writes sealed.len - 16 bytes; PL_EAUTH when it does not verify. */
 enum pl_err hpke_open(struct hpke_context *context, uint64_t sequence, struct pl_span aad,
                       struct pl_span sealed, uint8_t *out);
-/* RFC 9180 section 5.3. The exporter context is at most 128 bytes, PL_ELIMIT beyond. */
-enum pl_err hpke_export(const struct hpke_context *context, struct pl_span exporter_context,
-                        uint8_t *out, size_t out_len);
 
 #endif

@@ -109,19 +109,13 @@ static void seal(char **args)
          "set up");
     print(pl_span(enc, sizeof(enc)), '\n');
     while (next_line(&line, 2)) {
+        uint64_t sequence;
+        unhex(line.word[0], &a);
         unhex(line.word[1], &b);
-        if (strcmp(line.word[0], "export") == 0) {
-            uint8_t value[32];
-            must(hpke_export(context, pl_buf_span(&b), value, sizeof(value)), "export");
-            print(pl_span(value, sizeof(value)), '\n');
-        } else {
-            uint64_t sequence;
-            unhex(line.word[0], &a);
-            must(pl_buf_reserve(&b, PL_AEAD_TAG_BYTES), "seal");
-            must(hpke_seal(context, pl_buf_span(&a), pl_buf_span(&b), b.data, &sequence), "seal");
-            print(pl_span(b.data, b.len + PL_AEAD_TAG_BYTES), '\n');
-            pl_buf_release(&a);
-        }
+        must(pl_buf_reserve(&b, PL_AEAD_TAG_BYTES), "seal");
+        must(hpke_seal(context, pl_buf_span(&a), pl_buf_span(&b), b.data, &sequence), "seal");
+        print(pl_span(b.data, b.len + PL_AEAD_TAG_BYTES), '\n');
+        pl_buf_release(&a);
         pl_buf_release(&b);
     }
     hpke_free(context);

@@ -76,7 +76,8 @@ static void hkdf_as_in_rfc_5869(void **state)
         struct bytes ikm = unhex(cases[i].ikm), salt = unhex(cases[i].salt),
                      info = unhex(cases[i].info);
         uint8_t prk[PL_SHA256_BYTES], okm[128];
-        assert_int_equal(pl_hkdf_extract(view(&salt), view(&ikm), prk), PL_OK);
+        const struct pl_span parts[] = {view(&ikm)};
+        assert_int_equal(pl_hmac_sha256(view(&salt), parts, 1, prk), PL_OK); /* section 2.2 */
         assert_hex(prk, sizeof(prk), cases[i].prk);
         size_t len = strlen(cases[i].okm) / 2;
         assert_int_equal(pl_hkdf_expand(pl_span(prk, sizeof(prk)), view(&info), okm, len), PL_OK);

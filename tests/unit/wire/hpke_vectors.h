@@ -17,9 +17,6 @@ struct hpke_vector {
         uint64_t sequence;
         const char *aad, *sealed;
     } sealed[6];
-    struct {
-        const char *context, *value;
-    } exported[3];
 };
 
 static const struct hpke_vector hpke_vectors[] = {
@@ -52,13 +49,6 @@ static const struct hpke_vector hpke_vectors[] = {
              {256, "436f756e742d323536",
               "42fa248a0e67ccca688f2b1d13ba4ba84755acf764bd797c8f7ba3b9b1dc3330"
               "326f8d172fef6003c79ec72319"},
-         },
-     .exported =
-         {
-             {"", "28c70088017d70c896a8420f04702c5a321d9cbf0279fba899b59e51bac72c85"},
-             {"00", "25dfc004b0892be1888c3914977aa9c9bbaf2c7471708a49e1195af48a6f29ce"},
-             {"54657374436f6e74657874",
-              "5a0131813abc9a522cad678eb6bafaabc43389934adb8097d23c5ff68059eb64"},
          }},
     {.aead = HPKE_AES_256_GCM,
      .info = "4f6465206f6e2061204772656369616e2055726e",
@@ -89,13 +79,6 @@ static const struct hpke_vector hpke_vectors[] = {
              {256, "436f756e742d323536",
               "16bc024eb0af9037260c822d45fa786e3c259aab1b7a4a196a72c3e794e78446"
               "440ba42b531da44d3d36d0a042"},
-         },
-     .exported =
-         {
-             {"", "8890c5615e5d6b0e1b212e26d80a7e8c0d03e796377f09e9377aa0497ccf89c9"},
-             {"00", "51f60f1d4505688a1aca99c9b789e44f38a5bfa177a6b4660ff57114bf50c6be"},
-             {"54657374436f6e74657874",
-              "25f7c731201fe73978b5c66405f17de3e59b7f1c4bbe21e9ff57541d152841ac"},
          }},
 };
 

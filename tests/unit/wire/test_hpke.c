@@ -95,38 +95,6 @@ static void rfc9180_vectors_seal_and_open(void **state)
         vector_seals_and_opens(&hpke_vectors[i]);
 }
 
-static void rfc9180_vectors_export(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < COUNT(hpke_vectors); i++) {
-        const struct hpke_vector *v = &hpke_vectors[i];
-        struct pair p;
-        pair_of_vector(&p, v);
-        for (size_t j = 0; j < COUNT(v->exported); j++) {
-            struct bytes context = unhex(v->exported[j].context);
-            struct bytes expect = unhex(v->exported[j].value);
-            uint8_t out[32];
-            assert_int_equal(hpke_export(p.sender, view(&context), out, sizeof(out)), PL_OK);
-            assert_memory_equal(out, expect.data, sizeof(out));
-            assert_int_equal(hpke_export(p.receiver, view(&context), out, sizeof(out)), PL_OK);
-            assert_memory_equal(out, expect.data, sizeof(out));
-        }
-        pair_free(&p);
-    }
-}
-
-static void exporting_has_limits(void **state)
-{
-    (void)state;
-    struct pair p;
-    pair_of_vector(&p, &hpke_vectors[1]);
-    static uint8_t long_context[129], out[255 * 32 + 1];
-    assert_int_equal(hpke_export(p.sender, pl_span(long_context, 128), out, 32), PL_OK);
-    assert_int_equal(hpke_export(p.sender, pl_span(long_context, 200), out, 32), PL_ELIMIT);
-    assert_int_equal(hpke_export(p.sender, PL_SPAN_LIT(""), out, sizeof(out)), PL_ELIMIT);
-    pair_free(&p);
-}
-
 static void opening_refuses_what_was_not_sealed(void **state)
 {
     (void)state;
@@ -288,8 +256,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rfc9180_vectors_seal_and_open),
-        cmocka_unit_test(rfc9180_vectors_export),
-        cmocka_unit_test(exporting_has_limits),
         cmocka_unit_test(opening_refuses_what_was_not_sealed),
         cmocka_unit_test(opening_takes_any_order),
         cmocka_unit_test(seals_in_place),
