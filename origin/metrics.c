@@ -15,7 +15,8 @@ struct numbers {
     uint64_t ready, alarms, keys_live, keys_destroyed, keys_missing, keys_locked, keyring_behind;
     uint64_t redo_bytes, restored;
     uint64_t settle_position, edges_waiting, seal_key_age_s, old_seal_keys;
-    uint64_t expired, deleting, deleted, overdue;
+    uint64_t expired, deleting, deleted, overdue, held;
+    struct holds_count holds;
     uint64_t changelog_position, queued_bytes, store_failed, api_waiting, exports;
 };
 
@@ -78,6 +79,10 @@ static const struct row rows[] = {
     GAUGE("accounts_ended", NULL, "{state=\"deleting\"}", deleting),
     GAUGE("accounts_ended", NULL, "{state=\"deleted\"}", deleted),
     GAUGE("deletions_overdue", "Accounts past day 80 that are not deleted.", "", overdue),
+    GAUGE("deletions_held", "Accounts that would be deleted by now but for a hold.", "", held),
+    GAUGE("holds", "Holds that stand, by what they keep.", "{of=\"account\"}", holds.accounts),
+    GAUGE("holds", NULL, "{of=\"days\"}", holds.ranges),
+    GAUGE("held_dates", "Days that they keep, beside whole accounts.", "", holds.days),
     GAUGE("changelog_position", "Number of the newest change that edges learn of.", "",
           changelog_position),
     GAUGE("store_disk_bytes", "Tables and logs on disk.", "", store.disk_bytes),
@@ -132,6 +137,8 @@ static void collect(const struct view *view, const struct origin_parts *parts,
     n->deleting = view->lifecycle.deleting;
     n->deleted = view->lifecycle.deleted;
     n->overdue = view->lifecycle.overdue;
+    n->held = view->lifecycle.held;
+    holds_count(parts->holds, pl_wall_ms(parts->clock), &n->holds);
     n->changelog_position = changelog_position(parts->changelog);
     n->queued_bytes = view->intake.queued_bytes;
     n->store_failed = n->store.failed;

@@ -300,8 +300,8 @@ static void close_ledger(struct node *node)
 
 static enum pl_err open_books(struct node *node, struct pl_why *why)
 {
-    return books_new(&node->parts.books, node->parts.ledger, node->config.clock, node->config.log,
-                     why);
+    return books_new(&node->parts.books, node->parts.ledger, node->parts.audit, node->config.clock,
+                     node->config.log, why);
 }
 
 static void close_books(struct node *node)
@@ -452,6 +452,29 @@ static void on_session(void *ctx, const struct pl_id128 *edge, const char *regio
     }
 }
 
+/* Bounded like other denials, and written by the API's workers. */
+static void on_refused(void *ctx, const struct pl_id128 *edge, enum pl_err err, struct pl_span from)
+{
+    struct node *node = ctx;
+    char object[PL_ID128_TEXT] = "";
+    if (edge != NULL) {
+        pl_id128_format(edge, object);
+    }
+    const struct audit_entry entry = {
+        .actor = "stranger",
+        .action = "edge.link",
+        .object = object,
+        .detail = edge == NULL          ? "certificate not of the CA, or none"
+                  : err == PL_ENOTFOUND ? "not enrolled"
+                  : err == PL_EDENIED   ? "revoked"
+                                        : "wrong key",
+        .outcome = AUDIT_DENIED,
+        .from = from,
+        .link = true,
+    };
+    audit_deny(node->parts.audit, &entry, pl_mono_ms(node->config.clock));
+}
+
 static void on_settled(void *ctx, const struct pl_id128 *edge, const struct frame_settled *settled)
 {
     struct node *node = ctx;
@@ -482,6 +505,7 @@ static enum pl_err open_receiver(struct node *node, struct pl_why *why)
                 .books = on_books,
                 .feed = on_feed,
                 .session = on_session,
+                .refused = on_refused,
                 .settled = on_settled},
         .clock = node->config.clock,
         .random = node->config.random,

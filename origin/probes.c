@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #define REASONS_MAX  48
-#define REASON_BYTES 320
+#define REASON_BYTES 400
 
 struct reasons {
     enum probes_verdict verdict;
@@ -106,8 +106,16 @@ static void check_redo(const struct redo_status *redo, struct reasons *warnings)
 static void check_ready(const struct view *view, struct reasons *reasons, struct reasons *warnings)
 {
     const struct keyring_status *keyring = &view->keyring;
+    const struct ledger_counts *totals = &view->totals;
     if (!view->intake.ready) {
         add(reasons, PROBES_DOWN, "no blocks are taken: %s", view->intake.reason);
+    }
+    const uint64_t found = totals->stored + totals->duplicate + ledger_counts_dropped(totals);
+    if (found != totals->events) {
+        add(warnings, PROBES_DEGRADED,
+            "the ledger does not add up: of %" PRIu64 " events it tells of %" PRIu64
+            " what became of them: restore a copy of the database",
+            totals->events, found);
     }
     if (keyring->missing > 0) {
         add(reasons, PROBES_DOWN,
@@ -151,6 +159,18 @@ static void check_ready(const struct view *view, struct reasons *reasons, struct
     check_redo(&view->redo, warnings);
 }
 
+/* What /replication says of each edge, in short: the blocks that come are taken all the same. */
+static void check_books(const struct view *view, struct reasons *warnings)
+{
+    for (size_t i = 0; i < view->edge_count; i++) {
+        const struct view_edge *edge = &view->edges[i];
+        if (!edge->books.balanced) {
+            add(warnings, PROBES_DEGRADED, "the books of edge %s do not balance: %s",
+                edge->record->name, edge->books.reason);
+        }
+    }
+}
+
 static enum pl_err ready(const struct view *view, struct json_writer *w,
                          enum probes_verdict *verdict)
 {
@@ -159,6 +179,7 @@ static enum pl_err ready(const struct view *view, struct json_writer *w,
         return PL_ENOMEM;
     }
     check_ready(view, &reasons[0], &reasons[1]);
+    check_books(view, &reasons[1]);
     *verdict = reasons[0].verdict;
     json_write_object(w);
     json_write_pair_bool(w, "ready", reasons[0].verdict == PROBES_HEALTHY);
@@ -262,6 +283,24 @@ static void write_chains(const struct view *view, const struct pl_id128 *edge,
     json_write_array_end(w);
 }
 
+/* What it was acked, and is not here. */
+static void write_losses(const struct books_edge *books, struct json_writer *w)
+{
+    json_write_key(w, "lost");
+    json_write_array(w);
+    for (size_t i = 0; i < books->loss_count; i++) {
+        const struct books_loss *loss = &books->losses[i];
+        json_write_object(w);
+        json_write_pair_hex(w, "incarnation", pl_span(loss->incarnation.bytes, 16));
+        json_write_pair_u64(w, "first", loss->first);
+        json_write_pair_u64(w, "last", loss->last);
+        json_write_pair_u64(w, "blocks", loss->blocks);
+        json_write_pair_u64(w, "events", loss->events);
+        json_write_object_end(w);
+    }
+    json_write_array_end(w);
+}
+
 static void write_edge(const struct view *view, const struct view_edge *edge, struct json_writer *w)
 {
     const struct edge_record *record = edge->record;
@@ -286,6 +325,7 @@ static void write_edge(const struct view *view, const struct view_edge *edge, st
     json_write_pair_bool(w, "balanced", edge->books.balanced);
     json_write_pair_u64(w, "settled", edge->cutoff.settled);
     json_write_pair_time(w, "settled_at", edge->cutoff.settled_ms);
+    write_losses(&edge->books, w);
     write_chains(view, &record->id, w);
     json_write_pair_u64(w, "accepted", edge->events);
     json_write_pair_u64(w, "stored", edge->stored);

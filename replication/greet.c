@@ -13,7 +13,7 @@ void greet_hello(struct call *call)
         return;
     }
     pthread_mutex_lock(&r->lock);
-    peer->challenged = true;
+    peer->challenged = peer->greeted = true;
     peer->nonce_ms = receiver_now_ms(r);
     memcpy(peer->nonce, nonce, sizeof(nonce));
     pthread_mutex_unlock(&r->lock);
@@ -59,6 +59,8 @@ static void refuse(struct call *call, enum pl_err err)
     pl_id128_format(&call->parsed.prove.edge, edge);
     pl_log(r->config.log, PL_LOG_WARN, "receiver", "refused an edge: %s edge=%s", pl_err_word(err),
            edge);
+    if (err == PL_ENOTFOUND || err == PL_EDENIED || err == PL_EAUTH)
+        peer_refused(call->peer, &call->parsed.prove.edge, err);
     switch (err) {
     case PL_ENOTFOUND:
         call_refuse(call, FRAME_REFUSED_UNKNOWN,

@@ -128,16 +128,25 @@ static void on_sent(void *ctx)
     pthread_mutex_unlock(&r->lock);
 }
 
+void peer_refused(struct peer *peer, const struct pl_id128 *edge, enum pl_err err)
+{
+    const struct receiver_ops *ops = &peer->r->config.ops;
+    if (ops->refused != NULL)
+        ops->refused(ops->ctx, edge, err, pl_span(peer->from, peer->from_bytes));
+}
+
 static void on_closed(void *ctx, int why)
 {
     struct peer *peer = ctx;
     struct receiver *r = peer->r;
-    (void)why;
     pthread_mutex_lock(&r->lock);
+    const bool refused = !peer->greeted && (why == NNG_EPEERAUTH || why == NNG_ECRYPTO);
     peer_mark(peer, false, false);
     stop_waiting(peer);
     release_reserved(peer);
     pthread_mutex_unlock(&r->lock);
+    if (refused)
+        peer_refused(peer, NULL, PL_EAUTH);
     peer->job.kind = DESK_GONE;
     pl_mailbox_post(&r->desk.box, &peer->job.mail); /* open until no peer is left */
 }
@@ -154,17 +163,26 @@ void peer_drop(struct peer *peer)
     pl_mailbox_post(&r->desk.box, &peer->job.mail);
 }
 
-/* One machine shares one: an IPv4 address, or the network part of an IPv6 one. */
-static uint8_t crowd_of(nng_stream *stream)
+/* Both in network order. */
+static void find_address(nng_stream *stream, struct peer *peer)
 {
     nng_sockaddr at = {.s_family = NNG_AF_UNSPEC};
-    uint64_t where = 0;
     if (nng_stream_get_addr(stream, NNG_OPT_REMADDR, &at) != 0)
-        return 0;
-    if (at.s_family == NNG_AF_INET)
-        where = at.s_in.sa_addr;
-    else if (at.s_family == NNG_AF_INET6)
-        memcpy(&where, at.s_in6.sa_addr, sizeof(where));
+        return;
+    if (at.s_family == NNG_AF_INET) {
+        peer->from_bytes = sizeof(at.s_in.sa_addr);
+        memcpy(peer->from, &at.s_in.sa_addr, peer->from_bytes);
+    } else if (at.s_family == NNG_AF_INET6) {
+        peer->from_bytes = sizeof(at.s_in6.sa_addr);
+        memcpy(peer->from, at.s_in6.sa_addr, peer->from_bytes);
+    }
+}
+
+/* One machine shares one: an IPv4 address, or the network part of an IPv6 one. */
+static uint8_t crowd_of(const struct peer *peer)
+{
+    uint64_t where = 0;
+    memcpy(&where, peer->from, peer->from_bytes < sizeof(where) ? peer->from_bytes : sizeof(where));
     return (uint8_t)(where * 0x9e3779b97f4a7c15u >> 56);
 }
 
@@ -197,7 +215,8 @@ static struct peer *peer_new(struct receiver *r, nng_stream *stream)
         nng_stream_free(stream);
         return NULL;
     }
-    peer->crowd = crowd_of(stream);
+    find_address(stream, peer);
+    peer->crowd = crowd_of(peer);
     if (pipe_new(&peer->pipe, stream, PIPE_REP, &ops) != PL_OK) {
         free(peer);
         return NULL;

@@ -45,6 +45,11 @@ struct receiver_ops {
      * receiver's own, in order; may be NULL. */
     void (*session)(void *ctx, const struct pl_id128 *edge, const char *region, bool up,
                     int64_t edge_wall_ms);
+    /* Somebody was turned away: who says it is an edge that is not enrolled (PL_ENOTFOUND) or is
+     * revoked (PL_EDENIED), whose proof does not verify (PL_EAUTH), or, with edge NULL, whose
+     * certificate TLS refused (PL_EAUTH). from: the address, 4 or 16 bytes; empty: not known. From
+     * nng's threads, must not block; may be NULL. */
+    void (*refused)(void *ctx, const struct pl_id128 *edge, enum pl_err err, struct pl_span from);
 };
 
 struct receiver_config {

@@ -49,7 +49,10 @@ struct peer {
     size_t wants;    /* room for so much, then */
     struct peer *next_waiting;
     int64_t opened_ms, heard_ms;
-    uint8_t crowd; /* by its address */
+    uint8_t from[16]; /* its address */
+    size_t from_bytes;
+    uint8_t crowd; /* by it */
+    bool greeted;  /* TLS let it in */
     bool open;
     bool challenged;
     uint8_t nonce[FRAME_NONCE_BYTES];
@@ -153,6 +156,8 @@ void peer_drop(struct peer *peer);
 /* Closes the pipes of all peers for which condemn says yes; they are unbound at once. */
 void peer_close_if(struct receiver *r, bool (*condemn)(const struct peer *peer, const void *arg),
                    const void *arg);
+/* Tells of one that was turned away; edge may be NULL. */
+void peer_refused(struct peer *peer, const struct pl_id128 *edge, enum pl_err err);
 /* Lets those read on that waited and for whom there is room. */
 void peer_read_on(struct receiver *r);
 

@@ -448,6 +448,24 @@ bool holds_keep_day(struct holds *holds, uint64_t account, int64_t day, int64_t 
     return kept;
 }
 
+void holds_count(struct holds *holds, int64_t now_ms, struct holds_count *out)
+{
+    *out = (struct holds_count){.days = 0};
+    if (holds == NULL) {
+        return;
+    }
+    pthread_rwlock_rdlock(&holds->lock);
+    for (size_t i = 0; i < holds->count; i++) {
+        const struct hold *hold = &holds->table[i];
+        if (hold_stands(hold, now_ms)) {
+            out->accounts += hold->whole;
+            out->ranges += !hold->whole;
+            out->days += hold->whole ? 0 : (uint64_t)(hold->last_day - hold->first_day) + 1;
+        }
+    }
+    pthread_rwlock_unlock(&holds->lock);
+}
+
 int64_t holds_ended_ms(struct holds *holds, uint64_t account, int64_t now_ms)
 {
     int64_t last_ms = 0;

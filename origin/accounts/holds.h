@@ -70,6 +70,12 @@ bool holds_stand(struct holds *holds, uint64_t account, bool whole, int64_t now_
                  struct hold *out);
 /* Whether the day's events must stay. */
 bool holds_keep_day(struct holds *holds, uint64_t account, int64_t day, int64_t now_ms);
+/* Those that stand: on whole accounts, on days, and how many days those are, a day counted for each
+ * hold on it. */
+struct holds_count {
+    uint64_t accounts, ranges, days;
+};
+void holds_count(struct holds *holds, int64_t now_ms, struct holds_count *out);
 /* When the last hold of the account ended that does not stand any more; 0: there was none. */
 int64_t holds_ended_ms(struct holds *holds, uint64_t account, int64_t now_ms);
 

@@ -5,14 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BROKEN_MAX 8 /* chains out of balance that are kept apart, an edge */
+#define BROKEN_MAX BOOKS_LOSSES_MAX /* chains out of balance that are kept apart, an edge */
 /* Acks under way: an edge's mark trails the ledger by a window. Further back is left to a later
  * claim, because adding up takes a read of every block between. */
 #define TRAIL_MAX 16384
 
 struct broken_chain {
     struct pl_id128 incarnation;
-    char reason[200];
+    bool lost;              /* blocks of it: */
+    struct books_loss loss; /* which */
+    char reason[240];
 };
 
 struct entry {
@@ -25,6 +27,7 @@ struct entry {
 
 struct books {
     struct ledger *ledger;
+    struct audit *audit;
     const struct pl_clock *clock;
     const struct pl_log *log;
     pthread_mutex_t lock; /* for a few instructions */
@@ -32,14 +35,15 @@ struct books {
     size_t count;
 };
 
-enum pl_err books_new(struct books **out, struct ledger *ledger, const struct pl_clock *clock,
-                      const struct pl_log *log, struct pl_why *why)
+enum pl_err books_new(struct books **out, struct ledger *ledger, struct audit *audit,
+                      const struct pl_clock *clock, const struct pl_log *log, struct pl_why *why)
 {
     struct books *books = calloc(1, sizeof(*books));
     if (books == NULL) {
         return pl_fail(why, PL_ENOMEM, "no memory for the books");
     }
     books->ledger = ledger;
+    books->audit = audit;
     books->clock = clock;
     books->log = log;
     pthread_mutex_init(&books->lock, NULL);
@@ -85,20 +89,42 @@ static struct entry *find_or_add(struct books *books, const struct pl_id128 *edg
 
 /* ---- one chain */
 
-/* Sets reason when claim and record cannot both be right; *known is false when this claim does
- * not allow to tell. */
+static void find_loss(struct books *books, const struct pl_id128 *edge,
+                      const struct chain_claim *claim, const struct chain_record *record,
+                      struct broken_chain *found)
+{
+    struct ledger_gap gap;
+    ledger_gap(books->ledger, edge, &claim->incarnation, record->contiguous, claim->acked, &gap);
+    const uint64_t here = record->events + gap.events;
+    if (gap.blocks == 0) { /* the last of them came just now */
+        return;
+    }
+    found->lost = true;
+    found->loss = (struct books_loss){
+        .incarnation = claim->incarnation,
+        .first = gap.first,
+        .last = gap.last,
+        .blocks = gap.blocks,
+        .events = claim->acked_events > here ? claim->acked_events - here : 0,
+    };
+    snprintf(found->reason, sizeof(found->reason),
+             "it has acks for %" PRIu64 " blocks of which %" PRIu64 " (%" PRIu64 " to %" PRIu64
+             ") with %" PRIu64 " events are not recorded here: they are lost with the copy that "
+             "the database was restored from",
+             claim->acked, gap.blocks, gap.first, gap.last, found->loss.events);
+}
+
+/* Sets found->reason when claim and record cannot both be right; *known is false when this claim
+ * does not allow to tell. */
 static enum pl_err compare(struct books *books, const struct pl_id128 *edge,
                            const struct chain_claim *claim, const struct chain_record *record,
-                           char reason[200], bool *known)
+                           struct broken_chain *found, bool *known)
 {
     uint64_t between = 0;
     *known = true;
-    reason[0] = '\0';
+    *found = (struct broken_chain){.incarnation = claim->incarnation};
     if (claim->acked > record->contiguous) {
-        snprintf(reason, 200,
-                 "it has acks for %" PRIu64 " blocks, but only %" PRIu64
-                 " are recorded here: was the database restored from an old copy?",
-                 claim->acked, record->contiguous);
+        find_loss(books, edge, claim, record, found);
         return PL_OK;
     }
     if (record->contiguous - claim->acked > TRAIL_MAX) {
@@ -114,7 +140,7 @@ static enum pl_err compare(struct books *books, const struct pl_id128 *edge,
     /* A fork has its own alarm, which lasts; its two blocks may well differ in number of events. */
     if (err == PL_OK && claim->acked_events != record->events - between &&
         !ledger_forked(books->ledger, edge, &claim->incarnation)) {
-        snprintf(reason, 200,
+        snprintf(found->reason, sizeof(found->reason),
                  "it counted %" PRIu64 " events into its first %" PRIu64 " blocks, but %" PRIu64
                  " were found in them",
                  claim->acked_events, claim->acked, record->events - between);
@@ -122,46 +148,62 @@ static enum pl_err compare(struct books *books, const struct pl_id128 *edge,
     return err;
 }
 
-/* Under lock. */
-static void set_broken(struct entry *entry, const struct pl_id128 *incarnation, const char *reason)
+/* Under lock. True: something is out of balance that was not. */
+static bool set_broken(struct entry *entry, const struct broken_chain *found)
 {
     size_t at = 0;
-    while (at < entry->broken_count && !pl_id128_eq(&entry->broken[at].incarnation, incarnation)) {
+    while (at < entry->broken_count &&
+           !pl_id128_eq(&entry->broken[at].incarnation, &found->incarnation)) {
         at++;
     }
-    if (reason[0] == '\0') {
-        if (at < entry->broken_count) {
+    const bool known = at < entry->broken_count;
+    if (found->reason[0] == '\0') {
+        if (known) {
             entry->broken_count--;
             memmove(&entry->broken[at], &entry->broken[at + 1],
                     (entry->broken_count - at) * sizeof(entry->broken[0]));
         }
-        return;
+        return false;
     }
     if (at == BROKEN_MAX) {
-        return; /* as bad as it gets */
+        return false; /* as bad as it gets */
     }
-    entry->broken_count += at == entry->broken_count;
-    entry->broken[at].incarnation = *incarnation;
-    memcpy(entry->broken[at].reason, reason, sizeof(entry->broken[at].reason));
+    entry->broken_count += !known;
+    entry->broken[at] = *found;
+    return !known;
 }
 
-static void note(struct books *books, const struct pl_id128 *edge,
-                 const struct pl_id128 *incarnation, const char *reason)
+static void tell(struct books *books, const struct pl_id128 *edge, const struct broken_chain *found)
+{
+    struct pl_why why = {0};
+    char text[PL_ID128_TEXT], chain[PL_ID128_TEXT], detail[160];
+    pl_id128_format(edge, text);
+    pl_id128_format(&found->incarnation, chain);
+    pl_log(books->log, PL_LOG_ERROR, "books", "an edge's books do not balance: %s edge=%s chain=%s",
+           found->reason, text, chain);
+    snprintf(detail, sizeof(detail),
+             "%" PRIu64 " blocks (%" PRIu64 " to %" PRIu64 ") of chain %s with %" PRIu64 " events",
+             found->loss.blocks, found->loss.first, found->loss.last, chain, found->loss.events);
+    const struct audit_entry entry = {
+        .actor = "origin",
+        .action = "edge.lost",
+        .object = text,
+        .detail = detail,
+        .outcome = AUDIT_DONE,
+    };
+    if (found->lost && audit_note(books->audit, &entry, &why) != PL_OK) {
+        pl_log(books->log, PL_LOG_ERROR, "books", "this is not in the audit log: %s", why.text);
+    }
+}
+
+static void note(struct books *books, const struct pl_id128 *edge, const struct broken_chain *found)
 {
     pthread_mutex_lock(&books->lock);
     struct entry *entry = find_or_add(books, edge);
-    size_t before = entry == NULL ? 0 : entry->broken_count;
-    if (entry != NULL) {
-        set_broken(entry, incarnation, reason);
-    }
-    bool news = entry != NULL && entry->broken_count > before;
+    bool news = entry != NULL && set_broken(entry, found);
     pthread_mutex_unlock(&books->lock);
     if (news) {
-        char text[PL_ID128_TEXT], chain[PL_ID128_TEXT];
-        pl_id128_format(edge, text);
-        pl_id128_format(incarnation, chain);
-        pl_log(books->log, PL_LOG_ERROR, "books",
-               "an edge's books do not balance: %s edge=%s chain=%s", reason, text, chain);
+        tell(books, edge, found);
     }
 }
 
@@ -174,17 +216,19 @@ enum pl_err books_answer(struct books *books, const struct pl_id128 *edge,
     uint64_t pending_blocks = 0;
     ledger_books(books->ledger, edge, claims, count, records);
     for (size_t i = 0; i < count; i++) {
-        char reason[200];
+        struct broken_chain found;
         bool known;
-        enum pl_err err = compare(books, edge, &claims[i], &records[i], reason, &known);
+        enum pl_err err = compare(books, edge, &claims[i], &records[i], &found, &known);
         if (err != PL_OK) {
             return err;
         }
         if (known) {
-            note(books, edge, &claims[i].incarnation, reason);
+            note(books, edge, &found);
         }
-        if (claims[i].next > records[i].contiguous) {
-            pending_blocks += claims[i].next - records[i].contiguous;
+        const uint64_t here =
+            claims[i].acked > records[i].contiguous ? claims[i].acked : records[i].contiguous;
+        if (claims[i].next > here) { /* what is lost does not come any more */
+            pending_blocks += claims[i].next - here;
         }
     }
     pthread_mutex_lock(&books->lock);
@@ -222,6 +266,11 @@ void books_edge(struct books *books, const struct pl_id128 *edge, struct books_e
         out->balanced = entry->broken_count == 0;
         if (!out->balanced) {
             memcpy(out->reason, entry->broken[0].reason, sizeof(out->reason));
+        }
+        for (size_t i = 0; i < entry->broken_count; i++) {
+            if (entry->broken[i].lost) {
+                out->losses[out->loss_count++] = entry->broken[i].loss;
+            }
         }
     }
     pthread_mutex_unlock(&books->lock);

@@ -5,17 +5,22 @@
  * Promise: for every chain that an edge still names, the events it counted into the blocks below
  * its mark equal those that the ledger counted in the same blocks; where they do not, or where
  * the edge has seen acks that the ledger knows nothing of, the edge is out of balance until a
- * later claim agrees. Memory is bounded: LIMIT_EDGES edges, FRAME_CHAINS_MAX chains each.
+ * later claim agrees. Blocks that an edge was acked, and so has let go of, and that the ledger does
+ * not know are lost, as after the restore of an older copy of the database: which those are is told
+ * as long as the edge names their chain, and stands in the audit log for good. Memory is bounded:
+ * LIMIT_EDGES edges, FRAME_CHAINS_MAX chains each.
  */
 #ifndef POLDER_ORIGIN_INTAKE_BOOKS_H
 #define POLDER_ORIGIN_INTAKE_BOOKS_H
 
 #include "origin/intake/ledger.h"
+#include "origin/journal/audit.h"
 #include "proto/base/clock.h"
 
 struct books;
-enum pl_err books_new(struct books **out, struct ledger *ledger, const struct pl_clock *clock,
-                      const struct pl_log *log, struct pl_why *why);
+/* audit may be NULL. */
+enum pl_err books_new(struct books **out, struct ledger *ledger, struct audit *audit,
+                      const struct pl_clock *clock, const struct pl_log *log, struct pl_why *why);
 void books_free(struct books *books); /* NULL is fine */
 
 /* For receiver_ops.books: answers from the ledger and remembers the claims. May block on the
@@ -26,11 +31,21 @@ enum pl_err books_answer(struct books *books, const struct pl_id128 *edge,
 /* For receiver_ops.session. */
 void books_session(struct books *books, const struct pl_id128 *edge, bool up);
 
+/* Blocks of a chain that its edge had acks for and that are not in the ledger. */
+struct books_loss {
+    struct pl_id128 incarnation;
+    uint64_t first, last;    /* their lowest and highest number */
+    uint64_t blocks, events; /* how many, and what the edge had counted into them */
+};
+#define BOOKS_LOSSES_MAX 8 /* chains, of an edge */
+
 struct books_edge {
     int64_t heard_mono_ms;   /* last sign of life; -1: none since this process began */
     uint64_t pending_blocks; /* known to exist at the edge and not recorded here */
     bool balanced;
-    char reason[200]; /* for people; "" when balanced */
+    char reason[240]; /* for people; "" when balanced */
+    struct books_loss losses[BOOKS_LOSSES_MAX];
+    size_t loss_count;
 };
 /* Any thread; memory only. An edge never heard of is balanced. */
 void books_edge(struct books *books, const struct pl_id128 *edge, struct books_edge *out);

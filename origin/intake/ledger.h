@@ -34,6 +34,8 @@ struct ledger_counts {
     uint64_t dropped[DROP_COUNT];
 };
 
+uint64_t ledger_counts_dropped(const struct ledger_counts *counts); /* for whatever reason */
+
 /* One block (or declared loss), as the writer found it. */
 struct ledger_block {
     struct pl_id128 edge, incarnation;
@@ -112,6 +114,15 @@ void ledger_books(struct ledger *ledger, const struct pl_id128 *edge,
 enum pl_err ledger_events_between(struct ledger *ledger, const struct pl_id128 *edge,
                                   const struct pl_id128 *incarnation, uint64_t from, uint64_t to,
                                   uint64_t *events);
+/* Which blocks of [from, to) are not recorded, from being the chain's contiguous mark, and how many
+ * events are in those that are. Memory only. */
+struct ledger_gap {
+    uint64_t blocks, first, last; /* blocks 0: none is missing */
+    uint64_t events;
+};
+void ledger_gap(struct ledger *ledger, const struct pl_id128 *edge,
+                const struct pl_id128 *incarnation, uint64_t from, uint64_t to,
+                struct ledger_gap *out);
 /* Everything recorded since the store was made. */
 void ledger_totals(struct ledger *ledger, struct ledger_counts *out);
 

@@ -83,7 +83,6 @@ enum pl_err ledger_alarm_encode(const struct ledger_alarm *alarm, struct pl_span
 enum pl_err ledger_alarm_decode(struct pl_span key, struct pl_span value,
                                 struct ledger_alarm *alarm);
 void ledger_counts_add(struct ledger_counts *sum, const struct ledger_counts *more);
-uint64_t ledger_counts_dropped(const struct ledger_counts *counts);
 
 /* An edge's chains that were dropped, in one: sums under an incarnation that no process has. */
 bool ledger_is_sum(const struct ledger_links *chain);

@@ -35,3 +35,32 @@ enum pl_err ledger_events_between(struct ledger *l, const struct pl_id128 *edge,
     *events = sum;
     return PL_OK;
 }
+
+static void add_missing(struct ledger_gap *gap, uint64_t from, uint64_t to)
+{
+    if (from < to) {
+        gap->first = gap->blocks == 0 ? from : gap->first;
+        gap->last = to - 1;
+        gap->blocks += to - from;
+    }
+}
+
+void ledger_gap(struct ledger *l, const struct pl_id128 *edge, const struct pl_id128 *incarnation,
+                uint64_t from, uint64_t to, struct ledger_gap *out)
+{
+    *out = (struct ledger_gap){.blocks = 0};
+    pthread_mutex_lock(&l->lock);
+    const struct ledger_links *chain = ledger_find(l, edge, incarnation);
+    for (size_t i = 0; chain != NULL && i < chain->ahead_count; i++) {
+        const struct ledger_row *row = &chain->ahead[i];
+        if (row->number >= to)
+            break;
+        if (row->number < from)
+            continue;
+        add_missing(out, from, row->number);
+        out->events += row->counts.events;
+        from = row->number + 1;
+    }
+    pthread_mutex_unlock(&l->lock);
+    add_missing(out, from, to);
+}

@@ -138,6 +138,7 @@ bool audit_deny(struct audit *audit, const struct audit_entry *entry, int64_t mo
 {
     struct denial denial = {
         .known = entry->token != NULL,
+        .link = entry->link,
         .action = entry->action,
         .detail = entry->detail,
         .account = entry->account,
@@ -147,6 +148,9 @@ bool audit_deny(struct audit *audit, const struct audit_entry *entry, int64_t mo
     }
     if (entry->token != NULL) {
         denial.token = *entry->token;
+    }
+    if (entry->object != NULL) {
+        snprintf(denial.object, sizeof(denial.object), "%s", entry->object);
     }
     if (entry->from.len <= sizeof(denial.from)) {
         denial.from_bytes = entry->from.len;
@@ -164,9 +168,10 @@ static enum pl_err write_denial(struct audit *audit, const struct denial *denial
 {
     const struct audit_entry entry = {
         .token = denial->known ? &denial->token : NULL,
-        .actor = denial->from_bytes == 0 ? "several" : "stranger",
+        .actor = denial->from_bytes == 0 && denial->object[0] == '\0' ? "several" : "stranger",
         .action = denial->action,
         .account = denial->account,
+        .object = denial->object,
         .detail = denial->count == 0 ? denial->detail : "the last of those not told one by one",
         .outcome = AUDIT_DENIED,
         .from = pl_span(denial->from, denial->from_bytes),

@@ -34,6 +34,7 @@ struct audit_entry {
     enum audit_outcome outcome;
     struct pl_span from; /* address of who was denied, 4 or 16 bytes; empty: not told */
     uint64_t count;      /* how many denials the line stands for; 0: one */
+    bool link;           /* a denial at the link: object is the edge that it said it was */
 };
 
 struct audit;

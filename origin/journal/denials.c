@@ -2,7 +2,9 @@
 
 #include <stdlib.h>
 
-#define WAITING (DENIALS_STRANGERS_LINES + DENIALS_TOKENS_LINES + 2 * (DENIALS_SOURCES + 1))
+#define WAITING                                                                                    \
+    (DENIALS_STRANGERS_LINES + DENIALS_TOKENS_LINES + DENIALS_LINKS_LINES +                        \
+     3 * (DENIALS_SOURCES + 1))
 
 struct source {
     uint8_t key[16];
@@ -20,7 +22,7 @@ struct window {
 };
 
 struct denials {
-    struct window strangers, tokens;
+    struct window strangers, tokens, links;
     struct denial waiting[WAITING]; /* a ring */
     size_t first, count;
 };
@@ -37,6 +39,9 @@ enum pl_err denials_new(struct denials **out)
     denials->tokens = (struct window){.lines_each = DENIALS_TOKEN_LINES,
                                       .lines_all = DENIALS_TOKENS_LINES,
                                       .length_ms = DENIALS_MINUTE_MS};
+    denials->links = (struct window){.lines_each = DENIALS_LINK_LINES,
+                                     .lines_all = DENIALS_LINKS_LINES,
+                                     .length_ms = DENIALS_MINUTE_MS};
     *out = denials;
     return PL_OK;
 }
@@ -90,6 +95,8 @@ static void key_of(const struct denial *denial, uint8_t key[16])
     memset(key, 0, 16);
     if (denial->known) {
         memcpy(key, denial->token.id.bytes, 16);
+    } else if (denial->object[0] != '\0') {
+        memcpy(key, denial->object, 16); /* half of an id */
     } else {
         memcpy(key, denial->from, denial->from_bytes < 8 ? denial->from_bytes : 8);
     }
@@ -123,13 +130,16 @@ static void count_one(struct denial *counted, const struct denial *denial)
 
 bool denials_take(struct denials *denials, const struct denial *denial, int64_t mono_ms)
 {
-    struct window *window = denial->known ? &denials->tokens : &denials->strangers;
+    struct window *window = denial->link    ? &denials->links
+                            : denial->known ? &denials->tokens
+                                            : &denials->strangers;
     close_if_over(denials, window, mono_ms);
     struct source *source = source_of(window, denial);
     if (source == NULL) {
         count_one(&window->others, denial);
         window->others.known = false;
         window->others.from_bytes = 0;
+        window->others.object[0] = '\0';
         return false;
     }
     if (source->told >= window->lines_each || window->told >= window->lines_all ||
@@ -147,6 +157,7 @@ const struct denial *denials_next(struct denials *denials, int64_t mono_ms)
 {
     close_if_over(denials, &denials->strangers, mono_ms);
     close_if_over(denials, &denials->tokens, mono_ms);
+    close_if_over(denials, &denials->links, mono_ms);
     return denials->count == 0 ? NULL : &denials->waiting[denials->first];
 }
 
@@ -160,4 +171,5 @@ void denials_close_windows(struct denials *denials)
 {
     close_window(denials, &denials->strangers, denials->strangers.began_ms);
     close_window(denials, &denials->tokens, denials->tokens.began_ms);
+    close_window(denials, &denials->links, denials->links.began_ms);
 }

@@ -4,7 +4,9 @@
  *
  * Promise: every denial is either told by itself or counted in a line of its source, or in the one
  * line for sources that there was no room for. A window is a minute, and an hour after one in which
- * something was only counted: at its worst, a flood makes some 750 lines an hour. Memory is fixed.
+ * something was only counted: at its worst, a flood makes some 850 lines an hour. Edges that are
+ * refused come again every few seconds for as long as nobody looks: theirs is a window of its own,
+ * in which an edge that is left running makes three lines an hour. Memory is fixed.
  *
  * Not thread-safe: under audit's lock.
  */
@@ -16,10 +18,12 @@
 /* One line to come. Own copies; action and detail are literals. */
 struct denial {
     bool known; /* token is somebody's */
+    bool link;  /* at the link, not at the API */
     struct token_record token;
     const char *action, *detail;
     uint64_t account;
-    uint64_t count; /* 0: told by itself; else of how many this is the last */
+    char object[PL_ID128_TEXT]; /* the edge that it said it was; "": none */
+    uint64_t count;             /* 0: told by itself; else of how many this is the last */
     uint8_t from[16];
     size_t from_bytes; /* 0: sources without room of their own */
 };
@@ -42,7 +46,9 @@ void denials_close_windows(struct denials *denials);
 #define DENIALS_STRANGERS_LINES 100
 #define DENIALS_TOKEN_LINES     200 /* of one token */
 #define DENIALS_TOKENS_LINES    500
-#define DENIALS_SOURCES         50 /* that are counted apart, of either kind */
+#define DENIALS_LINK_LINES      2 /* of one edge, or of one address that does not say which it is */
+#define DENIALS_LINKS_LINES     20
+#define DENIALS_SOURCES         50 /* that are counted apart, of each kind */
 #define DENIALS_MINUTE_MS       INT64_C(60000)
 #define DENIALS_HOUR_MS         (60 * DENIALS_MINUTE_MS)
 

@@ -177,6 +177,7 @@ static void thaw(struct clock_watch *watch, int64_t wall_ms, const char *because
     }
     struct clock_freeze ended = watch->freeze;
     if (clock_freeze_end(watch->store, &ended, wall_ms, because, &why) == PL_OK) {
+        watch->freeze = ended;
         watch->frozen = false;
     } else {
         pl_log(watch->log, PL_LOG_ERROR, "lifecycle",
@@ -257,7 +258,7 @@ static bool begin(struct clock_watch *watch, int64_t wall_ms, int64_t mono_ms)
     }
     pl_buf_release(&value);
     err = clock_freeze_open(watch->store, &watch->freeze);
-    watch->frozen = err == PL_OK;
+    watch->frozen = watch->found_frozen = err == PL_OK;
     watch->begun = known && (err == PL_OK || err == PL_ENOTFOUND);
     return watch->begun;
 }

@@ -73,8 +73,9 @@ struct clock_watch {
     int64_t gaps_ms, gaps_mono_ms; /* of restarts, as of then */
     int64_t kept_ms;               /* the wall_ms that is in the store; 0: none */
     bool frozen;                   /* freeze is in the store, without an end */
-    struct clock_freeze freeze;
-    bool agreed; /* edges have agreed at every look since: */
+    bool found_frozen;             /* an earlier process had left one there */
+    struct clock_freeze freeze;    /* the last one */
+    bool agreed;                   /* edges have agreed at every look since: */
     int64_t agreed_wall_ms, agreed_mono_ms;
     _Atomic bool confirmed;
     char reason[CLOCK_WATCH_REASON_BYTES]; /* "" while it is believed */

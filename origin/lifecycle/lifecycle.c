@@ -21,6 +21,7 @@ struct lifecycle {
     struct pl_mailbox stop;
     /* the thread's (or the test's that ticks) */
     struct clock_watch clock_watch;
+    bool doubt_noted; /* in the audit log, and not yet that it is over */
     struct retention *retention;
     struct deletion *deletions; /* under way */
     pthread_mutex_t lock;
@@ -304,6 +305,24 @@ static bool look_at_accounts(struct lifecycle *lifecycle, struct account *accoun
     return more;
 }
 
+/* From when to when the clock was not believed. Tried again at the next tick where it cannot be
+ * noted; one that an earlier process found is noted already. */
+static void note_clock(struct lifecycle *lifecycle)
+{
+    const struct clock_watch *watch = &lifecycle->clock_watch;
+    struct pl_why why;
+    const struct audit_entry entry = {
+        .actor = "lifecycle",
+        .action = watch->frozen ? "clock.doubted" : "clock.believed",
+        .detail = watch->freeze.reason,
+        .outcome = AUDIT_DONE,
+    };
+    if (watch->frozen != lifecycle->doubt_noted &&
+        audit_note(lifecycle->config.audit, &entry, &why) == PL_OK) {
+        lifecycle->doubt_noted = watch->frozen;
+    }
+}
+
 bool lifecycle_tick(struct lifecycle *lifecycle)
 {
     struct pl_why stale = {0};
@@ -312,6 +331,7 @@ bool lifecycle_tick(struct lifecycle *lifecycle)
     struct lifecycle_status status = {0};
     bool believed = clock_watch_look(&lifecycle->clock_watch);
     int64_t now_ms = lifecycle->clock_watch.now_ms;
+    note_clock(lifecycle);
     if (accounts_refresh(lifecycle->config.accounts, &stale) != PL_OK) {
         pl_log(lifecycle->config.log, PL_LOG_WARN, "lifecycle",
                "the accounts are not read anew yet: %s", stale.text);
@@ -387,6 +407,7 @@ enum pl_err lifecycle_new(struct lifecycle **out, const struct lifecycle_config 
 enum pl_err lifecycle_start(struct lifecycle *lifecycle, struct pl_why *why)
 {
     clock_watch_look(&lifecycle->clock_watch); /* before anything goes by it */
+    lifecycle->doubt_noted = lifecycle->clock_watch.found_frozen;
     int failed = pthread_create(&lifecycle->thread, NULL, run, lifecycle);
     if (failed != 0) {
         return pl_fail(why, pl_err_from_errno(failed), "the lifecycle thread cannot be started: %s",

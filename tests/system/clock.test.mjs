@@ -89,6 +89,11 @@ for (const [way, seconds] of [['ahead', YEAR], ['back', -YEAR]]) {
         await belief(cluster);
         assert.equal(await state(cluster, gone), 'expired');
         assert.equal(await state(cluster, leaving), 'active');
+        const log = (await cluster.ctl('audit', 'export')).trim().split('\n').map((line) => JSON.parse(line));
+        const clock = log.filter(({ action }) => action.startsWith('clock.'));
+        assert.deepEqual(clock.map(({ actor, action }) => [actor, action]), [['lifecycle', 'clock.doubted'], ['lifecycle', 'clock.believed']]);
+        assert.match(clock[0].detail, /^the clock showed \S+ where \S+ was expected$/);
+        assert.match(clock[1].detail, /^the clock showed \S+ where \S+ was expected; it agreed again$/);
         await stored(w, shop, ids.shop);
         await stored(w, leaving, ids.leaving);
         await stored(w, gone, goneIds);

@@ -3,11 +3,13 @@
 // any node, or of a copy made before, gives anything away.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createDecipheriv } from 'node:crypto';
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import path from 'node:path';
-import { startCluster, postBatch, trackEvent, exportedIds, until, untilServed } from './lib/fixture.mjs';
+import { startCluster, postBatch, trackEvent, exportedIds, until, untilServed, bin } from './lib/fixture.mjs';
+import { post } from './lib/http.mjs';
 
 const KILLS = 6;
 const DELETED_MS = 120000; // under sanitizers, on a busy machine
@@ -198,6 +200,13 @@ function readKek(files) {
 
 const holders = (files, needle) => files.filter(({ bytes }) => bytes.includes(needle)).map(({ file }) => file);
 
+// Where rows of an origin that has stopped name the account.
+function families(cluster, account) {
+    const config = path.join(cluster.dir, 'origin', 'origin.yaml');
+    const rows = execFileSync(path.join(bin, 'find_rows'), [config, account.id], { encoding: 'utf8' });
+    return [...new Set(rows.trim().split('\n'))].sort();
+}
+
 test('no file of any node, or of a copy made before, holds a marker, the key, or what could be opened', { timeout: 300000 }, async (t) => {
     const edges = ['eu', 'us'];
     const { cluster, account: leaver, dir } = await startCluster(t, { edges });
@@ -207,7 +216,13 @@ test('no file of any node, or of a copy made before, holds a marker, the key, or
         assert.equal(await postBatch(cluster.url(edge), leaver.write_key, events(50, mine)), 200);
         assert.equal(await postBatch(cluster.url(edge), neighbour.write_key, events(50)), 200);
     }
+    // Something of every kind: an opt-out, an erasure, a token, a hold, a config.
+    assert.equal((await post(`${cluster.url('eu')}/v1/optout`, { writeKey: leaver.write_key, anonymousId: `${marker}-opted-out` }, { Origin: 'https://www.shop.example' })).status, 200);
     await cluster.untilSettled(edges, 30000);
+    await cluster.ctl('visitor', 'erase', leaver.id, `${marker}-erased`);
+    await cluster.ctl('token', 'create', '--role', 'owner', '--account', leaver.id);
+    const hold = await cluster.ctlJson('account', 'hold', leaver.id, '--reason', 'a dispute');
+    await cluster.ctl('account', 'release', leaver.id, hold.id, '--reason', 'settled');
     assert.match(await rawExport(cluster, leaver), new RegExp(`${marker}-note`));
 
     // What a backup of the database has: all of it but the keyring, which has copies of its own.
@@ -218,11 +233,17 @@ test('no file of any node, or of a copy made before, holds a marker, the key, or
     const data = path.join(dir, 'origin', 'data'), backup = path.join(dir, 'backup');
     cpSync(data, backup, { recursive: true });
     assert.ok(filesBelow(backup).some(({ bytes }) => bytes.includes(Buffer.from(leaver.id, 'hex'))), 'the copy has its rows');
+    for (const family of ['vault', 'dedupe', 'links', 'suppressions', 'erasures', 'days', 'tokens', 'holds', 'changes', 'accounts']) {
+        assert.ok(families(cluster, leaver).includes(family), `it has rows in ${family}`);
+    }
     await cluster.startOrigin();
 
     await cluster.ctl('account', 'delete', leaver.id, '--reason', 'ticket 4713', '--now');
     await untilDeleted(cluster, leaver);
     await cluster.stop();
+
+    // What names it any more: its record, what was done to it, its certificate, its tombstone.
+    assert.deepEqual(families(cluster, leaver), ['accounts', 'certificates', 'changes', 'records']);
 
     const files = filesBelow(dir);
     for (const [what, needle] of [['a marker', marker], ['the wrapped key', wrapped], ['the bare key', bare], ['the bare key in hex', bare.toString('hex')]]) {

@@ -128,6 +128,13 @@ test('a revoked edge is refused; what it already delivered stays', { timeout: 12
         const now = await cluster.replication('us');
         return !now.connected && now.reasons.some((reason) => /revoked/.test(reason));
     });
+    const { edges } = await cluster.ctlJson('edge', 'list');
+    const denied = await until('the audit log tells of it', 15000, async () => {
+        const lines = (await cluster.ctl('audit', 'export')).trim().split('\n').map((line) => JSON.parse(line));
+        return lines.find(({ action }) => action === 'edge.link');
+    });
+    const { actor, outcome, object, detail, from } = denied;
+    assert.deepEqual({ actor, outcome, object, detail, from }, { actor: 'stranger', outcome: 'denied', object: edges.find(({ name }) => name === 'us').id, detail: 'revoked', from: '127.0.0.1' });
     const after = [trackEvent()];
     await postBatch(cluster.url('us'), account.write_key, after);
     const other = [trackEvent()];

@@ -13,7 +13,7 @@ static int setup(void **state)
     records_init(&r);
     struct ledger_config config = {.store = r.store, .clock = &r.clock, .log = &r.f.silent};
     must(ledger_new(&ledger, &config, &r.why), &r.why);
-    must(books_new(&books, ledger, &r.clock, &r.f.silent, &r.why), &r.why);
+    must(books_new(&books, ledger, NULL, &r.clock, &r.f.silent, &r.why), &r.why);
     return 0;
 }
 
@@ -106,9 +106,28 @@ static void test_an_origin_that_forgot_is_told(void **state)
     struct books_edge edge = claim(6, events_below(6), 6);
     assert_false(edge.balanced);
     assert_non_null(strstr(edge.reason, "restored"));
+    assert_non_null(
+        strstr(edge.reason, "of which 2 (4 to 5) with 11 events are not recorded here"));
+    assert_int_equal(edge.loss_count, 1);
+    assert_true(pl_id128_eq(&edge.losses[0].incarnation, &CHAIN));
+    assert_int_equal(edge.losses[0].first, 4);
+    assert_int_equal(edge.losses[0].last, 5);
+    assert_int_equal(edge.losses[0].events, 11);
+    /* They are not on their way, and what comes behind them is. */
+    assert_int_equal(edge.pending_blocks, 0);
+    assert_int_equal(claim(6, events_below(6), 9).pending_blocks, 3);
+    record(6);
+    record(7);
+    edge = claim(8, events_below(8), 8);
+    assert_int_equal(edge.losses[0].first, 4);
+    assert_int_equal(edge.losses[0].last, 5);
+    assert_int_equal(edge.losses[0].blocks, 2);
+    assert_int_equal(edge.losses[0].events, 11);
     record(4);
     record(5);
-    assert_true(claim(6, events_below(6), 6).balanced);
+    edge = claim(8, events_below(8), 8);
+    assert_true(edge.balanced);
+    assert_int_equal(edge.loss_count, 0);
 }
 
 static void test_a_hole_is_not_a_difference(void **state)

@@ -147,6 +147,35 @@ static void test_counts_are_told_at_the_end(void **state)
     assert_int_equal(all, 1000);
 }
 
+static bool edge_at_link(const char *id, uint32_t address, int64_t mono_ms)
+{
+    struct denial denial = {
+        .link = true, .action = "edge.link", .detail = "revoked", .from_bytes = 4};
+    pl_store_u32(denial.from, address);
+    snprintf(denial.object, sizeof(denial.object), "%s", id);
+    return denials_take(denials, &denial, mono_ms);
+}
+
+/* A revoked edge that runs on asks every five seconds, whoever looks or does not. */
+static void test_an_edge_that_comes_again_and_again_makes_few_lines(void **state)
+{
+    size_t lines = 0;
+    uint64_t all = 0, asked = 0;
+    (void)state;
+    for (int64_t ms = 0; ms < 24 * DENIALS_HOUR_MS; ms += 5000, asked++) {
+        edge_at_link("00000000000000000000000000000001", 1, ms);
+        lines += write_all(ms, &all);
+    }
+    denials_close_windows(denials);
+    lines += write_all(24 * DENIALS_HOUR_MS, &all);
+    assert_in_range(lines, 24, 24 * 4);
+    assert_int_equal(all, asked);
+    /* Others have their own. */
+    assert_true(stranger(1, 24 * DENIALS_HOUR_MS));
+    assert_true(edge_at_link("00000000000000000000000000000002", 1, 24 * DENIALS_HOUR_MS));
+    assert_true(edge_at_link("", 1, 24 * DENIALS_HOUR_MS));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +184,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_flood_is_bounded_and_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_flood_of_strangers_hides_nobody_with_a_token, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_an_edge_that_comes_again_and_again_makes_few_lines,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_a_disk_nothing_is_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_counts_are_told_at_the_end, setup, teardown),
     };
