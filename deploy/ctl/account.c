@@ -27,6 +27,7 @@ static enum pl_err show(struct json account, struct pl_why *why)
         {"expires", "expires_at", "never", true},
         {"deletion asked for", "deletion_requested_at", NULL, true},
         {"deletion due", "deletion_due_at", NULL, true},
+        {"days outside holds go since", "cleared_at", NULL, true},
         {"overdue", "overdue", "no", false},
         {"deletion began", "deletion_started_at", NULL, true},
         {"deleted", "deleted_at", NULL, true},
@@ -291,7 +292,8 @@ const struct ctl_command account_commands[] = {
      "  polderctl account expire my-shop --at 2027-12-31",
      expire_options, run_expire},
     {"reinstate", "ACCOUNT", "Brings an expired account back",
-     "Possible until the deletion of its data has begun; also changes or removes a coming end.\n\n"
+     "Possible until the deletion of its data, or of days that no hold keeps, has begun; also "
+     "changes or removes a coming end.\n\n"
      "Examples:\n"
      "  polderctl account reinstate my-shop\n"
      "  polderctl account reinstate my-shop --expires-at 2028-12-31",

@@ -124,6 +124,7 @@ static enum pl_err show_progress(struct json root, struct pl_why *why)
         {"state", "state", "-", false},
         {"due", "due_at", NULL, true},
         {"requested", "requested_at", NULL, true},
+        {"days outside holds go since", "cleared_at", NULL, true},
         {"to be done by", "limit_at", NULL, true},
         {0},
     };

@@ -57,7 +57,8 @@ enum ctl_exit account_release_run(struct ctl *ctl, const struct ctl_args *args, 
          "Forbids to delete an account's data",                                                    \
          "All of it, or that of a range of days. For statutory periods and disputes. It stands "   \
          "until its date or until it is released; "                                                \
-         "days that no hold covers go when they are due.\n\n"                                      \
+         "days that no hold covers go when they are due, and from then on the account cannot be "  \
+         "reinstated.\n\n"                                                                         \
          "Examples:\n"                                                                             \
          "  polderctl account hold my-shop --reason \"HGB 257\" --until 2032-12-31\n"              \
          "  polderctl account hold my-shop --reason \"case 7 O 12/26\" --from 2026-03-01 "         \

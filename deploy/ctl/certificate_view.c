@@ -26,6 +26,7 @@ static void rows_times(struct table *table, struct json document)
         return;
     row_time(table, times, "expired", "expired");
     row_time(table, times, "requested", "requested");
+    row_time(table, times, "days outside holds", "cleared");
     row_time(table, times, "deletion began", "started");
     row_time(table, times, "key destroyed", "key_destroyed");
     row_time(table, times, "physically gone", "physically_gone");

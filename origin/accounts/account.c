@@ -48,6 +48,7 @@ static void write_deletion(const struct account *account, struct json_writer *w)
         json_write_pair_text(w, "deletion_reason", account->request_reason);
     }
     json_write_pair_bool(w, "deleted_on_request", account->deleted_on_request);
+    json_write_pair_time(w, "cleared_at", account->cleared_ms);
     json_write_pair_time(w, "deletion_started_at", account->deletion_started_ms);
     json_write_pair_time(w, "deleted_at", account->deleted_ms);
 }
@@ -130,6 +131,7 @@ static enum pl_err read_deletion(struct json record, struct account *account, st
                             sizeof(account->request_reason), why)) != PL_OK ||
         (err = request_bool(record, "deleted_on_request", &account->deleted_on_request, why)) !=
             PL_OK ||
+        (err = request_time(record, "cleared_at", &account->cleared_ms, why)) != PL_OK ||
         (err = request_time(record, "deletion_started_at", &account->deletion_started_ms, why)) !=
             PL_OK) {
         return err;

@@ -33,6 +33,9 @@ struct account {
     int64_t requested_ms;
     char request_reason[ACCOUNT_REASON_BYTES];
     bool deleted_on_request; /* that is why its deletion started; else because it had expired */
+    /* Its own day came while a hold kept some of its days: since when the others go; 0: all its
+     * days stand. */
+    int64_t cleared_ms;
     int64_t deletion_started_ms;
     int64_t deleted_ms;
     uint64_t config_version;

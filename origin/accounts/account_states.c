@@ -2,25 +2,6 @@
 
 #include <stdio.h>
 
-const struct account_transition account_transitions[] = {
-    {ACCOUNT_ACTIVE, ACCOUNT_EXPIRED, MOVED_BY_TIME, "its date has passed"},
-    {ACCOUNT_ACTIVE, ACCOUNT_EXPIRED, MOVED_BY_SOMEONE, "ended by hand"},
-    {ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, MOVED_BY_TIME, "45 days after its expiry"},
-    {ACCOUNT_EXPIRED, ACCOUNT_ACTIVE, MOVED_BY_SOMEONE, "reinstated"},
-    {ACCOUNT_DELETABLE, ACCOUNT_ACTIVE, MOVED_BY_SOMEONE, "reinstated"},
-    {ACCOUNT_DELETABLE, ACCOUNT_DELETING, MOVED_BY_TIME,
-     "its own day of 45 to 79 has come, and no hold stands"},
-    {ACCOUNT_ACTIVE, ACCOUNT_DELETING, MOVED_BY_SOMEONE,
-     "deletion requested and confirmed, and no hold stands"},
-    {ACCOUNT_EXPIRED, ACCOUNT_DELETING, MOVED_BY_SOMEONE,
-     "deletion requested and confirmed, and no hold stands"},
-    {ACCOUNT_DELETABLE, ACCOUNT_DELETING, MOVED_BY_SOMEONE,
-     "deletion requested and confirmed, and no hold stands"},
-    {ACCOUNT_DELETING, ACCOUNT_DELETED, MOVED_BY_TIME, "every step of its deletion is done"},
-};
-const size_t account_transition_count =
-    sizeof(account_transitions) / sizeof(account_transitions[0]);
-
 /* One change, as its edit needs it. */
 struct change {
     struct holds *holds;
@@ -62,7 +43,7 @@ enum pl_err accounts_expire(struct accounts *accounts, uint64_t id, int64_t at_m
 {
     struct change change = change_at(accounts);
     change.at_ms = at_ms;
-    return accounts_change(accounts, id, edit_expire, &change, out, why);
+    return accounts_change(accounts, id, MOVED_BY_SOMEONE, edit_expire, &change, out, why);
 }
 
 static void forget_request(struct account *account)
@@ -80,6 +61,14 @@ static enum pl_err edit_reinstate(void *ctx, struct account *account, struct pl_
                        account_called(account).text,
                        account->state == ACCOUNT_DELETED ? "is done" : "has started");
     }
+    if (account->cleared_ms != 0) {
+        char since[PL_TIME_TEXT];
+        pl_time_format(account->cleared_ms, since);
+        return pl_fail(why, PL_EEXPIRED,
+                       "account %s cannot come back: its deletion has started; the days that no "
+                       "hold keeps have been going since %s",
+                       account_called(account).text, since);
+    }
     if (change->at_ms != 0 && change->at_ms <= change->now_ms) {
         return pl_fail_field(why, PL_EINVAL, "expires_at", "expires_at has passed already");
     }
@@ -95,7 +84,7 @@ enum pl_err accounts_reinstate(struct accounts *accounts, uint64_t id, int64_t e
 {
     struct change change = change_at(accounts);
     change.at_ms = expires_at_ms;
-    return accounts_change(accounts, id, edit_reinstate, &change, out, why);
+    return accounts_change(accounts, id, MOVED_BY_SOMEONE, edit_reinstate, &change, out, why);
 }
 
 /* ---- deletion on request */
@@ -154,7 +143,7 @@ static enum pl_err request_deletion(struct accounts *accounts, struct holds *hol
     change.holds = holds;
     change.reason = reason;
     change.flag = now;
-    return accounts_change(accounts, id, edit_request, &change, out, why);
+    return accounts_change(accounts, id, MOVED_BY_SOMEONE, edit_request, &change, out, why);
 }
 
 enum pl_err accounts_request_deletion(struct accounts *accounts, struct holds *holds, uint64_t id,
@@ -202,7 +191,7 @@ enum pl_err accounts_confirm_deletion(struct accounts *accounts, struct holds *h
     struct change change = change_at(accounts);
     change.holds = holds;
     change.request = *request;
-    return accounts_change(accounts, id, edit_confirm, &change, out, why);
+    return accounts_change(accounts, id, MOVED_BY_SOMEONE, edit_confirm, &change, out, why);
 }
 
 static enum pl_err edit_withdraw(void *ctx, struct account *account, struct pl_why *why)
@@ -223,7 +212,7 @@ static enum pl_err edit_withdraw(void *ctx, struct account *account, struct pl_w
 enum pl_err accounts_withdraw_deletion(struct accounts *accounts, uint64_t id, struct account *out,
                                        struct pl_why *why)
 {
-    return accounts_change(accounts, id, edit_withdraw, NULL, out, why);
+    return accounts_change(accounts, id, MOVED_BY_SOMEONE, edit_withdraw, NULL, out, why);
 }
 
 /* ---- holds */
@@ -279,6 +268,8 @@ static enum pl_err edit_move(void *ctx, struct account *account, struct pl_why *
         begin_deletion(account, false, move->now_ms);
     } else if (move->to == ACCOUNT_DELETED) {
         account->deleted_ms = move->now_ms;
+    } else if (move->to == move->from) {
+        account->cleared_ms = move->now_ms;
     }
     account->state = move->to;
     return PL_OK;
@@ -290,7 +281,7 @@ enum pl_err accounts_move(struct accounts *accounts, uint64_t id, enum account_s
                           void *ctx, int64_t now_ms, struct account *out, struct pl_why *why)
 {
     struct move move = {.from = from, .to = to, .due = due, .ctx = ctx, .now_ms = now_ms};
-    return accounts_change(accounts, id, edit_move, &move, out, why);
+    return accounts_change(accounts, id, MOVED_BY_TIME, edit_move, &move, out, why);
 }
 
 static enum pl_err edit_again(void *ctx, struct account *account, struct pl_why *why)
@@ -307,7 +298,7 @@ enum pl_err accounts_delete_again(struct accounts *accounts, uint64_t id, bool o
                                   int64_t started_ms, struct account *out, struct pl_why *why)
 {
     struct change change = {.at_ms = started_ms, .flag = on_request};
-    return accounts_change(accounts, id, edit_again, &change, out, why);
+    return accounts_change(accounts, id, MOVED_BY_RESTORE, edit_again, &change, out, why);
 }
 
 static enum pl_err edit_forget(void *ctx, struct account *account, struct pl_why *why)
@@ -327,6 +318,7 @@ static enum pl_err edit_forget(void *ctx, struct account *account, struct pl_why
     account->requested_ms = known.requested_ms;
     account->request_id = known.request_id;
     account->deleted_on_request = known.deleted_on_request;
+    account->cleared_ms = known.cleared_ms;
     account->deletion_started_ms = known.deletion_started_ms;
     account->deleted_ms = known.deleted_ms;
     return PL_OK;
@@ -334,5 +326,5 @@ static enum pl_err edit_forget(void *ctx, struct account *account, struct pl_why
 
 enum pl_err accounts_forget(struct accounts *accounts, uint64_t id, struct pl_why *why)
 {
-    return accounts_change(accounts, id, edit_forget, NULL, NULL, why);
+    return accounts_change(accounts, id, MOVED_BY_TIME, edit_forget, NULL, NULL, why);
 }

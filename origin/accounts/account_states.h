@@ -1,11 +1,10 @@
 /*
  * account_states: what may become of an account, and who decides it.
  *
- * Promise: an account's state changes along the rows of account_transitions and in no other way
- * (ARCHITECTURE.md has the same table; a test compares them). A deletion that has started cannot be
- * taken back. None starts while a hold stands, and a hold cannot be placed once one has started:
- * both are decided while nobody else can change the account. Every change is durable, with what
- * edges have to learn, before the call returns. Any thread; all block.
+ * Promise: an account's state changes along the rows of account_moves.h. A deletion that has
+ * started cannot be taken back. None starts while a hold stands, and a hold cannot be placed once
+ * one has started: both are decided while nobody else can change the account. Every change is
+ * durable, with what edges have to learn, before the call returns. Any thread; all block.
  */
 #ifndef POLDER_ORIGIN_ACCOUNTS_ACCOUNT_STATES_H
 #define POLDER_ORIGIN_ACCOUNTS_ACCOUNT_STATES_H
@@ -15,24 +14,11 @@
 
 #define ACCOUNT_CONFIRM_DAYS 7 /* that a request for deletion waits to be confirmed */
 
-/* Who moves an account along a row. */
-enum account_mover {
-    MOVED_BY_TIME,    /* the lifecycle's tick */
-    MOVED_BY_SOMEONE, /* a call of the API */
-};
-struct account_transition {
-    enum account_state from, to;
-    enum account_mover by;
-    const char *when; /* in words */
-};
-extern const struct account_transition account_transitions[];
-extern const size_t account_transition_count;
-
 /* Expires at at_ms (0: now); a date in the future only sets it. PL_EEXPIRED: already expired. */
 enum pl_err accounts_expire(struct accounts *accounts, uint64_t id, int64_t at_ms,
                             struct account *out, struct pl_why *why);
 /* Back to active, with a new date (0: none); a request for its deletion is forgotten. PL_EEXPIRED:
- * its deletion has started. */
+ * its deletion has started, be it of some of its days only. */
 enum pl_err accounts_reinstate(struct accounts *accounts, uint64_t id, int64_t expires_at_ms,
                                struct account *out, struct pl_why *why);
 

@@ -138,6 +138,7 @@ static enum pl_err make(struct writing *w, struct pl_span row, struct pl_why *wh
                    .account = w->account->id,
                    .state = w->account->state,
                    .expires_at_ms = w->account->expires_at_ms,
+                   .cleared_ms = w->account->cleared_ms,
                    .deletion_started_ms = w->account->deletion_started_ms,
                    .on_request = w->account->deleted_on_request},
         .family = FAMILY_ACCOUNTS,
@@ -438,16 +439,33 @@ enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json 
     return err;
 }
 
-enum pl_err accounts_change(struct accounts *accounts, uint64_t id,
+static enum pl_err check_move(const struct account *before, const struct account *after,
+                              enum account_mover by, struct pl_why *why)
+{
+    const bool moves =
+        before->state != after->state || (before->cleared_ms == 0 && after->cleared_ms != 0);
+    if (!moves || account_may_move(before->state, after->state, by)) {
+        return PL_OK;
+    }
+    return pl_fail(why, PL_EEXPIRED, "account %s is %s, and does not become %s by %s",
+                   account_called(before).text, account_state_name(before->state),
+                   account_state_name(after->state), account_mover_name(by));
+}
+
+enum pl_err accounts_change(struct accounts *accounts, uint64_t id, enum account_mover by,
                             enum pl_err (*edit)(void *ctx, struct account *account,
                                                 struct pl_why *why),
                             void *ctx, struct account *out, struct pl_why *why)
 {
-    struct account account;
+    struct account before, account;
     pthread_mutex_lock(&accounts->changing);
-    enum pl_err err = begin(accounts, id, &account, why);
+    enum pl_err err = begin(accounts, id, &before, why);
     if (err == PL_OK) {
+        account = before;
         err = edit(ctx, &account, why);
+    }
+    if (err == PL_OK) {
+        err = check_move(&before, &account, by, why);
     }
     if (err == PL_OK) {
         err = commit_alone(accounts, &account, why);

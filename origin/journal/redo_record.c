@@ -27,6 +27,8 @@ static void write_record(const struct redo_record *record, const char *row, stru
         json_write_pair_text(w, "state", account_state_name(record->state));
         json_write_pair_time(w, "expires_at", record->expires_at_ms);
     }
+    if (record->cleared_ms != 0)
+        json_write_pair_time(w, "cleared_at", record->cleared_ms);
     if (record->deletion_started_ms != 0) {
         json_write_pair_time(w, "deletion_started_at", record->deletion_started_ms);
         json_write_pair_bool(w, "on_request", record->on_request);
@@ -80,6 +82,7 @@ enum pl_err redo_decode(struct json object, struct redo_record *record, struct p
         (err = request_id128(object, "id", &record->id, why)) != PL_OK ||
         (err = read_state(object, &record->state, why)) != PL_OK ||
         (err = request_time(object, "expires_at", &record->expires_at_ms, why)) != PL_OK ||
+        (err = request_time(object, "cleared_at", &record->cleared_ms, why)) != PL_OK ||
         (err = request_time(object, "deletion_started_at", &record->deletion_started_ms, why)) !=
             PL_OK ||
         (err = request_bool(object, "on_request", &record->on_request, why)) != PL_OK ||

@@ -63,6 +63,7 @@ struct certificate_facts {
     int64_t expired_ms;   /* 0: it had not, when it was deleted on request */
     int64_t requested_ms; /* on_request only */
     int64_t limit_ms;     /* by when the deletion was promised to be done */
+    int64_t cleared_ms;   /* days that no hold kept went from then on */
     int64_t started_ms;   /* state deleting synced */
     int64_t dropped_ms;   /* no reader could find anything any more */
     int64_t gone_ms;      /* no file of the database held a byte of it */

@@ -71,11 +71,17 @@ static void write_times(const struct certificate_facts *facts, struct json_write
         const char *name;
         int64_t ms;
     } times[] = {
-        {"account_created", facts->created_ms}, {"expired", facts->expired_ms},
-        {"requested", facts->requested_ms},     {"promised_by", facts->limit_ms},
-        {"started", facts->started_ms},         {"key_destroyed", facts->key.wall_ms},
-        {"dropped", facts->dropped_ms},         {"physically_gone", facts->gone_ms},
-        {"edges_done", facts->edges_ms},        {"ended", facts->ended_ms},
+        {"account_created", facts->created_ms},
+        {"expired", facts->expired_ms},
+        {"requested", facts->requested_ms},
+        {"promised_by", facts->limit_ms},
+        {"cleared", facts->cleared_ms},
+        {"started", facts->started_ms},
+        {"key_destroyed", facts->key.wall_ms},
+        {"dropped", facts->dropped_ms},
+        {"physically_gone", facts->gone_ms},
+        {"edges_done", facts->edges_ms},
+        {"ended", facts->ended_ms},
     };
     json_write_key(w, "times");
     json_write_object(w);

@@ -102,6 +102,31 @@ static enum pl_err count_slice(struct store *store, struct deletion *deletion,
     return err;
 }
 
+static enum pl_err add_retired(void *ctx, uint64_t account, int64_t day,
+                               const struct day_counts_row *row)
+{
+    struct certificate_count *sum = ctx;
+    (void)account, (void)day;
+    sum->items += row->retired.events;
+    sum->bytes += row->retired.bytes;
+    return PL_OK;
+}
+
+/* Days that went since the account's own day had come: those that went for their age are older. */
+static void count_cleared(const struct doing *doing)
+{
+    const struct account *account = doing->account;
+    struct certificate_count sum = {.kind = DELETION_CLEARED_KIND};
+    if (account->cleared_ms != 0 && doing->config->day_counts != NULL) {
+        sum.counted =
+            day_counts_each(doing->config->day_counts, account->id,
+                            retention_first_day(account->retention_months, account->cleared_ms),
+                            VAULT_DAY_MAX, add_retired, &sum) == PL_OK;
+    }
+    doing->deletion->cleared =
+        sum.counted ? sum : (struct certificate_count){.kind = DELETION_CLEARED_KIND};
+}
+
 /* A disk that does not give back what it holds hinders no deletion: the certificate says that it
  * was not counted. */
 static enum pl_err count(struct doing *doing, struct pl_why *why)
@@ -110,6 +135,7 @@ static enum pl_err count(struct doing *doing, struct pl_why *why)
     const int64_t until_ms = pl_mono_ms(pl_clock_system()) + COUNT_MS;
     struct range range;
     enum pl_err err = range_of(deletion->account, &range, why);
+    count_cleared(doing);
     while (err == PL_OK && deletion->counting < deletion_kind_count && !doing->partly) {
         struct certificate_count *sum = &deletion->counts[deletion->counting];
         enum pl_err counted = count_slice(doing->config->store, deletion, &range);

@@ -45,6 +45,7 @@ struct deletion {
     int64_t done_ms[DELETION_STEPS]; /* wall clock; 0: not done */
     uint64_t position;               /* the cut-off that edges have to pass */
     struct certificate_count counts[DELETION_KINDS];
+    struct certificate_count cleared; /* events of days that went before, for no hold kept them */
 
     /* not recorded */
     struct deletion *next;

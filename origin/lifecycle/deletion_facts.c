@@ -13,6 +13,7 @@ static void set_times(struct certificate_facts *facts, const struct deletion *de
     facts->account = account->id;
     facts->on_request = account->deleted_on_request;
     facts->created_ms = account->created_ms;
+    facts->cleared_ms = account->cleared_ms;
     facts->started_ms = account->deletion_started_ms;
     facts->expired_ms = account->expires_at_ms <= facts->started_ms ? account->expires_at_ms : 0;
     facts->requested_ms = account->deleted_on_request ? account->requested_ms : 0;
@@ -24,10 +25,14 @@ static void set_times(struct certificate_facts *facts, const struct deletion *de
     facts->cutoff_position = deletion->position;
 }
 
-static void set_counts(struct certificate_facts *facts, const struct deletion *deletion)
+static void set_counts(struct certificate_facts *facts, const struct deletion *deletion,
+                       const struct account *account)
 {
     for (size_t i = 0; i < deletion_kind_count; i++) {
         facts->counts[facts->count_count++] = deletion->counts[i];
+    }
+    if (account->cleared_ms != 0) {
+        facts->counts[facts->count_count++] = deletion->cleared;
     }
 }
 
@@ -162,7 +167,7 @@ enum pl_err deletion_certify(const struct deletion *deletion, const struct lifec
         return pl_fail(why, PL_ENOMEM, "no memory for a certificate");
     }
     set_times(facts, deletion, account, now_ms);
-    set_counts(facts, deletion);
+    set_counts(facts, deletion, account);
     enum pl_err err = set_delays(facts, config->holds, account);
     if (err != PL_OK) {
         pl_fail(why, err, "no memory for a certificate");

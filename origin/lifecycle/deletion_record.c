@@ -17,18 +17,25 @@ static void record_key(uint64_t account, uint8_t key[16])
 
 /* ---- writing */
 
-static void write_counts(const struct deletion *deletion, struct json_writer *w)
+static void write_count(const struct certificate_count *count, struct json_writer *w)
+{
+    json_write_object(w);
+    json_write_pair_text(w, "kind", count->kind);
+    json_write_pair_bool(w, "counted", count->counted);
+    json_write_pair_u64(w, "items", count->items);
+    json_write_pair_u64(w, "bytes", count->bytes);
+    json_write_object_end(w);
+}
+
+static void write_counts(const struct deletion *deletion, bool cleared, struct json_writer *w)
 {
     json_write_key(w, "counts");
     json_write_array(w);
     for (size_t i = 0; i < deletion_kind_count; i++) {
-        const struct certificate_count *count = &deletion->counts[i];
-        json_write_object(w);
-        json_write_pair_text(w, "kind", count->kind);
-        json_write_pair_bool(w, "counted", count->counted);
-        json_write_pair_u64(w, "items", count->items);
-        json_write_pair_u64(w, "bytes", count->bytes);
-        json_write_object_end(w);
+        write_count(&deletion->counts[i], w);
+    }
+    if (cleared) {
+        write_count(&deletion->cleared, w);
     }
     json_write_array_end(w);
 }
@@ -58,7 +65,7 @@ static void write_progress(const struct deletion *deletion, const struct lifecyc
     write_key(config, account->id, w);
     json_write_pair_u64(w, "position", deletion->position);
     if (deletion->done >= DELETION_COUNTED) {
-        write_counts(deletion, w);
+        write_counts(deletion, account->cleared_ms != 0, w);
     }
 }
 
@@ -93,6 +100,17 @@ enum pl_err deletion_record(const struct deletion *deletion, const struct lifecy
 
 /* ---- reading */
 
+/* NULL: a kind that is not known. */
+static struct certificate_count *find_count(struct deletion *deletion, const char *kind)
+{
+    for (size_t k = 0; k < deletion_kind_count; k++) {
+        if (strcmp(kind, deletion->counts[k].kind) == 0) {
+            return &deletion->counts[k];
+        }
+    }
+    return strcmp(kind, deletion->cleared.kind) == 0 ? &deletion->cleared : NULL;
+}
+
 static enum pl_err read_counts(struct json record, struct deletion *deletion)
 {
     struct json list, item;
@@ -102,16 +120,11 @@ static enum pl_err read_counts(struct json record, struct deletion *deletion)
     for (struct json_iter i = json_elements(list); json_next_element(&i, &item);) {
         char kind[32] = "";
         enum pl_err err = request_text(item, "kind", kind, sizeof(kind), NULL);
-        for (size_t k = 0; err == PL_OK && k < deletion_kind_count; k++) {
-            struct certificate_count *count = &deletion->counts[k];
-            if (strcmp(kind, count->kind) == 0 &&
-                ((err = request_bool(item, "counted", &count->counted, NULL)) != PL_OK ||
-                 (err = request_u64(item, "items", &count->items, NULL)) != PL_OK)) {
-                return err;
-            }
-            if (strcmp(kind, count->kind) == 0) {
-                err = request_u64(item, "bytes", &count->bytes, NULL);
-            }
+        struct certificate_count *count = err == PL_OK ? find_count(deletion, kind) : NULL;
+        if (count != NULL &&
+            (err = request_bool(item, "counted", &count->counted, NULL)) == PL_OK &&
+            (err = request_u64(item, "items", &count->items, NULL)) == PL_OK) {
+            err = request_u64(item, "bytes", &count->bytes, NULL);
         }
         if (err != PL_OK) {
             return err;
@@ -169,6 +182,7 @@ static void start_over(struct deletion *deletion, const struct account *account)
     for (size_t i = 0; i < deletion_kind_count; i++) {
         deletion->counts[i] = (struct certificate_count){.kind = deletion_kinds[i].name};
     }
+    deletion->cleared = (struct certificate_count){.kind = DELETION_CLEARED_KIND};
 }
 
 enum pl_err deletion_load(struct deletion **out, const struct lifecycle_config *config,
@@ -252,6 +266,7 @@ enum pl_err deletion_write_json(const struct lifecycle_config *config,
     json_write_pair_time(w, "due_at", lifecycle_due_ms(account));
     json_write_pair_bool(w, "on_request", account->deleted_on_request);
     json_write_pair_time(w, "requested_at", account->requested_ms);
+    json_write_pair_time(w, "cleared_at", account->cleared_ms);
     if (account->state >= ACCOUNT_DELETING) {
         err = deletion_load(&deletion, config, account, why);
         json_write_pair_time(w, "limit_at", deletion_limit_ms(account));

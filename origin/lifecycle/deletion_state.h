@@ -12,6 +12,7 @@ struct deletion_kind {
 };
 extern const struct deletion_kind deletion_kinds[];
 extern const size_t deletion_kind_count;
+#define DELETION_CLEARED_KIND "events_cleared"
 
 /* Writes what is done, synced (deletion_record.c). */
 enum pl_err deletion_record(const struct deletion *deletion, const struct lifecycle_config *config,

@@ -59,6 +59,15 @@ static bool is_its_day(void *ctx, const struct account *account, int64_t now_ms)
            !holds_stand(lifecycle->config.holds, account->id, false, now_ms, NULL);
 }
 
+/* A hold on other days only: these go. */
+static bool is_day_but_for_some(void *ctx, const struct account *account, int64_t now_ms)
+{
+    const struct lifecycle *lifecycle = ctx;
+    return account->cleared_ms == 0 && now_ms >= lifecycle_due_ms(account) &&
+           !holds_stand(lifecycle->config.holds, account->id, true, now_ms, NULL) &&
+           holds_stand(lifecycle->config.holds, account->id, false, now_ms, NULL);
+}
+
 static bool is_gone(void *ctx, const struct account *account, int64_t now_ms)
 {
     const struct deletion *deletion = ctx;
@@ -74,15 +83,16 @@ static const struct {
     {ACCOUNT_ACTIVE, ACCOUNT_EXPIRED, has_expired},
     {ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, is_kept_long_enough},
     {ACCOUNT_DELETABLE, ACCOUNT_DELETING, is_its_day},
+    {ACCOUNT_DELETABLE, ACCOUNT_DELETABLE, is_day_but_for_some},
 };
 
 /* ---- moving */
 
 static enum pl_err note_state(struct lifecycle *lifecycle, const struct account *account,
-                              struct pl_why *why)
+                              const char *word, struct pl_why *why)
 {
     char action[48];
-    snprintf(action, sizeof(action), "account.%s", account_state_name(account->state));
+    snprintf(action, sizeof(action), "account.%s", word);
     const struct audit_entry entry = {
         .actor = "lifecycle",
         .action = action,
@@ -90,7 +100,7 @@ static enum pl_err note_state(struct lifecycle *lifecycle, const struct account 
         .outcome = AUDIT_DONE,
     };
     pl_log(lifecycle->config.log, PL_LOG_INFO, "lifecycle", "account %016llx is %s",
-           (unsigned long long)account->id, account_state_name(account->state));
+           (unsigned long long)account->id, word);
     return audit_note(lifecycle->config.audit, &entry, why);
 }
 
@@ -104,7 +114,12 @@ static enum pl_err move(struct lifecycle *lifecycle, struct account *account, in
         enum pl_err err = accounts_move(lifecycle->config.accounts, account->id, waits[i].from,
                                         waits[i].to, waits[i].due, lifecycle, now_ms, account, why);
         *more |= err == PL_OK;
-        return err == PL_OK ? note_state(lifecycle, account, why) : err;
+        return err == PL_OK
+                   ? note_state(lifecycle, account,
+                                waits[i].from == waits[i].to ? "cleared"
+                                                             : account_state_name(account->state),
+                                why)
+                   : err;
     }
     return PL_OK;
 }
@@ -129,7 +144,7 @@ static enum pl_err finish(struct lifecycle *lifecycle, struct deletion **at,
     if (err == PL_OK) {
         *at = deletion->next;
         deletion_free(deletion);
-        err = note_state(lifecycle, account, why);
+        err = note_state(lifecycle, account, account_state_name(account->state), why);
     }
     return err;
 }

@@ -30,6 +30,7 @@ static enum pl_err edit_dates(void *ctx, struct account *account, struct pl_why 
     (void)why;
     account->state = record->state;
     account->expires_at_ms = record->expires_at_ms;
+    account->cleared_ms = record->cleared_ms;
     return PL_OK;
 }
 
@@ -46,10 +47,12 @@ static enum pl_err apply_account(struct restore *r, const struct redo_record *re
                                      record->deletion_started_ms, NULL, why);
     }
     if (accounts_get(r->parts->accounts, record->account, &account) != PL_OK ||
-        (account.state == record->state && account.expires_at_ms == record->expires_at_ms)) {
+        (account.state == record->state && account.expires_at_ms == record->expires_at_ms &&
+         account.cleared_ms == record->cleared_ms)) {
         return PL_OK;
     }
-    return accounts_change(r->parts->accounts, record->account, edit_dates, &copy, NULL, why);
+    return accounts_change(r->parts->accounts, record->account, MOVED_BY_RESTORE, edit_dates, &copy,
+                           NULL, why);
 }
 
 /* Two certificates of one account cannot be; the one that is there was issued by this database. */

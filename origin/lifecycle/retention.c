@@ -135,7 +135,7 @@ static int64_t first_kept_day(const struct retention *r, const struct account *a
                               int64_t now_ms)
 {
     int64_t day = retention_first_day(account->retention_months, now_ms);
-    if (account->state == ACCOUNT_DELETABLE && now_ms >= lifecycle_due_ms(account) &&
+    if (account->state == ACCOUNT_DELETABLE && account->cleared_ms != 0 &&
         !holds_stand(r->config->holds, account->id, true, now_ms, NULL) &&
         holds_stand(r->config->holds, account->id, false, now_ms, NULL)) {
         day = pl_day_of(now_ms) + 1;

@@ -4,8 +4,9 @@
  *
  * Promise: an event is dropped when its day (on which its edge took it) is older than the account's
  * retention_months, or when its account's own day of deletion has come but a hold keeps some of its
- * other days. No day that a hold covers is touched. What was dropped is then made physically gone;
- * a crash in between is made up for. Work is bounded in each call.
+ * other days, which is recorded first (account.h, cleared_ms): nothing leads back from there. No
+ * day that a hold covers is touched. What was dropped is then made physically gone; a crash in
+ * between is made up for. Work is bounded in each call.
  *
  * The lifecycle's thread owns it.
  */

@@ -19,17 +19,72 @@ static void the_table_is_the_one_that_is_written_down(void **state)
     char *end = strstr(table, "\n\n");
     assert_non_null(end);
     *end = '\0';
-    for (size_t i = 0; i < account_transition_count; i++) {
-        const struct account_transition *t = &account_transitions[i];
-        snprintf(row, sizeof(row), "\n| %s | %s | %s | %s |", account_state_name(t->from),
-                 account_state_name(t->to), t->by == MOVED_BY_TIME ? "time" : "somebody", t->when);
+    for (size_t i = 0; i < account_move_count; i++) {
+        const struct account_move *move = &account_moves[i];
+        snprintf(row, sizeof(row), "\n| %s | %s | %s | %s |", account_state_name(move->from),
+                 account_state_name(move->to), account_mover_name(move->by), move->when);
         if (strstr(table, row) == NULL)
             fail_msg("ARCHITECTURE.md lacks:%s", row);
     }
     for (char *at = table; (at = strchr(at, '\n')) != NULL; at++)
         rows++;
-    assert_int_equal(rows, account_transition_count + 1); /* the line below the head */
+    assert_int_equal(rows, account_move_count + 1); /* the line below the head */
     pl_buf_release(&text);
+}
+
+struct wish {
+    enum account_state state;
+};
+
+static enum pl_err edit_state(void *ctx, struct account *account, struct pl_why *why)
+{
+    const struct wish *wish = ctx;
+    (void)why;
+    account->cleared_ms = account->state == wish->state ? START_MS : 0; /* its move to itself */
+    account->state = wish->state;
+    return PL_OK;
+}
+
+static enum pl_err try_move(struct house *house, uint64_t id, enum account_state to,
+                            enum account_mover by)
+{
+    struct wish wish = {to};
+    return accounts_change(house->accounts, id, by, edit_state, &wish, NULL, &house->why);
+}
+
+static struct account account_in(struct house *house, enum account_state state)
+{
+    static unsigned n;
+    char name[32];
+    snprintf(name, sizeof(name), "account %u", n++);
+    struct account account = new_account(house, name);
+    for (enum account_state next = ACCOUNT_EXPIRED; next <= state; next++)
+        must(try_move(house, account.id, next, MOVED_BY_TIME), &house->why);
+    assert_int_equal(account_of(house, account.id).state, state);
+    return account;
+}
+
+/* What the table lacks cannot be done, whoever does it. */
+static void an_account_moves_along_the_table_only(void **state)
+{
+    struct house *house = *state;
+    size_t moved = 0;
+    for (enum account_state from = ACCOUNT_ACTIVE; from <= ACCOUNT_DELETED; from++)
+        for (enum account_state to = ACCOUNT_ACTIVE; to <= ACCOUNT_DELETED; to++)
+            for (enum account_mover by = MOVED_BY_TIME; by <= MOVED_BY_RESTORE; by++) {
+                struct account account = account_in(house, from);
+                const bool may = account_may_move(from, to, by);
+                assert_int_equal(try_move(house, account.id, to, by), may ? PL_OK : PL_EEXPIRED);
+                const struct account after = account_of(house, account.id);
+                assert_int_equal(after.state, may ? to : from);
+                assert_int_equal(after.cleared_ms, may && from == to ? START_MS : 0);
+                moved += may;
+            }
+    assert_int_equal(moved, account_move_count);
+    /* Nothing leads back from a deletion that has started. */
+    for (size_t i = 0; i < account_move_count; i++)
+        assert_true(account_moves[i].from < ACCOUNT_DELETING ||
+                    account_moves[i].to > account_moves[i].from);
 }
 
 /* ---- deletion on request */
@@ -147,6 +202,17 @@ static void release(struct house *house, const struct hold *hold)
     assert_int_equal(released.released_ms, house->now_ms);
 }
 
+static void assert_certified(struct house *house, uint64_t account, const char *words)
+{
+    struct pl_buf certificate;
+    pl_buf_init(&certificate, CERTIFICATE_BYTES_MAX);
+    must(certificate_get(house->store, account, &certificate, &house->why), &house->why);
+    must(pl_buf_terminate(&certificate), &house->why);
+    if (strstr((char *)certificate.data, words) == NULL)
+        fail_msg("no %s in %s", words, (char *)certificate.data);
+    pl_buf_release(&certificate);
+}
+
 static void nothing_is_deleted_under_a_hold(void **state)
 {
     struct house *house = *state;
@@ -175,11 +241,7 @@ static void nothing_is_deleted_under_a_hold(void **state)
     assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
     assert_int_equal(status.overdue, 0);
     /* The certificate says why it was late. */
-    struct pl_buf certificate;
-    pl_buf_init(&certificate, CERTIFICATE_BYTES_MAX);
-    must(certificate_get(house->store, account.id, &certificate, &house->why), &house->why);
-    assert_non_null(memmem(certificate.data, certificate.len, "HGB 257", strlen("HGB 257")));
-    pl_buf_release(&certificate);
+    assert_certified(house, account.id, "HGB 257");
     /* Then it is forgotten. */
     assert_int_equal(rows_of(house, FAMILY_HOLDS, account.id), 0);
 }
@@ -225,17 +287,48 @@ static void a_hold_on_some_days_keeps_those(void **state)
     memset(&sum, 0, sizeof(sum));
     must(day_counts_total(house->day_counts, account.id, 0, VAULT_DAY_MAX, &sum), &house->why);
     assert_int_equal(day_counts_held(&sum), 4);
+    /* So its deletion has started: what is left is no account that could come back. */
+    reopen_house(house);
+    assert_int_equal(accounts_reinstate(house->accounts, account.id, 0, &asked, &house->why),
+                     PL_EEXPIRED);
+    assert_non_null(strstr(house->why.text, "cannot come back"));
     release(house, &placed);
+    assert_int_equal(accounts_reinstate(house->accounts, account.id, 0, &asked, &house->why),
+                     PL_EEXPIRED);
     work(house);
     assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
     assert_int_equal(events_of(house, account.id), 0);
+    /* Its certificate has both: what stood there last, and what went before. */
+    assert_certified(house, account.id, "{\"kind\":\"events\",\"items\":4,");
+    assert_certified(house, account.id, "{\"kind\":\"events_cleared\",\"items\":4,");
+}
+
+/* Until then it is an account like any other. */
+static void a_hold_on_some_days_hinders_no_return_before_its_day(void **state)
+{
+    struct house *house = *state;
+    struct account account = new_account(house, "ranged"), asked;
+    put_event(house, account.id, 1);
+    must(accounts_expire(house->accounts, account.id, 0, &asked, &house->why), &house->why);
+    hold(house, account.id, "{\"reason\":\"r\",\"from\":\"2026-02-02\",\"to\":\"2026-02-03\"}");
+    pass_to(house, lifecycle_due_ms(&asked) - 1);
+    must(accounts_reinstate(house->accounts, account.id, 0, &asked, &house->why), &house->why);
+    tick_on_day(house, 120);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_ACTIVE);
+    assert_int_equal(events_of(house, account.id), 1);
 }
 
 /* The lifecycle's list of accounts is as old as its tick. */
-static void who_is_reinstated_loses_nothing_more(void **state)
+static bool always(void *ctx, const struct account *account, int64_t now_ms)
+{
+    (void)ctx, (void)account, (void)now_ms;
+    return true;
+}
+
+static void who_is_held_meanwhile_loses_nothing_more(void **state)
 {
     struct house *house = *state;
-    struct account account = new_account(house, "back"), asked, *old;
+    struct account account = new_account(house, "late"), asked, *old;
     struct retention *retention;
     size_t count;
     bool more = true;
@@ -243,11 +336,14 @@ static void who_is_reinstated_loses_nothing_more(void **state)
     must(accounts_expire(house->accounts, account.id, 0, &asked, &house->why), &house->why);
     hold(house, account.id, "{\"reason\":\"r\",\"from\":\"2026-01-05\",\"to\":\"2026-01-06\"}");
     pass_to(house, asked.expires_at_ms + LIFECYCLE_KEEP_DAYS * PL_DAY_MS);
-    must(accounts_list(house->accounts, &old, &count), &house->why);
-    assert_int_equal(old[0].state, ACCOUNT_DELETABLE);
     const int64_t due_ms = lifecycle_due_ms(&asked) + 1;
+    must(accounts_move(house->accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETABLE, always,
+                       NULL, due_ms, &asked, &house->why),
+         &house->why);
+    must(accounts_list(house->accounts, &old, &count), &house->why);
+    assert_int_equal(old[0].cleared_ms, due_ms);
     assert_int_equal(events_of(house, account.id), 1);
-    must(accounts_reinstate(house->accounts, account.id, 0, &asked, &house->why), &house->why);
+    hold(house, account.id, "{\"reason\":\"all of it\"}");
     const struct lifecycle_config config = {.store = house->store,
                                             .accounts = house->accounts,
                                             .holds = house->holds,
@@ -442,13 +538,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_table_is_the_one_that_is_written_down),
+        T(an_account_moves_along_the_table_only),
         T(a_request_deletes_nothing_until_it_is_confirmed),
         T(a_request_ends_after_a_week),
         T(deleting_at_once_needs_a_reason_and_cannot_be_undone),
         T(nothing_is_deleted_under_a_hold),
         T(a_hold_ends_by_its_date),
         T(a_hold_on_some_days_keeps_those),
-        T(who_is_reinstated_loses_nothing_more),
+        T(a_hold_on_some_days_hinders_no_return_before_its_day),
+        T(who_is_held_meanwhile_loses_nothing_more),
         T(holds_are_checked),
         T(an_account_has_so_many_holds),
         T(events_older_than_the_retention_go_by_day),
