@@ -13,7 +13,7 @@ struct numbers {
     struct ledger_counts totals;
     struct store_usage store;
     uint64_t ready, alarms, keys_live, keys_destroyed, keys_missing, keys_locked, keyring_behind;
-    uint64_t redo_bytes, restored;
+    uint64_t redo_bytes, restored, optouts_late, orphan_keys;
     uint64_t settle_position, edges_waiting, seal_key_age_s, old_seal_keys;
     uint64_t expired, deleting, deleted, overdue, held;
     struct holds_count holds;
@@ -72,6 +72,9 @@ static const struct row rows[] = {
     GAUGE("seal_key_age_seconds", "Of the key that edges seal for.", "", seal_key_age_s),
     GAUGE("seal_keys_old", "Replaced and not destroyed yet.", "", old_seal_keys),
     GAUGE("redo_bytes", "Bytes of the redo log.", "", redo_bytes),
+    GAUGE("redo_optouts_late", "1 while opt-outs wait for room in the redo log.", "", optouts_late),
+    GAUGE("keyring_orphans", "Data keys of accounts that the database does not know.", "",
+          orphan_keys),
     GAUGE("restored", "1 for a day after the database was found to be restored.", "", restored),
     GAUGE("keyring_paths_behind", "Paths on which the last write failed.", "", keyring_behind),
     GAUGE("accounts_ended", "Accounts that are not active, by state.", "{state=\"expired\"}",
@@ -129,6 +132,8 @@ static void collect(const struct view *view, const struct origin_parts *parts,
     n->keyring_behind = view->keyring.paths_behind;
     n->redo_bytes = view->redo.journal.bytes;
     n->restored = view->redo.restored;
+    n->optouts_late = view->redo.late_ms != 0;
+    n->orphan_keys = view->orphan_count;
     n->settle_position = view->cutoffs.position;
     n->edges_waiting = view->cutoffs.waiting;
     n->seal_key_age_s = (uint64_t)(view->seal_key_age_ms / PL_SECOND_MS);

@@ -411,6 +411,18 @@ static void nothing(struct node *node)
     (void)node;
 }
 
+/* After it, for it tells which accounts there are. */
+static enum pl_err find_orphan_keys(struct node *node, struct pl_why *why)
+{
+    return orphan_keys_find(&node->parts.orphan_keys, node->parts.accounts, node->parts.keyring,
+                            node->config.log, why);
+}
+
+static void free_orphan_keys(struct node *node)
+{
+    orphan_keys_free(node->parts.orphan_keys);
+}
+
 /* The receiver knows one context for all it asks. */
 
 static enum pl_err on_edge_key(void *ctx, const struct pl_id128 *edge, struct pl_buf *spki_der)
@@ -549,6 +561,7 @@ static enum pl_err open_lifecycle(struct node *node, struct pl_why *why)
         .clock_witnesses = clock_witness_all,
         .clock_witnesses_ctx = &node->parts,
         .clock_agree_ms = node->config.options->clock_agree_seconds * PL_SECOND_MS,
+        .backup_days = node->config.options->backup_days,
         .random = node->config.random,
         .log = node->config.log,
     };
@@ -621,6 +634,7 @@ static const struct {
     {open_links, close_links},
     {open_erasures, close_erasures},
     {apply_restore, nothing},
+    {find_orphan_keys, free_orphan_keys},
     {open_intake, close_intake},
     {open_receiver, close_receiver},
     {open_lifecycle, close_lifecycle},

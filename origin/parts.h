@@ -20,6 +20,7 @@
 #include "origin/keyring/keyring.h"
 #include "origin/lifecycle/cutoffs.h"
 #include "origin/lifecycle/lifecycle.h"
+#include "origin/lifecycle/orphan_keys.h"
 #include "origin/subjects/erasures.h"
 #include "origin/subjects/links.h"
 #include "origin/vault/exports.h"
@@ -47,6 +48,7 @@ struct origin_parts {
     struct exports *exports;
     struct links *links;
     struct erasures *erasures;
+    struct orphan_keys *orphan_keys;
     struct intake *intake;
     struct receiver *receiver;
     struct lifecycle *lifecycle;

@@ -103,6 +103,24 @@ static void check_redo(const struct redo_status *redo, struct reasons *warnings)
     }
 }
 
+/* Nothing is wrong with it until somebody minds. */
+static void tell_orphans(const struct view *view, struct reasons *warnings)
+{
+    char ids[VIEW_ORPHANS_SHOWN * 18 + 1] = "";
+    size_t used = 0;
+    if (view->orphan_count == 0) {
+        return;
+    }
+    for (size_t i = 0; i < view->orphan_count && i < VIEW_ORPHANS_SHOWN; i++) {
+        used += (size_t)snprintf(ids + used, sizeof(ids) - used, "%s%016" PRIx64, i > 0 ? ", " : "",
+                                 view->orphans[i].account);
+    }
+    add(warnings, PROBES_HEALTHY,
+        "%zu data keys in the keyring belong to no account of this database (%s%s), as after a "
+        "restore; once no newer copy will be restored: polderctl keyring orphans --destroy",
+        view->orphan_count, ids, view->orphan_count > VIEW_ORPHANS_SHOWN ? ", …" : "");
+}
+
 static void check_ready(const struct view *view, struct reasons *reasons, struct reasons *warnings)
 {
     const struct keyring_status *keyring = &view->keyring;
@@ -157,6 +175,7 @@ static void check_ready(const struct view *view, struct reasons *reasons, struct
     }
     check_audit(&view->audit, warnings);
     check_redo(&view->redo, warnings);
+    tell_orphans(view, warnings);
 }
 
 /* What /replication says of each edge, in short: the blocks that come are taken all the same. */

@@ -6,7 +6,8 @@
 
 #include "origin/probes.h"
 
-#define VIEW_CHAINS_SHOWN 8 /* newest, an edge */
+#define VIEW_CHAINS_SHOWN  8 /* newest, an edge */
+#define VIEW_ORPHANS_SHOWN 3
 
 struct view_edge {
     const struct edge_record *record;
@@ -40,6 +41,8 @@ struct view {
     struct lifecycle_status lifecycle;
     struct audit_status audit;
     struct redo_status redo;
+    struct orphan_key orphans[VIEW_ORPHANS_SHOWN];
+    size_t orphan_count;
     int64_t certificate_ends_ms, certificate_left_ms; /* of the link */
 };
 

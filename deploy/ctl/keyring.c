@@ -1,5 +1,7 @@
 /* polderctl kek, keyring: the keys that wrap keys. */
 #include "deploy/ctl/api.h"
+#include "deploy/ctl/request.h"
+#include "deploy/ctl/table.h"
 
 #include "proto/base/crypto.h"
 #include "proto/base/file.h"
@@ -148,6 +150,56 @@ static enum ctl_exit run_keyring_rotate(struct ctl *ctl, const struct ctl_args *
     return ctl_result(err);
 }
 
+/* ---- orphans */
+
+enum { ORPHANS_DESTROY, ORPHANS_REASON };
+static const struct ctl_option orphans_options[] = {
+    [ORPHANS_DESTROY] = {"destroy", NULL, "Destroy them all, for good"},
+    [ORPHANS_REASON] = {"reason", "TEXT", "Why; the keyring keeps it, so name no persons"},
+    {0},
+};
+
+static enum pl_err show_orphans(struct json root, struct pl_why *why)
+{
+    static const struct table_field fields[] = {
+        {"ACCOUNT", "account", "-", false}, {"KEY MADE (UTC)", "created_at", "-", true}, {0}};
+    return table_list(root, "orphans", fields,
+                      "Every data key in the keyring belongs to an account of this database.", why);
+}
+
+static enum pl_err show_orphans_destroyed(struct json root, struct pl_why *why)
+{
+    struct json value;
+    uint64_t count = 0;
+    (void)why;
+    if (json_get(root, "destroyed", &value))
+        json_u64(value, &count);
+    printf("%llu key%s destroyed: what is left of %s data anywhere cannot be read any more.\n",
+           (unsigned long long)count, count == 1 ? " is" : "s are",
+           count == 1 ? "its account's" : "their accounts'");
+    return PL_OK;
+}
+
+static enum ctl_exit run_orphans(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    struct api_answer answer = {.status = 0};
+    const char *reason = args->options[ORPHANS_REASON];
+    const bool destroy = args->options[ORPHANS_DESTROY] != NULL;
+    const struct request_member members[] = {{.name = "reason", .text = reason}, {0}};
+    struct pl_buf request;
+    if (destroy != (reason != NULL && reason[0] != '\0'))
+        return ctl_usage(why, destroy ? "--reason must say why the keys are to be destroyed"
+                                      : "--reason is for --destroy");
+    pl_buf_init(&request, KEK_TEXT_MAX);
+    enum pl_err err = destroy ? request_write(members, "reasons", &request, why) : PL_OK;
+    if (err == PL_OK)
+        err = api_call(ctl, destroy ? "POST" : "GET",
+                       destroy ? "/keyring/orphans/destroy" : "/keyring/orphans",
+                       pl_buf_span(&request), &answer, why);
+    pl_buf_release(&request);
+    return api_end(ctl, err, &answer, destroy ? show_orphans_destroyed : show_orphans, why);
+}
+
 const struct ctl_command kek_commands[] = {
     {"rotate", "FILE", "Adds a fresh key-encryption key",
      "Appends a line to the file that kek_file in origin.yaml names; a crash leaves the old file "
@@ -169,5 +221,13 @@ const struct ctl_command keyring_commands[] = {
      "edges hold is lost: the old key is destroyed once they have delivered it.\n\n"
      "Example:\n  polderctl keyring rotate",
      NULL, run_keyring_rotate},
+    {"orphans", "", "Lists data keys of accounts that the database does not know",
+     "After a restore these are of accounts that were made after the copy. The origin keeps their "
+     "keys, for a newer copy may be restored yet, and says so in /ready. With --destroy they go, "
+     "for good, with a signed record in the keyring.\n\n"
+     "Examples:\n"
+     "  polderctl keyring orphans\n"
+     "  polderctl keyring orphans --destroy --reason 'restored, no newer copy'",
+     orphans_options, run_orphans},
     {0},
 };

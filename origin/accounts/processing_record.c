@@ -1,7 +1,6 @@
 #include "origin/accounts/processing_record.h"
 #include "origin/accounts/holds.h"
 #include "origin/intake/dedupe.h"
-#include "origin/lifecycle/certificate.h"
 #include "origin/options.h"
 #include "origin/request.h"
 
@@ -239,7 +238,8 @@ static void write_retention(const struct origin_parts *parts, const struct accou
                   "every %lld days",
                   (long long)parts->options->seal_key_days);
     retention_row(w, "Opt-outs", "as long as the account: they keep the visitor out");
-    retention_row(w, "Backups of keys", "%d days at most", CERTIFICATE_BACKUP_DAYS);
+    retention_row(w, "Backups of the database and its keys", "%lld days at most",
+                  (long long)parts->options->backup_days);
     retention_row(w, "Audit log, certificates of deletion",
                   "for good, without visitors' data and without names of accounts");
     json_write_array_end(w);

@@ -53,11 +53,12 @@ struct api_route {
      * gives out visitors' data has one; NULL: none. */
     const char *action;
     api_handler_fn handle;
-    unsigned how; /* API_STREAMS, API_GIVES */
+    unsigned how; /* API_STREAMS, API_GIVES, API_OWN_ONLY */
 };
 enum {
-    API_STREAMS = 1, /* an export: handle begins it, export.c goes on */
-    API_GIVES = 2,   /* its answer is data, as every GET's: nothing is changed */
+    API_STREAMS = 1,  /* an export: handle begins it, export.c goes on */
+    API_GIVES = 2,    /* its answer is data, as every GET's: nothing is changed */
+    API_OWN_ONLY = 4, /* no account in the path: its handler gives an owner its own one only */
 };
 
 static inline bool api_streams(const struct api_route *route)
@@ -232,6 +233,8 @@ API_HANDLER(api_audit_head);
 API_HANDLER(api_clock_confirm);
 API_HANDLER(api_keyring_rewrap);
 API_HANDLER(api_keyring_rotate);
+API_HANDLER(api_orphan_key_list);
+API_HANDLER(api_orphan_key_destroy);
 API_HANDLER(api_account_record);
 API_HANDLER(api_certificate_get);
 API_HANDLER(api_certificate_list);

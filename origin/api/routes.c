@@ -10,7 +10,7 @@
 
 const struct api_route api_routes[] = {
     {HTTP_POST, "accounts", OPERATOR, "account.create", api_account_create, 0},
-    {HTTP_GET, "accounts", AUDITOR, NULL, api_account_list, 0},
+    {HTTP_GET, "accounts", READER, NULL, api_account_list, API_OWN_ONLY},
     {HTTP_GET, "accounts/{account}", READER, NULL, api_account_get, 0},
     {HTTP_PATCH, "accounts/{account}", OPERATOR, "account.update", api_account_update, 0},
     {HTTP_POST, "accounts/{account}/expire", OPERATOR, "account.expire", api_account_expire, 0},
@@ -52,6 +52,9 @@ const struct api_route api_routes[] = {
      0},
     {HTTP_POST, "keyring/rewrap", OPERATOR, "keyring.rewrap", api_keyring_rewrap, 0},
     {HTTP_POST, "keyring/rotate", OPERATOR, "keyring.rotate", api_keyring_rotate, 0},
+    {HTTP_GET, "keyring/orphans", AUDITOR, NULL, api_orphan_key_list, 0},
+    {HTTP_POST, "keyring/orphans/destroy", OPERATOR, "keyring.destroy-orphans",
+     api_orphan_key_destroy, 0},
     {HTTP_GET, "accounts/{account}/certificate", READER, NULL, api_certificate_get, 0},
     {HTTP_GET, "accounts/{account}/record", READER, NULL, api_account_record, 0},
     {HTTP_GET, "certificates", AUDITOR, NULL, api_certificate_list, 0},

@@ -17,7 +17,6 @@
 #include "proto/store/store.h"
 
 #define CERTIFICATE_BYTES_MAX    (1u << 20)
-#define CERTIFICATE_BACKUP_DAYS  30 /* that copies of the keyring are kept at most */
 #define CERTIFICATE_KINDS_MAX    16
 #define CERTIFICATE_DELAYS_MAX   64
 #define CERTIFICATE_SEALS_MAX    64
@@ -73,6 +72,7 @@ struct certificate_facts {
     /* The point of no return: the data key's destruction on every path of the keyring. */
     struct keyring_destruction key;
     size_t keyring_paths;
+    int64_t backup_days; /* that copies of the keyring are kept at most */
 
     struct certificate_count counts[CERTIFICATE_KINDS_MAX];
     size_t count_count;

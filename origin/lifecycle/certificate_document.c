@@ -144,7 +144,7 @@ static void write_key(const struct certificate_facts *facts, struct json_writer 
     json_write_object(w);
     write_destruction(&facts->key, w);
     json_write_pair_u64(w, "keyring_paths", facts->keyring_paths);
-    pl_time_format(facts->key.wall_ms + CERTIFICATE_BACKUP_DAYS * PL_DAY_MS, day);
+    pl_time_format(facts->key.wall_ms + facts->backup_days * PL_DAY_MS, day);
     day[10] = '\0';
     json_write_pair_text(w, "last_backup_ends", day);
     json_write_object_end(w);

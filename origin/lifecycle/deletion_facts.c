@@ -173,6 +173,7 @@ enum pl_err deletion_certify(const struct deletion *deletion, const struct lifec
         pl_fail(why, err, "no memory for a certificate");
     } else {
         err = set_keyring(facts, config->keyring, account, why);
+        facts->backup_days = config->backup_days;
     }
     if (err == PL_OK) {
         err = set_edges(facts, config->cutoffs, &edges, why);

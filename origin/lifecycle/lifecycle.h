@@ -60,6 +60,7 @@ struct lifecycle_config {
     struct clock_belief *belief;        /* is told what time is believed; may be NULL */
     clock_witnesses_fn clock_witnesses; /* edges' clocks; NULL: there are none */
     void *clock_witnesses_ctx;
+    int64_t backup_days;    /* that copies of the keyring are kept at most, for certificates */
     int64_t clock_agree_ms; /* that they agree before the clock is believed; 0: a minute */
     const struct pl_random *random;
     const struct pl_log *log;

@@ -30,6 +30,7 @@ static enum pl_err edit_dates(void *ctx, struct account *account, struct pl_why 
     (void)why;
     account->state = record->state;
     account->expires_at_ms = record->expires_at_ms;
+    account->imported = account->imported && record->state != ACCOUNT_ACTIVE; /* reinstated */
     account->cleared_ms = record->cleared_ms;
     return PL_OK;
 }

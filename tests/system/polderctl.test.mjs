@@ -941,6 +941,11 @@ test('every command against a real origin', { timeout: 120000 }, async (t) => {
     await cluster.startOrigin();
     assert.equal((await json('account', 'show', 'my-shop')).state, 'active');
 
+    assert.match(await run('keyring', 'orphans'), /^Every data key in the keyring belongs to an account/);
+    await fails(2, /--reason must say why/, ['keyring', 'orphans', '--destroy', '--dir', dir], api);
+    await fails(2, /--reason is for --destroy/, ['keyring', 'orphans', '--reason', 'x', '--dir', dir], api);
+    assert.match(await run('keyring', 'orphans', '--destroy', '--reason', 'none are left'), /^0 keys are destroyed/);
+
     assert.match(await run('lifecycle', 'confirm-clock', '--yes'), /^The origin believes its clock/);
 
     const health = await ctl(['probe', cluster.url('origin')]);

@@ -74,6 +74,8 @@ for (const [how, copyTo] of Object.entries(copies)) {
         const { cluster, account } = await startCluster(t, { edges: ['eu', 'us', 'apac'], start: ['eu', 'us'] });
         const gone = await cluster.ctlJson('account', 'create', 'gone-shop');
         const ended = await cluster.ctlJson('account', 'create', 'ended-shop');
+        const renewed = await must(cluster, 'POST', 'accounts', { name: 'renewed-shop', expires_at: new Date(Date.now() - 10 * 86400e3).toISOString(), imported: true });
+        assert.equal(renewed.imported, true);
         await untilServed(cluster, 'eu', gone, 0);
         await track(cluster, 'eu', account, ['stays', 'erased', 'erased', 'opted-out']);
         await track(cluster, 'eu', gone, ['somebody']);
@@ -102,7 +104,9 @@ for (const [how, copyTo] of Object.entries(copies)) {
         const us = (await must(cluster, 'GET', 'edges')).edges.find((edge) => edge.name === 'us');
         await must(cluster, 'POST', `edges/${us.id}/revoke`);
         assert.deepEqual(await visitorsOf(cluster, account), ['opted-out', 'stays']);
-        await must(cluster, 'POST', 'accounts', { name: 'made-since' });
+        await must(cluster, 'POST', `accounts/${renewed.id}/reinstate`);
+        const since = await must(cluster, 'POST', 'accounts', { name: 'made-since' });
+        assert.deepEqual((await must(cluster, 'GET', 'keyring/orphans')).orphans, []);
 
         await cluster.nodes.get('origin').kill();
         restore(cluster, copy);
@@ -146,6 +150,8 @@ for (const [how, copyTo] of Object.entries(copies)) {
         const { holds } = await must(cluster, 'GET', `accounts/${account.id}/holds`);
         assert.deepEqual(holds.map(({ id, reason }) => ({ id, reason })), [{ id: hold.id, reason: 'a dispute' }]);
         assert.equal((await must(cluster, 'GET', `accounts/${ended.id}`)).state, 'expired');
+        const { state, imported } = await must(cluster, 'GET', `accounts/${renewed.id}`);
+        assert.deepEqual({ state, imported }, { state: 'active', imported: false });
         // The edge stays revoked, and one that comes fresh learns of the opt-out from this origin.
         const edges = (await must(cluster, 'GET', 'edges')).edges;
         assert.ok(edges.find((edge) => edge.name === 'us').revoked_at);
@@ -153,17 +159,36 @@ for (const [how, copyTo] of Object.entries(copies)) {
         await cluster.startEdge('apac');
         await until('a new edge learns of the opt-out', 20000, () => metric(cluster, 'apac', /^polder_suppressions 1$/m));
         // An edge that followed the lost feed starts over and goes on.
-        const since = await must(cluster, 'POST', 'accounts', { name: 'made-after' });
-        await untilServed(cluster, 'eu', since, 0);
+        const after = await must(cluster, 'POST', 'accounts', { name: 'made-after' });
+        await untilServed(cluster, 'eu', after, 0);
         await track(cluster, 'eu', account, ['after', 'opted-out']);
         await until('new events arrive', 30000, async () => (await exported(cluster, account)).some((event) => event.visitor_id === 'after'));
         assert.deepEqual(await visitorsOf(cluster, account), ['after', 'opted-out', 'stays']);
+
+        // The key of an account that is lost is told of, over restarts, until an operator ends it.
+        const orphans = async () => (await must(cluster, 'GET', 'keyring/orphans')).orphans.map(({ account }) => account);
+        const told = async () => [await ready(cluster), await (await fetch(`${cluster.url('origin')}/replication`)).json()]
+            .map(({ warnings, reasons }) => [...(warnings ?? []), ...reasons].filter((text) => text.includes(since.id) && /keyring orphans/.test(text)).length);
+        assert.deepEqual(await orphans(), [since.id]);
+        assert.deepEqual(await told(), [1, 1]);
+        assert.ok(await metric(cluster, 'origin', /^polder_keyring_orphans 1$/m));
 
         // The next start is an ordinary one.
         await cluster.nodes.get('origin').stop();
         const logged = fs.readFileSync(cluster.nodes.get('origin').logFile, 'utf8').length;
         await cluster.startOrigin();
         assert.doesNotMatch(fs.readFileSync(cluster.nodes.get('origin').logFile, 'utf8').slice(logged), /lacked/);
+        assert.deepEqual(await orphans(), [since.id]);
+        assert.equal((await api(cluster, 'POST', 'keyring/orphans/destroy', {})).status, 400);
+        assert.deepEqual(await must(cluster, 'POST', 'keyring/orphans/destroy', { reason: 'no newer copy' }), { destroyed: 1 });
+        assert.deepEqual(await orphans(), []);
+        assert.deepEqual(await told(), [0, 0]);
+        await cluster.nodes.get('origin').stop();
+        await cluster.startOrigin();
+        assert.deepEqual(await orphans(), []);
+        assert.equal((await must(cluster, 'GET', `accounts/${account.id}`)).state, 'active');
+        const audit = (await api(cluster, 'GET', 'audit')).text.trimEnd().split('\n').map((line) => JSON.parse(line));
+        assert.deepEqual(audit.filter(({ action }) => action === 'keyring.destroy-orphans').map(({ outcome, detail }) => [outcome, detail]).slice(-2), [['begun', undefined], ['done', '1 keys']]);
     });
 }
 

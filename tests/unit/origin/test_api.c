@@ -111,6 +111,7 @@ static void test_what_changes_or_gives_out_is_audited(void **state)
         "accounts/{account}/counts",
         "counts",
         "tokens",
+        "keyring/orphans",
     };
     (void)state;
     for (size_t i = 0; i < api_route_count; i++) {

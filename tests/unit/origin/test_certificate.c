@@ -26,6 +26,7 @@ static int setup(void **state)
                                             .written_off_ms = DAY_ONE_MS + 85 * PL_DAY_MS,
                                             .reason = "not heard of since day 12"};
     w->facts = (struct certificate_facts){
+        .backup_days = 30,
         .account = ACCOUNT,
         .created_ms = DAY_ONE_MS - 100 * PL_DAY_MS,
         .expired_ms = DAY_ONE_MS,
