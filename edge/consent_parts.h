@@ -27,7 +27,8 @@ struct wish {
     unsigned id_count, named_count; /* all; those that the client named, which come first */
 };
 
-/* The query, and a body: a form, or JSON whatever it is called, as a beacon sends it. */
+/* The query, and a body: a form, or JSON whatever it is called, as a beacon or curl -d sends it.
+ * PL_EINVAL: a body that names nobody and has something that is not known. */
 enum pl_err wish_read(struct http_request *request, struct wish *wish, struct pl_why *why);
 /* Whose page may say yes in its visitor's name, or ask. */
 enum pl_err wish_check_page(const struct wish *wish, struct pl_why *why);

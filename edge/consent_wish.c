@@ -13,24 +13,112 @@ struct source {
     enum pl_err err;
 };
 
-/* A parameter or a member of the body. A choice that cannot be understood must not look taken. */
-static bool named(struct source *source, const char *param, const char *member, size_t max_bytes,
-                  struct pl_span *value)
+/* What a request may name, as a query or form spells it and as JSON does; both spellings are taken
+ * anywhere, for a choice that is not understood must not look taken. */
+static const struct name {
+    const char *param, *member;
+    bool is_person;
+} names[] = {
+    {"write_key", "writeKey", false},      {"redirect", "redirect", false},
+    {"consent_id", "consentId", false},    {"visitor_id", "visitorId", true},
+    {"anonymous_id", "anonymousId", true}, {"user_id", "userId", true},
+};
+
+static const struct name *find_name(struct pl_span name)
+{
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (pl_span_eq_str(name, names[i].param) || pl_span_eq_str(name, names[i].member))
+            return &names[i];
+    return NULL;
+}
+
+static bool member(struct source *source, const char *name, struct pl_span *value)
 {
     struct json found;
-    bool any =
-        params_peek(&source->params, param, value) || params_peek(&source->params, member, value);
-    if (!any && source->body.document != NULL && json_get(source->body, member, &found) &&
-        !json_is_null(found)) {
-        if (!json_string(found, value))
-            source->err = pl_fail_field(source->why, PL_EINVAL, member, "%s must be text", member);
-        else
-            any = value->len > 0;
-    }
+    if (source->body.document == NULL || !json_get(source->body, name, &found) ||
+        json_is_null(found))
+        return false;
+    if (json_string(found, value))
+        return value->len > 0;
+    source->err = pl_fail_field(source->why, PL_EINVAL, name, "%s must be text", name);
+    return false;
+}
+
+static bool named(struct source *source, const char *member_name, size_t max_bytes,
+                  struct pl_span *value)
+{
+    const struct name *name = find_name(pl_span_str(member_name));
+    const bool any = params_peek(&source->params, name->param, value) ||
+                     params_peek(&source->params, name->member, value) ||
+                     member(source, name->member, value) || member(source, name->param, value);
     if (any && value->len > max_bytes)
-        source->err = pl_fail_field(source->why, PL_EINVAL, member, "%s is longer than %zu bytes",
-                                    member, max_bytes);
+        source->err = pl_fail_field(source->why, PL_EINVAL, name->member,
+                                    "%s is longer than %zu bytes", name->member, max_bytes);
     return any && source->err == PL_OK;
+}
+
+#define WHAT_IS_TAKEN "what is taken is writeKey, visitorId, anonymousId, userId and redirect"
+
+/* Who names nobody but something else may have meant somebody. */
+static enum pl_err check_members(struct json body, struct pl_why *why)
+{
+    struct json_iter members = json_members(body);
+    struct pl_span name, unknown = {NULL, 0};
+    struct json value;
+    if (!json_is_object(body))
+        return pl_fail(why, PL_EINVAL, "the body must be a JSON object; " WHAT_IS_TAKEN);
+    while (json_next_member(&members, &name, &value)) {
+        const struct name *known = find_name(name);
+        if (known == NULL)
+            unknown = name;
+        else if (known->is_person && !json_is_null(value))
+            return PL_OK;
+    }
+    return unknown.len == 0
+               ? PL_OK
+               : pl_fail(why, PL_EINVAL,
+                         "the body names nobody, and \"%.*s\" is not known here; " WHAT_IS_TAKEN,
+                         (int)(unknown.len < 64 ? unknown.len : 64), (const char *)unknown.data);
+}
+
+/* Forms have buttons of any name. */
+static enum pl_err check_form(const struct params *params, size_t from, struct pl_why *why)
+{
+    for (size_t i = from; i < params->count; i++)
+        if (find_name(params->list[i].name) != NULL)
+            return PL_OK;
+    return pl_fail(why, PL_EINVAL,
+                   "the form names nothing that is known here; what is taken is write_key, "
+                   "visitor_id, anonymous_id, user_id and redirect");
+}
+
+static bool is_form(const struct http_request *request, struct pl_span body)
+{
+    static const struct pl_span form = PL_SPAN_INIT("application/x-www-form-urlencoded");
+    struct pl_span type;
+    if (!http_request_header(request, "content-type", &type) || type.len < form.len ||
+        !pl_span_eq_nocase(pl_span(type.data, form.len), form))
+        return false;
+    /* It is what curl -d and others call JSON, too, and no form begins like that. */
+    while (body.len > 0 && memchr(" \t\r\n", body.data[0], 4) != NULL)
+        body = pl_span_from(body, 1);
+    return body.len == 0 || body.data[0] != '{';
+}
+
+static enum pl_err read_body(struct source *source, const struct http_request *request,
+                             struct edge_loop *loop)
+{
+    const struct pl_span text = http_request_body(request);
+    const size_t from = source->params.count;
+    enum pl_err err = PL_OK;
+    if (text.len == 0)
+        return PL_OK;
+    if (is_form(request, text)) {
+        err = params_parse(&source->params, text, &loop->scratch, source->why);
+        return err == PL_OK ? check_form(&source->params, from, source->why) : err;
+    }
+    err = json_parse(loop->json, text, &source->body, source->why);
+    return err == PL_OK ? check_members(source->body, source->why) : err;
 }
 
 static void add_id(struct wish *wish, struct pl_span id)
@@ -40,14 +128,6 @@ static void add_id(struct wish *wish, struct pl_span id)
             return;
     if (wish->id_count < CONSENT_PEOPLE_MAX)
         wish->ids[wish->id_count++] = id;
-}
-
-static bool is_form(const struct http_request *request)
-{
-    static const struct pl_span form = PL_SPAN_INIT("application/x-www-form-urlencoded");
-    struct pl_span type;
-    return http_request_header(request, "content-type", &type) && type.len >= form.len &&
-           pl_span_eq_nocase(pl_span(type.data, form.len), form);
 }
 
 static void add_cookie_id(struct wish *wish)
@@ -63,25 +143,23 @@ static void add_cookie_id(struct wish *wish)
 enum pl_err wish_read(struct http_request *request, struct wish *wish, struct pl_why *why)
 {
     struct edge_loop *loop = edge_loop_of(request);
-    const struct pl_span text = http_request_body(request);
     struct source source = {.params.count = 0, .why = why};
     struct pl_span value;
     *wish = (struct wish){.request = request, .loop = loop, .site = cookie_site_of(request)};
     pl_buf_reset(&loop->scratch);
     enum pl_err err =
         params_parse(&source.params, http_request_query(request), &loop->scratch, why);
-    if (err == PL_OK && text.len > 0)
-        err = is_form(request) ? params_parse(&source.params, text, &loop->scratch, why)
-                               : json_parse(loop->json, text, &source.body, why);
+    if (err == PL_OK)
+        err = read_body(&source, request, loop);
     if (err != PL_OK)
         return err;
-    (void)named(&source, "write_key", "writeKey", SIZE_MAX, &wish->key);
-    (void)named(&source, "redirect", "redirect", REDIRECT_MAX, &wish->redirect);
-    (void)named(&source, "consent_id", "consentId", SIZE_MAX, &wish->consent);
-    if (named(&source, "visitor_id", "visitorId", LIMIT_ID_BYTES, &value) ||
-        named(&source, "anonymous_id", "anonymousId", LIMIT_ID_BYTES, &value))
+    (void)named(&source, "writeKey", SIZE_MAX, &wish->key);
+    (void)named(&source, "redirect", REDIRECT_MAX, &wish->redirect);
+    (void)named(&source, "consentId", SIZE_MAX, &wish->consent);
+    if (named(&source, "visitorId", LIMIT_ID_BYTES, &value) ||
+        named(&source, "anonymousId", LIMIT_ID_BYTES, &value))
         add_id(wish, value);
-    if (named(&source, "user_id", "userId", LIMIT_ID_BYTES, &value))
+    if (named(&source, "userId", LIMIT_ID_BYTES, &value))
         add_id(wish, value);
     if (source.err != PL_OK)
         return source.err;

@@ -221,6 +221,32 @@ test('however a no is said, it is heard; what cannot be understood does not look
     assert.ok(await refused('by-image'));
     assert.equal((await post(`${url}/v1/optout`, { writeKey: account.write_key, userId: 'by-beacon' }, { 'Content-Type': 'text/plain' })).status, 200);
     assert.ok(await refused('by-beacon'));
+    // What curl -d sends, and either spelling.
+    const asForm = { 'Content-Type': 'application/x-www-form-urlencoded' };
+    const said = [
+        [' {"writeKey":"KEY","visitorId":"by-curl"}', asForm, 'by-curl'],
+        ['{"write_key":"KEY","visitor_id":"snake"}', {}, 'snake'],
+        ['{"write_key":"KEY","anonymousId":"snake and camel"}', asForm, 'snake and camel'],
+        ['writeKey=KEY&userId=camel', asForm, 'camel'],
+        ['write_key=KEY&user_id=button&send=Go', asForm, 'button'],
+    ];
+    for (const [body, headers, visitor] of said) {
+        const reply = await post(`${url}/v1/optout`, body.replace('KEY', account.write_key), headers);
+        assert.equal(reply.status, 200, `${body}: ${reply.text}`);
+        assert.ok(await refused(visitor), body);
+    }
+    const unclear = [
+        ['{"writeKey":"KEY","visitor":"v"}', {}, /"visitor" is not known/],
+        ['{"writeKey":"KEY","visitorID":"v"}', asForm, /"visitorID" is not known/],
+        ['["v"]', {}, /must be a JSON object/],
+        ['visitor=v', asForm, /names nothing that is known/],
+    ];
+    for (const [body, headers, message] of unclear) {
+        const reply = await post(`${url}/v1/optout?write_key=${account.write_key}`, body.replace('KEY', account.write_key), headers);
+        assert.equal(reply.status, 400, `${body}: ${reply.text}`);
+        assert.match(JSON.parse(reply.text).message, message);
+        assert.equal(reply.headers['set-cookie'], undefined);
+    }
     // DNT and GPC are no reason to hear less.
     assert.equal((await optOut(url, account, { userId: 'with-gpc' }, { 'Sec-GPC': '1', DNT: '1' })).status, 200);
     assert.ok(await refused('with-gpc'));
