@@ -22,7 +22,8 @@ struct node {
     struct node_config config;
     struct origin_parts parts;
     struct clock_belief belief; /* the lifecycle's */
-    struct pl_clock cautious;   /* by it */
+    struct pl_clock cautious;   /* by it, the earlier of the two */
+    struct pl_clock strict;     /* the later */
     struct api *api;
     bool new_database;
     size_t opened; /* steps that node_free has to undo */
@@ -220,7 +221,7 @@ static void close_cutoffs(struct node *node)
 static enum pl_err open_tokens(struct node *node, struct pl_why *why)
 {
     enum pl_err err = tokens_open(&node->parts.tokens, node->parts.store,
-                                  node->config.options->bootstrap_token_sha256, node->config.clock,
+                                  node->config.options->bootstrap_token_sha256, &node->strict,
                                   node->config.random, why);
     if (err == PL_OK) {
         tokens_note_to(node->parts.tokens, node->parts.redo);
@@ -655,6 +656,7 @@ enum pl_err node_new(struct node **out, const struct node_config *config, struct
     node->parts.clock = config->clock;
     node->belief.clock = config->clock;
     node->cautious = clock_belief_cautious(&node->belief);
+    node->strict = clock_belief_strict(&node->belief);
     node->parts.log = config->log;
     node->parts.started_mono_ms = pl_mono_ms(config->clock);
     while (err == PL_OK && node->opened < STEP_COUNT) {

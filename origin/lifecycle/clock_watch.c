@@ -66,15 +66,26 @@ static int64_t cautious_wall_ms(void *ctx)
     return earliest_ms;
 }
 
-static int64_t cautious_mono_ms(void *ctx)
+static int64_t strict_wall_ms(void *ctx)
+{
+    int64_t earliest_ms, latest_ms;
+    clock_belief_range(ctx, &earliest_ms, &latest_ms);
+    return latest_ms;
+}
+
+static int64_t either_mono_ms(void *ctx)
 {
     return pl_mono_ms(((struct clock_belief *)ctx)->clock);
 }
 
 struct pl_clock clock_belief_cautious(struct clock_belief *belief)
 {
-    return (struct pl_clock){
-        .wall_ms = cautious_wall_ms, .mono_ms = cautious_mono_ms, .ctx = belief};
+    return (struct pl_clock){.wall_ms = cautious_wall_ms, .mono_ms = either_mono_ms, .ctx = belief};
+}
+
+struct pl_clock clock_belief_strict(struct clock_belief *belief)
+{
+    return (struct pl_clock){.wall_ms = strict_wall_ms, .mono_ms = either_mono_ms, .ctx = belief};
 }
 
 /* ---- steps, and what they add up to */

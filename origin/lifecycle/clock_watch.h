@@ -105,5 +105,7 @@ bool clock_belief_now(const struct clock_belief *belief, int64_t *now_ms);
 /* A clock that shows the earlier of the two: for what must not be thrown away too soon. belief must
  * outlive it. */
 struct pl_clock clock_belief_cautious(struct clock_belief *belief);
+/* The later of the two: for what must not be taken for good too long. */
+struct pl_clock clock_belief_strict(struct clock_belief *belief);
 
 #endif

@@ -29,6 +29,7 @@ async function world(t) {
 }
 
 const ready = async (cluster) => (await fetch(`${cluster.url('origin')}/ready`)).json();
+const ask = async (cluster, token) => (await fetch(`${cluster.url('origin')}/api/v1/accounts`, { headers: { authorization: `Bearer ${token}` } })).status;
 const state = async (cluster, account) => (await cluster.ctlJson('account', 'show', account.id)).state;
 
 const doubt = (cluster) => until('the origin doubts its clock', 15000, async () => {
@@ -72,12 +73,18 @@ for (const [way, seconds] of [['ahead', YEAR], ['back', -YEAR]]) {
         const w = await world(t);
         const { cluster, clocks, shop, leaving, gone } = w;
         const goneIds = await collect(w, gone);
+        const ends = new Date(Date.now() + 4000).toISOString();
+        const { token } = await cluster.ctlJson('token', 'create', '--role', 'auditor', '--expires-at', ends);
+        const tokenHas = (status) => until(`a token answers ${status}`, 10000, async () => await ask(cluster, token) === status);
+        await tokenHas(200);
         await stored(w, gone, goneIds);
         await cluster.ctl('account', 'expire', gone.id);
+        await tokenHas(401);
         const ids = { shop: await collect(w, shop), leaving: await collect(w, leaving) };
 
         clocks.origin.set(seconds);
         assert.match(await doubt(cluster), /polderctl lifecycle confirm-clock/);
+        assert.equal(await ask(cluster, token), 401); // what has expired does not live again
         await until('the edges disagree', 15000, async () => (await doubt(cluster)).includes("(0 of 2 edges' clocks agree)"));
         // What edges take meanwhile is stored, and where it belongs.
         ids.shop.push(...await collect(w, shop));

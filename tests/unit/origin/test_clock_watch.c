@@ -355,11 +355,14 @@ static void range(struct watched *w, int64_t earliest_ms, int64_t latest_ms)
 {
     int64_t earliest, latest;
     struct pl_clock cautious = clock_belief_cautious(&w->belief);
+    struct pl_clock strict = clock_belief_strict(&w->belief);
     clock_belief_range(&w->belief, &earliest, &latest);
     assert_int_equal(earliest, earliest_ms);
     assert_int_equal(latest, latest_ms);
     assert_int_equal(pl_wall_ms(&cautious), earliest_ms);
     assert_int_equal(pl_mono_ms(&cautious), w->mono_ms);
+    assert_int_equal(pl_wall_ms(&strict), latest_ms);
+    assert_int_equal(pl_mono_ms(&strict), w->mono_ms);
 }
 
 static void what_time_it_may_be_is_known_at_once(void **state)
