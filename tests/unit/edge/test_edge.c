@@ -185,7 +185,9 @@ static void test_restart_with_no_origin_in_sight(void **state)
 static void stop_with_news(struct http_loop *http, void *arg)
 {
     struct edge *edge = arg;
+    pthread_mutex_lock(&edge->publish_lock);
     struct catalog_snapshot *news = catalog_snapshot_ref(edge->snapshot);
+    pthread_mutex_unlock(&edge->publish_lock);
     edge_publish(edge, news);
     edge_loop_stop(http, edge);
     catalog_snapshot_unref(news);
