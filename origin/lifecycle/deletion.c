@@ -41,6 +41,36 @@ static enum pl_err range_of(uint64_t account, struct range *range, struct pl_why
                : pl_fail(why, err, "the account's range cannot be told: %s", pl_err_word(err));
 }
 
+/* ---- dates */
+
+/* One that began before the account had expired was asked for, whatever its record lost. */
+bool deletion_was_asked_for(const struct account *account)
+{
+    return account->deleted_on_request ||
+           (account->deletion_started_ms != 0 &&
+            (account->expires_at_ms == 0 || account->expires_at_ms > account->deletion_started_ms));
+}
+
+static int64_t promised_ms(const struct account *account, int64_t days, int64_t request_days)
+{
+    return deletion_was_asked_for(account) ? account->deletion_started_ms + request_days * PL_DAY_MS
+                                           : account->expires_at_ms + days * PL_DAY_MS;
+}
+
+int64_t deletion_limit_ms(const struct account *account)
+{
+    return promised_ms(account, DELETION_LIMIT_DAYS, DELETION_REQUEST_LIMIT_DAYS);
+}
+
+/* By when edges' word is not waited for any longer. */
+static int64_t seal_deadline_ms(const struct account *account)
+{
+    const int64_t late_ms = account->deletion_started_ms + DELETION_LATE_SEAL_DAYS * PL_DAY_MS;
+    const int64_t deadline_ms =
+        promised_ms(account, DELETION_SEAL_DAYS, DELETION_REQUEST_SEAL_DAYS);
+    return deadline_ms > late_ms ? deadline_ms : late_ms;
+}
+
 /* ---- the steps */
 
 struct doing {
@@ -300,7 +330,7 @@ static enum pl_err wait_for_edges(struct doing *doing, struct pl_why *why)
     }
     /* What goes by a date needs a clock. */
     if (doing->believed) {
-        err = cutoffs_force(cutoffs, position, deletion_seal_deadline_ms(doing->account), why);
+        err = cutoffs_force(cutoffs, position, seal_deadline_ms(doing->account), why);
     }
     if (err == PL_OK && (err = cutoffs_of(cutoffs, position, &edges, &count, &done)) != PL_OK) {
         pl_fail(why, err, "no memory for the edges that have to confirm");
@@ -419,33 +449,4 @@ enum pl_err deletion_go_on(struct deletion *deletion, const struct lifecycle_con
     }
     note(&doing, step);
     return PL_OK;
-}
-
-/* ---- dates */
-
-/* One that began before the account had expired was asked for, whatever its record lost. */
-bool deletion_was_asked_for(const struct account *account)
-{
-    return account->deleted_on_request ||
-           (account->deletion_started_ms != 0 &&
-            (account->expires_at_ms == 0 || account->expires_at_ms > account->deletion_started_ms));
-}
-
-static int64_t promised_ms(const struct account *account, int64_t days, int64_t request_days)
-{
-    return deletion_was_asked_for(account) ? account->deletion_started_ms + request_days * PL_DAY_MS
-                                           : account->expires_at_ms + days * PL_DAY_MS;
-}
-
-int64_t deletion_limit_ms(const struct account *account)
-{
-    return promised_ms(account, DELETION_LIMIT_DAYS, DELETION_REQUEST_LIMIT_DAYS);
-}
-
-int64_t deletion_seal_deadline_ms(const struct account *account)
-{
-    const int64_t late_ms = account->deletion_started_ms + DELETION_LATE_SEAL_DAYS * PL_DAY_MS;
-    const int64_t deadline_ms =
-        promised_ms(account, DELETION_SEAL_DAYS, DELETION_REQUEST_SEAL_DAYS);
-    return deadline_ms > late_ms ? deadline_ms : late_ms;
 }

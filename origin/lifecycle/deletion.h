@@ -75,8 +75,7 @@ enum pl_err deletion_write_json(const struct lifecycle_config *config,
 
 /* Else it began because the account had expired. */
 bool deletion_was_asked_for(const struct account *account);
-/* By when it has to be done, and by when edges' word is not waited for any longer. */
+/* By when it has to be done. */
 int64_t deletion_limit_ms(const struct account *account);
-int64_t deletion_seal_deadline_ms(const struct account *account);
 
 #endif
