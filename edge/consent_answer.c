@@ -81,6 +81,10 @@ void answer_send_failure(struct http_request *request, const struct answer *answ
     struct http_header headers[REPLY_CORS_HEADERS + 5];
     char seconds[24];
     const struct answer bare = {.out = false};
+    if (answer->out && answer->redirect[0] != '\0') {
+        send_redirect(request, answer);
+        return;
+    }
     size_t count = common_headers(request, answer->out ? answer : &bare, headers);
     if (retry_after_s > 0) {
         snprintf(seconds, sizeof(seconds), "%" PRId64, retry_after_s);

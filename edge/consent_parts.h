@@ -62,7 +62,8 @@ void answer_add_visitor_deletion(struct answer *answer, const struct wish *wish)
 void answer_send(struct http_request *request, const struct answer *answer);
 void answer_send_json(struct http_request *request, const struct answer *answer,
                       struct pl_span json);
-/* A no is the visitor's even where the edge cannot pass it on: its cookies are set. */
+/* A no is the visitor's even where the edge cannot pass it on: its cookies are set, and a link
+ * leads where it says. */
 void answer_send_failure(struct http_request *request, const struct answer *answer, int status,
                          int64_t retry_after_s, const struct pl_why *why);
 

@@ -165,10 +165,11 @@ static enum pl_err check(const struct wish *wish, int64_t *wait_s, struct pl_why
 {
     struct edge_loop *loop = wish->loop;
     const struct catalog_entry *entry = wish->entry;
-    if (catalog_entry_state(entry, http_loop_wall_ms(loop->http)) != ACCOUNT_ACTIVE)
+    /* An expired account may be reinstated. */
+    if (catalog_entry_state(entry, http_loop_wall_ms(loop->http)) >= ACCOUNT_DELETING)
         return pl_fail(why, PL_EEXPIRED,
-                       "the account behind this write key has expired: nothing is collected, and "
-                       "the ids were not recorded");
+                       "the account behind this write key is being deleted: nothing is collected "
+                       "any more, and the ids were not recorded");
     if (!rate_admits(&loop->choices, entry->account, http_loop_mono_ms(loop->http), wait_s))
         return pl_fail(why, PL_EAGAIN, "too many choices of this account; wait %" PRId64 " s",
                        *wait_s);

@@ -75,6 +75,24 @@ const tellChoice = (what, choice, tries = 5) =>
             return tries > 1 && new Promise((resolve) => setTimeout(() => resolve(tellChoice(what, choice, tries - 1)), RETRY_FIRST_MS));
         });
 
+// Says the no that no edge has taken yet, and in whose name: pages tell it until one has. One page
+// at a time, for each telling is an opt-out of its own.
+const tellNo = async () => {
+    const untold = read('untold');
+    if (!untold) return;
+    const who = JSON.parse(untold);
+    const said = await tellChoice('optout', who);
+    if (!(said && said.success)) return;
+    if (read('untold') === untold) write('untold');
+    if (said.consent_id && (who.visitorId || who.userId || !read('consent'))) write('consent', said.consent_id);
+};
+const sayNo = () =>
+    read('untold') &&
+    afterwards(() => {
+        const { locks } = navigator;
+        return locks ? locks.request(slot('choice'), { ifAvailable: true }, (lock) => lock && tellNo()).catch(tellNo) : tellNo();
+    });
+
 // What the edge knows of this browser's choice: it may have been made by a link.
 const askChoice = () =>
     fetch(`${bases[0]}/v1/consent?write_key=${key}`, { credentials: 'include' })
@@ -93,7 +111,7 @@ const forget = () => {
     queue = [];
     runs.clear();
     nobody();
-    fields.forEach((field) => field !== 'consent' && write(field));
+    fields.forEach((field) => field !== 'consent' && field !== 'untold' && write(field));
     stored((storage) => Object.keys(storage).forEach((item) => item.startsWith(slot('queue')) && keep(item)));
     stored((storage) => ['redirect', 'tab'].forEach((field) => storage.removeItem(slot(field))), 'sessionStorage');
 };
@@ -125,13 +143,12 @@ const commands = {
         const who = { visitorId: read('visitor'), userId: read('user') };
         forget();
         write('optout', '1');
-        afterwards(async () => {
-            const said = await tellChoice('optout', who);
-            if (said && said.consent_id && (who.visitorId || who.userId || !read('consent'))) write('consent', said.consent_id);
-        });
+        if (who.visitorId || who.userId || !read('untold')) write('untold', JSON.stringify(who));
+        sayNo();
     },
     optin: () => {
         write('optout');
+        write('untold');
         afterwards(takeBack);
     },
     variant: (id, callback) => {
@@ -154,11 +171,13 @@ attempt('history', watchHistory);
 attempt('page', announce, 0);
 schedule(FLUSH_MS); // what an earlier page left
 if (read('consent') && read('optout') !== '1') afterwards(takeBack);
+sayNo();
 attempt('clicks', () => document.addEventListener('click', (event) => attempt('click', clicked, event), true));
 const left = () => attempt('beacon', leave);
 addEventListener('pagehide', left);
 addEventListener('visibilitychange', () => document.visibilityState === 'hidden' && left());
 addEventListener('online', () => {
+    sayNo();
     clearTimeout(timer);
     timer = 0;
     schedule(0);

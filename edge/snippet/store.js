@@ -10,7 +10,7 @@ const config = boot.config || { version: 0, campaigns: [], settings: {} };
 const settings = config.settings || {};
 
 const memory = {};
-const fields = ['visitor', 'user', 'session', 'optout', 'consent'];
+const fields = ['visitor', 'user', 'session', 'optout', 'consent', 'untold'];
 const slot = (field) => `${name}_${field}_${key.slice(0, 8)}`;
 
 const attempt = (what, work, ...args) => {

@@ -30,7 +30,8 @@
 
 enum intake_fate {
     INTAKE_ALIVE,
-    INTAKE_EXPIRED, /* what was accepted since then: dropped{expired}; what was before is taken */
+    INTAKE_EXPIRED, /* what was accepted since then: dropped{expired}; what was before is taken, and
+                       so are opt-outs and opt-ins */
     INTAKE_DELETED, /* dropped{deleted}: deletion has begun or is done */
     INTAKE_UNKNOWN, /* dropped{unknown} */
 };

@@ -239,6 +239,13 @@ static enum pl_err judge_person(struct intake_opener *o, struct intake_job *job,
     return err;
 }
 
+/* Who says no while the account is expired has said it should the account be reinstated. */
+static bool is_choice(const struct event *event)
+{
+    const uint64_t type = event_u64(event, EVENT_TYPE);
+    return type == EVENT_OPT_OUT || type == EVENT_OPT_IN;
+}
+
 /* PL_OK: sealed, or dropped with a reason. Anything else stops the block. */
 static enum pl_err take_event(struct intake_opener *o, struct intake_job *job, struct fates *fates,
                               struct pl_span encoded, const struct vault_place *place)
@@ -251,6 +258,8 @@ static enum pl_err take_event(struct intake_opener *o, struct intake_job *job, s
     enum intake_fate fate =
         account == 0 ? INTAKE_ALIVE
                      : fate_of(o->intake, fates, account, event_i64(o->event, EVENT_ACCEPTED_MS));
+    if (fate == INTAKE_EXPIRED && is_choice(o->event))
+        fate = INTAKE_ALIVE;
     counts->events++;
     switch (fate) {
     case INTAKE_EXPIRED:

@@ -158,16 +158,59 @@ test('said twice, where no cookie travels, it is still taken back with one word'
     const [{ anonymousId }] = await sent(site, 'page');
     const pixel = async () => (await fetch(`${world.edge}/pixel.gif?write_key=${account.write_key}&goal=x&visitor_id=${anonymousId}`)).headers.get('x-polder-outcome');
     await until('the edge knows the origins', 10000, async () => (await fetch(`${world.edge}/v1/consent?write_key=${account.write_key}`, { headers: { Origin: SHOP } })).ok);
-    const answers = [];
-    site.page.on('response', (reply) => reply.request().method() === 'POST' && /opt(in|out)$/.test(reply.url()) && answers.push(reply.status()));
     await site.page.evaluate(() => {
         window.polder('optout');
         window.polder('optout');
     });
-    await until('both are answered', 10000, async () => answers.length === 2);
+    await until('it is answered', 10000, () => site.page.evaluate(() => Object.keys(localStorage).some((key) => key.includes('consent'))));
     assert.equal(await pixel(), 'OPTED_OUT');
     await site.page.evaluate(() => window.polder('optin'));
     await until('the visitor is heard again', 10000, async () => (await pixel()) === 'OK');
+});
+
+test('a no said offline is told when there is a network, by this page or a later one, and once', TIMEOUT, async (t) => {
+    const account = await publish(world, {}, REGIONS, '--origins', SHOP);
+    const pixel = async (id) => (await fetch(`${world.edge}/pixel.gif?write_key=${account.write_key}&goal=x&visitor_id=${id}`)).headers.get('x-polder-outcome');
+    const told = [];
+    let site = await openSite(t, world, account, { '/': 'Page' });
+    const { context } = site;
+    context.on('request', (request) => request.method() === 'POST' && request.url().endsWith('/v1/optout') && told.push(JSON.parse(request.postData())));
+    const untold = () => site.page.evaluate(() => Object.keys(localStorage).some((key) => key.includes('untold')));
+    const sayNoOffline = async () => {
+        const [{ anonymousId }] = await sent(site, 'page');
+        await until('nothing waits', 10000, () => site.page.evaluate(() => !Object.keys(localStorage).some((key) => key.includes('queue'))));
+        await context.setOffline(true);
+        told.length = 0;
+        await site.page.evaluate(() => window.polder('optout'));
+        await until('the page has given up', 15000, async () => told.length === 5);
+        assert.equal(await browserHolds(site, anonymousId), true, 'whom it is about');
+        return anonymousId;
+    };
+    // The network comes back to a page that is open.
+    const first = await sayNoOffline();
+    await context.setOffline(false);
+    await until('an edge has heard it', 10000, async () => (await pixel(first)) === 'OPTED_OUT');
+    await until('the page knows', 5000, async () => !(await untold()));
+    assert.equal(await browserHolds(site, first), false);
+    // Or to none, and a later one tells it.
+    await site.page.evaluate(() => window.polder('optin'));
+    await until('the visitor is heard again', 10000, async () => (await pixel(first)) === 'OK');
+    site = await openSite(t, world, account, {}, { context });
+    const second = await sayNoOffline();
+    assert.notEqual(second, first);
+    for (const page of context.pages()) await page.close();
+    await context.setOffline(false);
+    told.length = 0;
+    site = await openSite(t, world, account, {}, { context });
+    await until('an edge has heard it', 10000, async () => (await pixel(second)) === 'OPTED_OUT');
+    await until('the page knows', 5000, async () => !(await untold()));
+    for (let i = 0; i < 2; i++) {
+        await site.page.goto(`${SHOP}/`, { waitUntil: 'load' });
+        await loaded(site.page);
+    }
+    await site.page.waitForTimeout(300);
+    assert.deepEqual(told.map(({ visitorId }) => visitorId), [second], 'once, and never again');
+    assert.equal(await browserHolds(site, second), false);
 });
 
 test('a browser that says it with every request', TIMEOUT, async (t) => {

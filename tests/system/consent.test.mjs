@@ -142,7 +142,9 @@ test('a client’s own id is suppressed in every region, through restarts, and w
     assert.equal((await trackFor(cluster.url('eu'), account, visitor)).status, 403);
     await knows(cluster.url('us'), 1);
     assert.equal((await trackFor(cluster.url('us'), account, visitor)).status, 403);
-    t.diagnostic(`every region refused after ${Math.round(performance.now() - told)} ms`);
+    const passedMs = Math.round(performance.now() - told);
+    t.diagnostic(`every region refused after ${passedMs} ms`); // 39 under AddressSanitizer on a busy machine
+    assert.ok(passedMs < 1000, 'the promise is a second');
     assert.equal((await trackFor(cluster.url('us'), account, 'somebody-else')).status, 200);
     // In a batch with others only theirs is passed over.
     assert.equal(await postBatch(cluster.url('us'), account.write_key, [trackEvent({ anonymousId: visitor }), trackEvent({ userId: visitor }), trackEvent({ messageId: 'kept' })]), 200);
@@ -269,6 +271,28 @@ test('however a no is said, it is heard; what cannot be understood does not look
     assert.match(cookieLine(nobody, 'polder_optout'), /^polder_optout=[0-9a-f]{32};/);
 });
 
+test('a no said to an expired account holds when it is reinstated', { timeout: 120000 }, async (t) => {
+    const names = ['eu', 'us'];
+    const { cluster, account } = await startCluster(t, { edges: names });
+    await cluster.ctl('account', 'update', account.id, '--origins', PAGE);
+    await cluster.ctl('account', 'expire', account.id);
+    for (const name of names) await until(`${name} knows`, 10000, async () => (await trackFor(cluster.url(name), account, 'bob')).status === 403);
+    const out = await optOut(cluster.url('eu'), account, { visitorId: 'ann' });
+    assert.equal(out.status, 200, out.text);
+    const link = await ask(`${cluster.url('eu')}/v1/optout?write_key=${account.write_key}&user_id=cleo&redirect=${PAGE}/bye`);
+    assert.equal(link.status, 303);
+    assert.equal(link.headers.location, `${PAGE}/bye`);
+    await knows(cluster.url('us'), 2);
+    await cluster.ctl('account', 'reinstate', account.id);
+    for (const name of names) {
+        await until(`${name} collects`, 10000, async () => (await trackFor(cluster.url(name), account, 'bob')).status === 200);
+        for (const visitor of ['ann', 'cleo']) assert.equal((await trackFor(cluster.url(name), account, visitor)).status, 403, `${visitor} at ${name}`);
+    }
+    await cluster.untilSettled(names, 20000);
+    const types = (await exported(cluster, account)).map(({ type }) => type);
+    assert.equal(types.filter((type) => type === 'opt_out').length, 2);
+});
+
 test('behind a proxy that ends TLS cookies are those of a TLS connection', { timeout: 120000 }, async (t) => {
     const { cluster, account } = await startCluster(t);
     const url = cluster.url('eu');
@@ -324,4 +348,14 @@ test('opting out ids at random is slowed down', { timeout: 120000 }, async (t) =
     assert.ok(Number(refused.headers['retry-after']) > 0);
     assert.match(cookieLine(refused, `polder_optout_${account.write_key}`), /Max-Age=157680000/);
     assert.equal((await trackFor(cluster.url('eu'), account, 'somebody-else')).status, 200);
+    // A link leads where it says, for the browser has heard it.
+    await cluster.ctl('account', 'update', account.id, '--origins', PAGE);
+    let link;
+    await until('the edge knows the origins', 10000, async () => {
+        for (let i = 0; i < 500; i++) await ask(`${cluster.url('eu')}/v1/optout?write_key=${account.write_key}&visitor_id=w${i}&user_id=x${i}`, { agent });
+        link = await ask(`${cluster.url('eu')}/v1/optout?write_key=${account.write_key}&visitor_id=linked&redirect=${PAGE}/bye`, { agent });
+        return link.status !== 400;
+    });
+    assert.equal(link.status, 303);
+    assert.match(cookieLine(link, `polder_optout_${account.write_key}`), /Max-Age=157680000/);
 });
