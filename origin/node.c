@@ -348,8 +348,10 @@ static enum pl_err open_erasures(struct node *node, struct pl_why *why)
     const struct erasures_config config = {
         .store = node->parts.store,
         .keyring = node->parts.keyring,
-        .note = redo_note_erasure,
+        .note = redo_make_erasure,
         .note_ctx = node->parts.redo,
+        .accounts = node->parts.accounts,
+        .holds = node->parts.holds,
         .cutoffs = node->parts.cutoffs,
         .edge_ahead_ms = clock_witness_ahead_ms,
         .edge_ctx = &node->parts,

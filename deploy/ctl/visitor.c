@@ -256,7 +256,7 @@ static enum pl_err print_receipt(struct json root, struct pl_why *why)
                  {"guarded until at least", "guarded_until"}};
     static const char *const edge_titles[] = {"EDGE", "REGION", "STATE", "SINCE (UTC)"};
     struct table table;
-    struct json erased, ids, edges, edge, kept, sentence;
+    struct json erased, held, ids, edges, edge, kept, sentence;
     struct pl_span text;
     table_init(&table, NULL, 2);
     table_text(&table, "receipt");
@@ -275,6 +275,11 @@ static enum pl_err print_receipt(struct json root, struct pl_why *why)
         table_format(&table, "%.0f events, %.0f links, %.0f bytes; %.0f dropped on arrival since",
                      number_of(erased, "events"), number_of(erased, "links"),
                      number_of(erased, "bytes"), number_of(erased, "dropped_on_arrival"));
+    }
+    if (json_get(root, "held", &held) && number_of(held, "events") + number_of(held, "links") > 0) {
+        table_text(&table, "kept by a hold");
+        table_format(&table, "%.0f events, %.0f links: they are erased when it ends",
+                     number_of(held, "events"), number_of(held, "links"));
     }
     enum pl_err err = table_print(&table, why);
     table_release(&table);
@@ -362,8 +367,9 @@ const struct ctl_command visitor_commands[] = {
      options, run_export},
     {"erase", "ACCOUNT VISITOR", "Erases a visitor, and prints the receipt",
      "What is stored goes, and what is still on its way is dropped when it arrives. Waits until "
-     "no file of the origin holds any of it. Opt-outs stay: they keep the visitor out. Nothing "
-     "that a hold on the account covers is erased.\n\n"
+     "no file of the origin holds any of it. Opt-outs stay: they keep the visitor out. Refused "
+     "when a hold on the account covers some of it; what is found to be covered later stays until "
+     "the hold ends, and the receipt says so.\n\n"
      "Examples:\n"
      "  polderctl visitor erase my-shop ann@example.com\n"
      "  polderctl visitor erase my-shop kitchen-tablet --alone",

@@ -406,7 +406,10 @@ size_t holds_of(struct holds *holds, uint64_t account, struct hold *out)
     pthread_rwlock_rdlock(&holds->lock);
     for (size_t i = 0; i < holds->count && count < HOLDS_ACCOUNT_MAX; i++) {
         if (holds->table[i].account == account) {
-            out[count++] = holds->table[i];
+            if (out != NULL) {
+                out[count] = holds->table[i];
+            }
+            count++;
         }
     }
     pthread_rwlock_unlock(&holds->lock);
@@ -430,6 +433,23 @@ bool holds_stand(struct holds *holds, uint64_t account, bool whole, int64_t now_
     }
     pthread_rwlock_unlock(&holds->lock);
     return found;
+}
+
+/* Ids are random. */
+uint64_t holds_standing(struct holds *holds, uint64_t account, int64_t now_ms)
+{
+    uint64_t sum = 0;
+    if (holds == NULL) {
+        return 0;
+    }
+    pthread_rwlock_rdlock(&holds->lock);
+    for (size_t i = 0; i < holds->count; i++) {
+        if (holds->table[i].account == account && hold_stands(&holds->table[i], now_ms)) {
+            sum += pl_load_u64(holds->table[i].id.bytes) | 1;
+        }
+    }
+    pthread_rwlock_unlock(&holds->lock);
+    return sum;
 }
 
 bool holds_keep_day(struct holds *holds, uint64_t account, int64_t day, int64_t now_ms)

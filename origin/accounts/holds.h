@@ -63,11 +63,14 @@ enum pl_err holds_forget(struct holds *holds, uint64_t account, struct pl_why *w
 
 /* The functions below take NULL for holds: there are none. */
 
-/* A copy of an account's, oldest first; *out has room for HOLDS_ACCOUNT_MAX. */
+/* A copy of an account's, oldest first; *out has room for HOLDS_ACCOUNT_MAX, or is NULL. How many
+ * there are only grows while the account lives: as many as before means that none was placed. */
 size_t holds_of(struct holds *holds, uint64_t account, struct hold *out);
 /* Whether any hold stands, and one of them. whole: on all of the account. out may be NULL. */
 bool holds_stand(struct holds *holds, uint64_t account, bool whole, int64_t now_ms,
                  struct hold *out);
+/* A number that tells which holds of an account stand: another one, other holds; 0: none. */
+uint64_t holds_standing(struct holds *holds, uint64_t account, int64_t now_ms);
 /* Whether the day's events must stay. */
 bool holds_keep_day(struct holds *holds, uint64_t account, int64_t day, int64_t now_ms);
 /* Those that stand: on whole accounts, on days, and how many days those are, a day counted for each

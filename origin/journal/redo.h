@@ -111,9 +111,10 @@ enum pl_err redo_replay(struct redo *redo,
 enum pl_err redo_make(struct redo *redo, const struct redo_change *change, struct pl_why *why);
 /* For what is not redone, or stands in the database already: durable when it is PL_OK. Blocks. */
 enum pl_err redo_note(struct redo *redo, const struct redo_record *record, struct pl_why *why);
-/* For erasures_config.note; redo is the redo. */
-enum pl_err redo_note_erasure(void *redo, struct pl_span key, struct pl_span row,
-                              struct pl_why *why);
+/* redo_make for erasures_config.note; redo is the redo. */
+enum pl_err redo_make_erasure(void *redo, struct pl_span key, struct pl_span row,
+                              enum pl_err (*write)(void *write_ctx, struct pl_why *why),
+                              void *write_ctx, struct pl_why *why);
 /* Every second or so, from one thread that may block: notes a pulse, so that a restore shows even
  * if nothing else was noted since the copy was made; notes opt-outs that found no room; cuts off
  * what can go. stored: a count of whatever is stored and not noted. believed_ms: the wall clock; 0:

@@ -232,13 +232,19 @@ enum pl_err redo_make(struct redo *redo, const struct redo_change *change, struc
 
 /* ---- erasures */
 
-enum pl_err redo_note_erasure(void *redo, struct pl_span key, struct pl_span row,
-                              struct pl_why *why)
+enum pl_err redo_make_erasure(void *redo, struct pl_span key, struct pl_span row,
+                              enum pl_err (*write)(void *write_ctx, struct pl_why *why),
+                              void *write_ctx, struct pl_why *why)
 {
-    struct redo_record record = {.kind = REDO_ERASURE, .row = row};
-    if (key.len != 8 + sizeof(record.id.bytes))
+    struct redo_change change = {.record = {.kind = REDO_ERASURE, .row = row},
+                                 .family = FAMILY_ERASURES,
+                                 .key = key,
+                                 .row = row,
+                                 .write = write,
+                                 .ctx = write_ctx};
+    if (key.len != 8 + sizeof(change.record.id.bytes))
         return pl_fail(why, PL_EINVAL, "an erasure's key is %zu bytes long", key.len);
-    record.account = pl_load_u64(key.data);
-    memcpy(record.id.bytes, key.data + 8, sizeof(record.id.bytes));
-    return redo_note(redo, &record, why);
+    change.record.account = pl_load_u64(key.data);
+    memcpy(change.record.id.bytes, key.data + 8, sizeof(change.record.id.bytes));
+    return redo_make(redo, &change, why);
 }

@@ -1,4 +1,5 @@
 /* The thread behind erasures: deletes, and sees to the rest. */
+#include "origin/accounts/holds.h"
 #include "origin/intake/intake.h"
 #include "origin/subjects/eraser_slice.h"
 #include "proto/base/process.h"
@@ -21,12 +22,15 @@ static enum pl_err announce(struct erasures *e, struct open_erasure *open, struc
     enum pl_err err = cutoffs_announce(e->config.cutoffs, &position, why);
     if (err != PL_OK)
         return err;
+    pthread_mutex_lock(&e->changing);
+    struct erasure next = open->erasure;
+    next.position = position;
+    err = erasures_become(e, open, &next, true, why);
     pthread_mutex_lock(&e->lock);
-    open->erasure.position = position;
-    err = erasures_save(e, open, true, why);
     if (err == PL_OK)
-        err = erasures_guard(e, &open->erasure);
+        err = erasures_guard(e, &next);
     pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->changing);
     return err;
 }
 
@@ -37,9 +41,9 @@ static enum pl_err expand(struct erasures *e, struct open_erasure *open, struct 
     enum pl_err err = visitors_expand(e->visitors, open->erasure.account, ids);
     if (err != PL_OK && err != PL_ELIMIT)
         return err;
-    pthread_mutex_lock(&e->lock);
-    err = open->forgotten ? PL_ECLOSED : erasures_extend(e, open, ids, false, why);
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_lock(&e->changing);
+    err = erasures_extend(e, open, ids, why);
+    pthread_mutex_unlock(&e->changing);
     return err;
 }
 
@@ -64,6 +68,7 @@ static enum pl_err erase_once(struct erasures *e, struct open_erasure *open, str
     if (err == PL_OK)
         err = copy_ids(e, open, &ids);
     settle_intake(e);
+    slice_ask_holds(s);
     if (err == PL_OK && !open->erasure.alone)
         err = expand(e, open, &ids, why);
     if (err == PL_OK)
@@ -76,25 +81,25 @@ static enum pl_err erase_once(struct erasures *e, struct open_erasure *open, str
 }
 
 /* PL_EAGAIN: more ids came meanwhile. */
-static enum pl_err finish(struct erasures *e, struct open_erasure *open, struct pl_why *why)
+static enum pl_err finish(struct erasures *e, struct open_erasure *open,
+                          const struct slice_held *held, struct pl_why *why)
 {
     enum pl_err err = PL_EAGAIN;
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&e->changing);
     if (!open->again) {
-        struct erasure *erasure = &open->erasure;
-        const struct erasure before = *erasure;
-        const bool nothing = erasure->events + erasure->links + erasure->messages == 0;
+        struct erasure next = open->erasure;
+        const bool nothing = next.events + next.links + next.messages == 0;
         const int64_t now_ms = erasures_now_ms(e);
-        erasure->erased_ms = erasure->erased_ms == 0 ? now_ms : erasure->erased_ms;
-        erasure->state = nothing ? ERASURE_GONE : ERASURE_ERASED;
-        erasure->gone_ms = nothing ? now_ms : 0;
-        open->fresh = false;
-        err = erasures_save(e, open, true, why);
-        if (err != PL_OK)
-            *erasure = before;
-        pthread_cond_broadcast(&e->moved);
+        next.erased_ms = next.erased_ms == 0 ? now_ms : next.erased_ms;
+        next.state = nothing ? ERASURE_GONE : ERASURE_ERASED;
+        next.gone_ms = nothing ? now_ms : 0;
+        next.held_events = held->events;
+        next.held_links = held->links;
+        err = erasures_become(e, open, &next, true, why);
+        open->fresh = open->fresh && err != PL_OK;
+        open->held_by = held->by;
     }
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->changing);
     return err;
 }
 
@@ -108,8 +113,9 @@ static enum pl_err erase(struct erasures *e, struct open_erasure *open, struct p
         return pl_fail(why, err, "no memory to erase a visitor");
     do {
         err = erase_once(e, open, s, why);
+        const struct slice_held held = slice_held(s);
         if (err == PL_OK)
-            err = finish(e, open, why);
+            err = finish(e, open, &held, why);
     } while (err == PL_EAGAIN && !e->stopping);
     slice_free(s);
     return err;
@@ -147,6 +153,7 @@ struct open_erasure *erasures_take(struct erasures *e, enum erasure_state state)
 
 void erasures_let_go(struct erasures *e)
 {
+    pthread_mutex_lock(&e->changing);
     pthread_mutex_lock(&e->lock);
     if (e->in_hand != NULL && e->in_hand->forgotten) {
         erasures_drop(e, e->in_hand);
@@ -154,6 +161,7 @@ void erasures_let_go(struct erasures *e)
     }
     e->in_hand = NULL;
     pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->changing);
 }
 
 /* Its account's end has come in between: lifecycle sees to the rest. */
@@ -178,10 +186,27 @@ static bool erase_all(struct erasures *e)
     return well;
 }
 
+/* What a hold keeps goes when it ends. */
+static void look_at_holds(struct erasures *e)
+{
+    pthread_mutex_lock(&e->changing);
+    pthread_mutex_lock(&e->lock);
+    for (struct open_erasure *o = e->open; o != NULL; o = o->next)
+        if (o->erasure.held_events + o->erasure.held_links > 0 &&
+            holds_standing(e->config.holds, o->erasure.account, erasures_earliest_ms(e)) !=
+                o->held_by) {
+            o->erasure.state = ERASURE_ERASING;
+            o->erasure.gone_ms = 0;
+        }
+    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->changing);
+}
+
 void erasures_tick(struct erasures *e)
 {
     e->tick++;
     visitors_tidy(e->visitors);
+    look_at_holds(e);
     bool well = erase_all(e);
     well = erasures_settle(e) && well;
     well = erasures_lift(e) && well;

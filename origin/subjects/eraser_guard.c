@@ -11,13 +11,16 @@
 static bool may_close(struct erasures *e, const struct open_erasure *open)
 {
     bool done = e->config.cutoffs == NULL;
-    if (open->erasure.state != ERASURE_GONE ||
-        erasures_earliest_ms(e) < open->erasure.at_ms + DEDUPE_SWEEP_DAYS * PL_DAY_MS)
+    pthread_mutex_lock(&e->lock); /* more ids may come meanwhile */
+    const struct erasure now = open->erasure;
+    pthread_mutex_unlock(&e->lock);
+    if (now.state != ERASURE_GONE || now.held_events + now.held_links > 0 ||
+        erasures_earliest_ms(e) < now.at_ms + DEDUPE_SWEEP_DAYS * PL_DAY_MS)
         return false;
-    if (!done && open->erasure.position > 0) {
+    if (!done && now.position > 0) {
         struct cutoff_edge *edges = NULL;
         size_t count;
-        if (cutoffs_of(e->config.cutoffs, open->erasure.position, &edges, &count, &done) != PL_OK)
+        if (cutoffs_of(e->config.cutoffs, now.position, &edges, &count, &done) != PL_OK)
             return false;
         free(edges);
     }
@@ -61,39 +64,38 @@ static enum pl_err close_one(struct erasures *e, struct open_erasure *open, stru
     enum pl_err err = drop_markers(e, open->erasure.account, open->erasure.at_ms, why);
     if (err != PL_OK)
         return err;
-    pthread_mutex_lock(&e->lock);
-    struct erasure *erasure = &open->erasure;
-    struct identities ids = erasure->identities;
-    erasure->dropped = open->dropped;
-    erasure->identities = (struct identities){.list = NULL};
-    erasure->state = ERASURE_CLOSED;
-    erasure->closed_ms = erasures_now_ms(e);
-    err = erasures_save(e, open, true, why);
+    pthread_mutex_lock(&e->changing);
+    struct erasure next = open->erasure;
+    next.dropped = open->dropped;
+    next.identities = (struct identities){.list = NULL};
+    next.state = ERASURE_CLOSED;
+    next.closed_ms = erasures_now_ms(e);
+    /* An id may have come since it was judged. */
+    err = open->forgotten || open->erasure.state != ERASURE_GONE
+              ? PL_ECLOSED
+              : erasures_save(e, &next, true, why);
     if (err == PL_OK) {
-        identities_release(&ids);
+        pthread_mutex_lock(&e->lock);
         e->in_hand = NULL;
         erasures_drop(e, open);
         err = erasures_refill(e);
-    } else {
-        erasure->identities = ids;
-        erasure->state = ERASURE_GONE;
-        erasure->closed_ms = 0;
+        pthread_mutex_unlock(&e->lock);
     }
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->changing);
     return err;
 }
 
 /* What arrived since is counted in memory; a crash may lose a minute of it. */
 static void save_counts(struct erasures *e)
 {
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&e->changing);
     for (struct open_erasure *o = e->open; o != NULL; o = o->next) {
-        const uint64_t dropped = o->dropped;
-        o->erasure.dropped = dropped;
-        if (dropped != o->dropped_saved && erasures_save(e, o, false, NULL) == PL_OK)
-            o->dropped_saved = dropped;
+        struct erasure next = o->erasure;
+        next.dropped = o->dropped;
+        if (next.dropped != o->dropped_saved && erasures_become(e, o, &next, false, NULL) == PL_OK)
+            o->dropped_saved = next.dropped;
     }
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->changing);
 }
 
 bool erasures_lift(struct erasures *e)

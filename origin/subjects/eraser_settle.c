@@ -85,7 +85,7 @@ static void step_over(struct vault_key *key)
 static enum pl_err mark_gone(struct erasures *e, const struct settling *s, struct pl_why *why)
 {
     enum pl_err err = PL_OK;
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&e->changing);
     for (struct open_erasure *o = e->open; err == PL_OK && o != NULL; o = o->next) {
         bool settled = false;
         for (size_t i = 0; i < s->accounts; i++)
@@ -93,15 +93,14 @@ static enum pl_err mark_gone(struct erasures *e, const struct settling *s, struc
         /* One that is at it again has left the state. */
         if (!settled || o->forgotten || o->erasure.state != ERASURE_ERASED)
             continue;
-        o->erasure.state = ERASURE_GONE;
-        o->erasure.gone_ms = erasures_now_ms(e);
-        err = erasures_save(e, o, true, why);
+        struct erasure next = o->erasure;
+        next.state = ERASURE_GONE;
+        next.gone_ms = erasures_now_ms(e);
+        err = erasures_become(e, o, &next, true, why);
         if (err == PL_OK)
             o->whole = o->bounds_known = false;
-        else
-            o->erasure.state = ERASURE_ERASED;
     }
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->changing);
     return err;
 }
 

@@ -1,4 +1,6 @@
 #include "origin/subjects/eraser_slice.h"
+#include "origin/accounts/accounts.h"
+#include "origin/accounts/holds.h"
 #include "origin/families.h"
 #include "origin/intake/dedupe.h"
 
@@ -15,7 +17,7 @@ struct slice {
     struct vault_key keys[SLICE_KEYS];
     size_t count;
     uint64_t bytes, messages, links;
-    enum pl_err err; /* of a visit's own */
+    struct slice_held held;
 };
 
 enum pl_err slice_new(struct slice **out, struct erasures *erasures, struct open_erasure *open,
@@ -46,6 +48,25 @@ void slice_free(struct slice *s)
     free(s);
 }
 
+void slice_ask_holds(struct slice *s)
+{
+    const struct erasures *e = s->erasures;
+    s->held = (struct slice_held){
+        .by = holds_standing(e->config.holds, s->open->erasure.account, erasures_earliest_ms(e))};
+}
+
+struct slice_held slice_held(const struct slice *s)
+{
+    return s->held;
+}
+
+static bool is_held(const struct slice *s, int64_t day)
+{
+    const struct erasures *e = s->erasures;
+    return s->held.by != 0 &&
+           holds_keep_day(e->config.holds, s->open->erasure.account, day, erasures_earliest_ms(e));
+}
+
 /* The message's hash stays as long as it may be sent again, without who sent it and when: the same
  * entry, that points to nothing. dedupe_check takes it for one whose event was erased. */
 static enum pl_err blank_message(struct slice *s, const struct vault_key *at)
@@ -71,17 +92,26 @@ static enum pl_err take_event(void *ctx, const struct visitor_event *found)
     const int64_t accepted_ms = event_i64(found->event, EVENT_ACCEPTED_MS);
     if (erasures_time(found->event, accepted_ms) > s->until_ms)
         return PL_OK;
+    if (is_held(s, vault_key_day(found->key))) {
+        s->held.events++;
+        return PL_OK;
+    }
     s->keys[s->count++] = *found->key;
     s->bytes += VAULT_KEY_BYTES + found->value.len;
     return event_str(found->event, EVENT_MESSAGE_ID).len > 0 ? blank_message(s, found->key) : PL_OK;
 }
 
+/* What a pair of an earlier day says, the events say themselves that are held of that day. */
 static enum pl_err take_link(void *ctx, const struct link *link)
 {
     struct slice *s = ctx;
     struct store *store = s->erasures->config.store;
     if (link->day > pl_day_of(s->until_ms))
         return PL_OK;
+    if (is_held(s, link->day)) {
+        s->held.links++;
+        return PL_OK;
+    }
     store_batch_delete(s->batch, store, FAMILY_LINKS, pl_span(link->key, sizeof(link->key)));
     store_batch_delete(s->batch, store, FAMILY_LINKS,
                        pl_span(link->reverse, sizeof(link->reverse)));
@@ -98,19 +128,19 @@ static void note_bounds(struct open_erasure *open, const struct vault_key *keys,
     open->bounds_known = true;
 }
 
-/* The erasure's row, with what is deleted by the same batch. With the lock held. */
-static enum pl_err put_row(struct slice *s)
+/* The erasure's row, with what is deleted by the same batch. With `changing` held. */
+static enum pl_err put_row(struct slice *s, struct erasure *next)
 {
-    struct erasure *erasure = &s->open->erasure;
     uint8_t key[ERASURE_KEY_BYTES];
     struct pl_buf row;
-    erasure->events += s->count;
-    erasure->bytes += s->bytes;
-    erasure->messages += s->messages;
-    erasure->links += s->links;
-    erasure_key(erasure->account, &erasure->id, key);
+    *next = s->open->erasure;
+    next->events += s->count;
+    next->bytes += s->bytes;
+    next->messages += s->messages;
+    next->links += s->links;
+    erasure_key(next->account, &next->id, key);
     pl_buf_init(&row, ERASURE_ROW_BYTES_MAX);
-    enum pl_err err = erasure_encode(erasure, &row);
+    enum pl_err err = erasure_encode(next, &row);
     if (err == PL_OK)
         store_batch_put(s->batch, s->erasures->config.store, FAMILY_ERASURES,
                         pl_span(key, sizeof(key)), pl_buf_span(&row));
@@ -118,28 +148,46 @@ static enum pl_err put_row(struct slice *s)
     return err;
 }
 
-static enum pl_err write_slice(struct slice *s, struct pl_why *why)
+static enum pl_err write_unless_held(struct slice *s, struct pl_why *why)
 {
-    const struct erasures_config *config = &s->erasures->config;
-    struct erasure before;
-    enum pl_err err = PL_ECLOSED;
-    if (s->count == 0 && s->links == 0)
-        return PL_OK;
-    qsort(s->keys, s->count, sizeof(s->keys[0]), erasures_key_order);
-    pthread_mutex_lock(&s->erasures->lock);
-    before = s->open->erasure;
-    if (!s->open->forgotten)
-        err = put_row(s);
+    struct erasures *e = s->erasures;
+    const struct erasures_config *config = &e->config;
+    struct erasure next;
+    if (holds_standing(config->holds, s->open->erasure.account, erasures_earliest_ms(e)) !=
+        s->held.by)
+        return PL_EAGAIN;
+    pthread_mutex_lock(&e->changing);
+    enum pl_err err = s->open->forgotten ? PL_ECLOSED : put_row(s, &next);
     if (err == PL_OK && s->count > 0)
         err = day_counts_remove(config->day_counts, s->batch, s->keys, s->count, DAY_COUNTS_ERASED,
                                 false, NULL, why);
     else if (err == PL_OK)
         err = store_write(config->store, s->batch, false, why);
-    if (err != PL_OK)
-        s->open->erasure = before;
-    else if (s->count > 0)
+    pthread_mutex_lock(&e->lock);
+    if (err == PL_OK)
+        s->open->erasure = next;
+    if (err == PL_OK && s->count > 0)
         note_bounds(s->open, s->keys, s->count);
-    pthread_mutex_unlock(&s->erasures->lock);
+    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->changing);
+    return err;
+}
+
+/* While nobody can start the account's deletion, or place a hold. */
+static enum pl_err write_unless_over(void *ctx, const struct account *account, struct pl_why *why)
+{
+    return account->state >= ACCOUNT_DELETING ? PL_ECLOSED : write_unless_held(ctx, why);
+}
+
+static enum pl_err write_slice(struct slice *s, struct pl_why *why)
+{
+    struct accounts *accounts = s->erasures->config.accounts;
+    if (s->count == 0 && s->links == 0)
+        return PL_OK;
+    qsort(s->keys, s->count, sizeof(s->keys[0]), erasures_key_order);
+    enum pl_err err = accounts == NULL ? write_unless_held(s, why)
+                                       : accounts_during(accounts, s->open->erasure.account,
+                                                         write_unless_over, s, why);
     s->count = 0;
     s->bytes = s->messages = s->links = 0;
     store_batch_clear(s->batch);

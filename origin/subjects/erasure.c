@@ -1,7 +1,7 @@
 #include "origin/subjects/erasure.h"
 #include "origin/request.h"
 
-#define ROW_VERSION 1
+#define ROW_VERSION 2 /* before it there were no held events and links */
 
 const char *erasure_state_name(enum erasure_state state)
 {
@@ -38,8 +38,8 @@ void erasure_key(uint64_t account, const struct pl_id128 *id, uint8_t key[ERASUR
 
 enum pl_err erasure_encode(const struct erasure *e, struct pl_buf *row)
 {
-    const uint64_t numbers[] = {e->position, e->events,  e->bytes,    e->messages,
-                                e->links,    e->dropped, e->visitors, e->users};
+    const uint64_t numbers[] = {e->position, e->events,   e->bytes, e->messages,    e->links,
+                                e->dropped,  e->visitors, e->users, e->held_events, e->held_links};
     const int64_t times[] = {e->at_ms, e->erased_ms, e->gone_ms, e->closed_ms};
     enum pl_err err = pl_buf_put_u8(row, ROW_VERSION);
     if (err == PL_OK)
@@ -62,7 +62,7 @@ enum pl_err erasure_decode(struct pl_span key, struct pl_span row, struct erasur
     e.account = pl_load_u64(key.data);
     memcpy(e.id.bytes, key.data + 8, sizeof(e.id.bytes));
     const uint8_t version = pl_get_u8(&r);
-    if (!r.failed && version != ROW_VERSION)
+    if (!r.failed && (version == 0 || version > ROW_VERSION))
         return PL_EUNSUPPORTED;
     e.state = pl_get_u8(&r);
     e.alone = pl_get_u8(&r) != 0;
@@ -75,6 +75,8 @@ enum pl_err erasure_decode(struct pl_span key, struct pl_span row, struct erasur
         *numbers[i] = pl_get_varint(&r);
     e.visitors = (uint16_t)pl_get_varint(&r);
     e.users = (uint16_t)pl_get_varint(&r);
+    e.held_events = version < 2 ? 0 : pl_get_varint(&r);
+    e.held_links = version < 2 ? 0 : pl_get_varint(&r);
     if (r.failed || e.state < ERASURE_ERASING || e.state > ERASURE_CLOSED)
         return PL_ECORRUPT;
     enum pl_err err = identities_decode(r.rest, &e.identities);
@@ -90,7 +92,9 @@ void erasure_write_json(const struct erasure *e, int64_t horizon_ms, struct json
 {
     json_write_pair_hex(w, "id", pl_span(e->id.bytes, sizeof(e->id.bytes)));
     json_write_pair_account(w, "account", e->account);
-    json_write_pair_text(w, "state", erasure_state_name(e->state));
+    const bool held = e->held_events + e->held_links > 0;
+    json_write_pair_text(
+        w, "state", held && e->state != ERASURE_ERASING ? "held" : erasure_state_name(e->state));
     json_write_pair_time(w, "at", e->at_ms);
     json_write_pair_time(w, "erased_at", e->erased_ms);
     json_write_pair_time(w, "physically_gone_at", e->gone_ms);
@@ -109,5 +113,10 @@ void erasure_write_json(const struct erasure *e, int64_t horizon_ms, struct json
     json_write_pair_u64(w, "message_ids", e->messages);
     json_write_pair_u64(w, "links", e->links);
     json_write_pair_u64(w, "dropped_on_arrival", e->dropped);
+    json_write_object_end(w);
+    json_write_key(w, "held");
+    json_write_object(w);
+    json_write_pair_u64(w, "events", e->held_events);
+    json_write_pair_u64(w, "links", e->held_links);
     json_write_object_end(w);
 }

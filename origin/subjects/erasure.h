@@ -28,9 +28,10 @@ struct erasure {
     int64_t erased_ms, gone_ms, closed_ms; /* 0: not yet */
     uint64_t position;                     /* of the feed: edges past it hold nothing from before */
     uint64_t events, bytes, messages, links;
-    uint64_t dropped;             /* that arrived since; not exact over a crash */
-    uint16_t visitors, users;     /* ids that were found */
-    struct identities identities; /* released when closed */
+    uint64_t held_events, held_links; /* that a hold keeps: they go when it ends */
+    uint64_t dropped;                 /* that arrived since; not exact over a crash */
+    uint16_t visitors, users;         /* ids that were found */
+    struct identities identities;     /* released when closed */
 };
 void erasure_release(struct erasure *erasure);
 /* Its ids are counted anew. */

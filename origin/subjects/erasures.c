@@ -152,6 +152,7 @@ enum pl_err erasures_open(struct erasures **out, const struct erasures_config *c
         return pl_fail(why, PL_ENOMEM, "no memory for visitors' erasures");
     e->config = *config;
     e->config.tick_ms = config->tick_ms == 0 ? TICK_MS : config->tick_ms;
+    pthread_mutex_init(&e->changing, NULL);
     pthread_mutex_init(&e->lock, NULL);
     init_condition(&e->moved);
     pl_mailbox_init(&e->wake);
@@ -210,6 +211,7 @@ void erasures_close(struct erasures *e)
     pl_mailbox_release(&e->wake);
     pthread_cond_destroy(&e->moved);
     pthread_mutex_destroy(&e->lock);
+    pthread_mutex_destroy(&e->changing);
     free(e);
 }
 
@@ -217,6 +219,7 @@ void erasures_close(struct erasures *e)
 
 void erasures_forget(struct erasures *e, uint64_t account)
 {
+    pthread_mutex_lock(&e->changing);
     pthread_mutex_lock(&e->lock);
     for (struct open_erasure *o = e->open, *next; o != NULL; o = next) {
         next = o->next;
@@ -229,6 +232,7 @@ void erasures_forget(struct erasures *e, uint64_t account)
     (void)erasures_refill(e);
     pthread_cond_broadcast(&e->moved);
     pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->changing);
 }
 
 /* ---- intake */

@@ -10,6 +10,9 @@
  * is taken up again after a crash. An event that arrives and tells another id of the person's
  * extends the erasure to that id before it is acknowledged.
  *
+ * A day's events that a hold covers stay until it ends, and go then; the receipt tells of them.
+ * What arrives is dropped all the same: nobody has to keep what was never stored.
+ *
  * What an opt-out left, the keyed hash of an id, is not erased: it is what keeps the person out.
  */
 #ifndef POLDER_ORIGIN_SUBJECTS_ERASURES_H
@@ -22,6 +25,8 @@
 #include "origin/subjects/links.h"
 #include "proto/base/log.h"
 
+struct accounts;
+struct holds;
 struct intake;
 struct erasures;
 
@@ -31,10 +36,15 @@ struct erasures;
 struct erasures_config {
     struct store *store;
     struct keyring *keyring;
-    /* Notes the row where a restore does not undo it, durably; NULL: nothing survives one. */
-    enum pl_err (*note)(void *ctx, struct pl_span key, struct pl_span row, struct pl_why *why);
+    /* Notes the row where a restore does not undo it, durably, then calls write, which puts it into
+     * the database; the note does not hold if that fails. NULL: nothing survives a restore. */
+    enum pl_err (*note)(void *ctx, struct pl_span key, struct pl_span row,
+                        enum pl_err (*write)(void *write_ctx, struct pl_why *why), void *write_ctx,
+                        struct pl_why *why);
     void *note_ctx;
-    struct cutoffs *cutoffs; /* NULL: there are no edges */
+    struct accounts *accounts; /* whose deletion or hold may come in between; NULL: neither does */
+    struct holds *holds;       /* NULL: there are none */
+    struct cutoffs *cutoffs;   /* NULL: there are no edges */
     /* How far an edge's clock is ahead of ours, as it told last. Opener threads; memory only. NULL:
      * nobody knows. */
     int64_t (*edge_ahead_ms)(void *ctx, const struct pl_id128 *edge);
@@ -67,13 +77,20 @@ void erasures_close(struct erasures *erasures); /* stopped or never started; NUL
 
 /* ---- whoever is asked to; any thread */
 
-/* Begins the erasure of a person's ids, durably; *id is the receipt's. alone: of these only, not of
- * those that links or late events lead to. Waits up to wait_ms until everything stored is logically
- * gone. The list is copied. PL_EAGAIN: the clock is in doubt since a restart, and so is up to when
- * to erase. Blocks. */
-enum pl_err erasures_erase(struct erasures *erasures, uint64_t account,
-                           const struct identities *identities, bool alone, int64_t wait_ms,
+struct erasures_request {
+    uint64_t account;
+    const struct identities *identities; /* copied */
+    bool alone;   /* of these only, not of those that links or late events lead to */
+    size_t holds; /* of the account, as many as were asked (holds_of) */
+};
+/* Begins the erasure of a person's ids, durably; *id is the receipt's. In one step with what may
+ * stand against it: PL_EEXPIRED: the account's deletion has started; PL_EAGAIN: a hold was placed
+ * since, or the clock is in doubt since a restart, and with it up to when to erase. Blocks. */
+enum pl_err erasures_erase(struct erasures *erasures, const struct erasures_request *request,
                            struct pl_id128 *id, struct pl_why *why);
+/* Waits up to wait_ms until everything stored is logically gone, but for what is held. */
+void erasures_await(struct erasures *erasures, uint64_t account, const struct pl_id128 *id,
+                    int64_t wait_ms);
 /* The receipt as it stands, one JSON object. PL_ENOTFOUND. Blocks. */
 enum pl_err erasures_write(struct erasures *erasures, uint64_t account, const struct pl_id128 *id,
                            struct json_writer *w, struct pl_why *why);

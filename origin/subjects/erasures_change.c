@@ -1,4 +1,6 @@
 /* What changes an erasure: its beginning, ids that are learnt later, its replay after a restore. */
+#include "origin/accounts/accounts.h"
+#include "origin/accounts/holds.h"
 #include "origin/families.h"
 #include "origin/subjects/erasures_state.h"
 
@@ -6,43 +8,68 @@
 
 /* ---- rows */
 
-static enum pl_err encode(const struct open_erasure *open, uint8_t key[ERASURE_KEY_BYTES],
-                          struct pl_buf *row)
+static enum pl_err encode(const struct erasure *erasure, uint8_t key[ERASURE_KEY_BYTES],
+                          struct pl_buf *row, struct pl_why *why)
 {
-    erasure_key(open->erasure.account, &open->erasure.id, key);
+    erasure_key(erasure->account, &erasure->id, key);
     pl_buf_init(row, ERASURE_ROW_BYTES_MAX);
-    return erasure_encode(&open->erasure, row);
+    enum pl_err err = erasure_encode(erasure, row);
+    return err == PL_OK ? err : pl_fail(why, err, "no memory for an erasure's record");
 }
 
-enum pl_err erasures_save(struct erasures *e, const struct open_erasure *open, bool sync,
+enum pl_err erasures_save(struct erasures *e, const struct erasure *erasure, bool sync,
                           struct pl_why *why)
 {
     uint8_t key[ERASURE_KEY_BYTES];
     struct pl_buf row;
-    if (open->forgotten)
-        return pl_fail(why, PL_ECLOSED, "its account is being deleted");
-    enum pl_err err = encode(open, key, &row);
-    err = err == PL_OK ? store_put(e->config.store, FAMILY_ERASURES, pl_span(key, sizeof(key)),
-                                   pl_buf_span(&row), sync, why)
-                       : pl_fail(why, err, "no memory for an erasure's record");
+    enum pl_err err = encode(erasure, key, &row, why);
+    if (err == PL_OK)
+        err = store_put(e->config.store, FAMILY_ERASURES, pl_span(key, sizeof(key)),
+                        pl_buf_span(&row), sync, why);
     pl_buf_release(&row);
     return err;
 }
 
-enum pl_err erasures_note(struct erasures *e, const struct erasure *erasure, struct pl_why *why)
+struct saving {
+    struct erasures *erasures;
+    const struct erasure *erasure;
+};
+
+static enum pl_err save_synced(void *ctx, struct pl_why *why)
 {
+    const struct saving *saving = ctx;
+    return erasures_save(saving->erasures, saving->erasure, true, why);
+}
+
+/* The log first, so that what the database has is in it. */
+static enum pl_err note_and_save(struct erasures *e, const struct erasure *erasure,
+                                 struct pl_why *why)
+{
+    struct saving saving = {e, erasure};
     uint8_t key[ERASURE_KEY_BYTES];
     struct pl_buf row;
     if (e->config.note == NULL)
-        return PL_OK;
-    erasure_key(erasure->account, &erasure->id, key);
-    pl_buf_init(&row, ERASURE_ROW_BYTES_MAX);
-    enum pl_err err = erasure_encode(erasure, &row);
-    err = err == PL_OK ? e->config.note(e->config.note_ctx, pl_span(key, sizeof(key)),
-                                        pl_buf_span(&row), why)
-                       : pl_fail(why, err, "no memory for an erasure's record");
+        return save_synced(&saving, why);
+    enum pl_err err = encode(erasure, key, &row, why);
+    if (err == PL_OK)
+        err = e->config.note(e->config.note_ctx, pl_span(key, sizeof(key)), pl_buf_span(&row),
+                             save_synced, &saving, why);
     pl_buf_release(&row);
     return err;
+}
+
+enum pl_err erasures_become(struct erasures *e, struct open_erasure *open,
+                            const struct erasure *next, bool sync, struct pl_why *why)
+{
+    enum pl_err err = open->forgotten ? pl_fail(why, PL_ECLOSED, "its account is being deleted")
+                                      : erasures_save(e, next, sync, why);
+    if (err != PL_OK)
+        return err;
+    pthread_mutex_lock(&e->lock);
+    open->erasure = *next;
+    pthread_cond_broadcast(&e->moved);
+    pthread_mutex_unlock(&e->lock);
+    return PL_OK;
 }
 
 /* ---- beginning one */
@@ -55,25 +82,23 @@ static enum pl_err copy_ids(const struct identities *from, struct identities *to
     return err;
 }
 
-/* The log first, so that what the database has is in it; then the row; nothing is deleted before
- * both. In memory from the beginning: what the log has may come back. With the lock held. */
-static enum pl_err begin(struct erasures *e, struct erasure *erasure, struct pl_why *why)
+static enum pl_err add(struct erasures *e, struct erasure *erasure, bool fresh, struct pl_why *why)
 {
     struct open_erasure *open;
-    enum pl_err err = erasures_note(e, erasure, why);
-    if (err != PL_OK)
-        return err;
-    err = erasures_add(e, erasure, &open);
-    if (err != PL_OK)
-        return pl_fail(why, err, "no memory for an erasure");
-    open->fresh = true;
-    err = erasures_save(e, open, true, why);
-    if (err != PL_OK) {
-        open->erasure.identities = (struct identities){.list = NULL};
-        erasures_drop(e, open);
-        (void)erasures_refill(e);
-    }
-    return err;
+    pthread_mutex_lock(&e->lock);
+    enum pl_err err = erasures_add(e, erasure, &open);
+    if (err == PL_OK)
+        open->fresh = fresh;
+    pthread_mutex_unlock(&e->lock);
+    return err == PL_OK ? err : pl_fail(why, err, "no memory for an erasure");
+}
+
+/* Durable before it is known to anybody. What intake stores between the two is found, for nothing
+ * is too late for one that is fresh. With `changing` held. */
+static enum pl_err begin(struct erasures *e, struct erasure *erasure, struct pl_why *why)
+{
+    enum pl_err err = note_and_save(e, erasure, why);
+    return err == PL_OK ? add(e, erasure, true, why) : err;
 }
 
 static struct timespec after_ms(int64_t wait_ms)
@@ -109,17 +134,17 @@ bool erasures_wait(struct erasures *e, int64_t wait_ms)
     return !left;
 }
 
-/* With the lock held. */
-static void wait_until_erased(struct erasures *e, uint64_t account, const struct pl_id128 *id,
-                              int64_t wait_ms)
+void erasures_await(struct erasures *e, uint64_t account, const struct pl_id128 *id,
+                    int64_t wait_ms)
 {
     const struct timespec until = after_ms(wait_ms);
-    for (;;) {
-        const struct open_erasure *open = erasures_find(e, account, id);
-        if (open == NULL || open->erasure.state != ERASURE_ERASING || e->stopping ||
-            pthread_cond_timedwait(&e->moved, &e->lock, &until) != 0)
-            return;
-    }
+    const struct open_erasure *open;
+    pthread_mutex_lock(&e->lock);
+    while ((open = erasures_find(e, account, id)) != NULL &&
+           open->erasure.state == ERASURE_ERASING && !e->stopping &&
+           pthread_cond_timedwait(&e->moved, &e->lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&e->lock);
 }
 
 /* Of a clock that jumped while this process ran the right time is known. Since a restart it is not:
@@ -135,36 +160,61 @@ static enum pl_err check_clock(const struct erasures *e, struct pl_why *why)
                    "erase: ask again once it is believed (polderctl lifecycle confirm-clock)");
 }
 
-enum pl_err erasures_erase(struct erasures *e, uint64_t account,
-                           const struct identities *identities, bool alone, int64_t wait_ms,
+struct beginning {
+    struct erasures *erasures;
+    const struct erasures_request *request;
+    struct erasure *erasure;
+};
+
+static enum pl_err begin_unless_held(const struct beginning *b, struct pl_why *why)
+{
+    struct erasures *e = b->erasures;
+    if (holds_of(e->config.holds, b->request->account, NULL) != b->request->holds)
+        return pl_fail(why, PL_EAGAIN, "a hold was placed meanwhile: ask again");
+    pthread_mutex_lock(&e->changing);
+    b->erasure->at_ms = erasures_now_ms(e);
+    enum pl_err err = begin(e, b->erasure, why);
+    pthread_mutex_unlock(&e->changing);
+    return err;
+}
+
+/* While nobody can start the account's deletion, or place a hold. */
+static enum pl_err begin_unless_over(void *ctx, const struct account *account, struct pl_why *why)
+{
+    if (account->state >= ACCOUNT_DELETING)
+        return pl_fail(why, PL_EEXPIRED, "account %s is %s: all of it goes",
+                       account_called(account).text, account_state_name(account->state));
+    return begin_unless_held(ctx, why);
+}
+
+enum pl_err erasures_erase(struct erasures *e, const struct erasures_request *request,
                            struct pl_id128 *id, struct pl_why *why)
 {
-    struct erasure erasure = {.account = account, .state = ERASURE_ERASING, .alone = alone};
+    struct erasure erasure = {
+        .account = request->account, .state = ERASURE_ERASING, .alone = request->alone};
+    struct beginning b = {.erasures = e, .request = request, .erasure = &erasure};
     enum pl_err err = check_clock(e, why);
     if (err != PL_OK)
         return err;
     err = pl_id128_random(e->config.random, &erasure.id);
     if (err == PL_OK)
-        err = copy_ids(identities, &erasure.identities);
+        err = copy_ids(request->identities, &erasure.identities);
     if (err != PL_OK) {
         erasure_release(&erasure);
         return pl_fail(why, err, "an erasure cannot be begun: %s", pl_err_word(err));
     }
     erasure_count_ids(&erasure);
     const struct pl_id128 made = erasure.id;
-    pthread_mutex_lock(&e->lock);
-    erasure.at_ms = erasures_now_ms(e);
-    err = begin(e, &erasure, why);
+    err = e->config.accounts == NULL
+              ? begin_unless_held(&b, why)
+              : accounts_during(e->config.accounts, request->account, begin_unless_over, &b, why);
     if (err != PL_OK) {
         erasure_release(&erasure);
-    } else {
-        pl_mailbox_wake(&e->wake);
-        wait_until_erased(e, account, &made, wait_ms);
+        return err;
     }
-    pthread_mutex_unlock(&e->lock);
-    if (err == PL_OK)
-        *id = made;
-    return err;
+    pl_mailbox_wake(&e->wake);
+    *id = made;
+    return PL_OK;
 }
 
 /* ---- more ids */
@@ -183,37 +233,50 @@ static enum pl_err with_more(const struct erasure *erasure, const struct identit
     return err;
 }
 
+/* Only what is extended changes: the thread goes by the rest. */
+static enum pl_err install(struct erasures *e, struct open_erasure *open,
+                           const struct erasure *next)
+{
+    pthread_mutex_lock(&e->lock);
+    enum pl_err err = erasures_guard(e, next);
+    if (err == PL_OK) {
+        open->erasure.identities = next->identities;
+        open->erasure.visitors = next->visitors;
+        open->erasure.users = next->users;
+        open->erasure.state = next->state;
+        open->erasure.gone_ms = next->gone_ms;
+        open->again = true;
+    }
+    pthread_mutex_unlock(&e->lock);
+    return err;
+}
+
 /* Durably, or not at all: who failed to and tries again must find them new once more. */
 enum pl_err erasures_extend(struct erasures *e, struct open_erasure *open,
-                            const struct identities *more, bool noted, struct pl_why *why)
+                            const struct identities *more, struct pl_why *why)
 {
-    struct identities all = {.list = NULL};
-    struct erasure before = open->erasure;
-    bool any;
-    enum pl_err err = with_more(&before, more, &all, &any);
+    struct erasure next = open->erasure;
+    struct identities before = next.identities;
+    bool any = false;
+    next.identities = (struct identities){.list = NULL};
+    enum pl_err err =
+        open->forgotten ? PL_ECLOSED : with_more(&open->erasure, more, &next.identities, &any);
     if (err == PL_ELIMIT) { /* of one person there are not so many: the rest is somebody else's */
         pl_log(e->config.log, PL_LOG_WARN, "erasures",
                "an erasure has reached %d ids; it goes no further", IDENTITIES_MAX);
         err = PL_OK;
     }
     if (err != PL_OK || !any) {
-        identities_release(&all);
+        identities_release(&next.identities);
         return err;
     }
-    open->erasure.identities = all;
-    open->erasure.state = ERASURE_ERASING;
-    open->erasure.gone_ms = 0;
-    open->again = true;
-    erasure_count_ids(&open->erasure);
-    if (!noted)
-        err = erasures_note(e, &open->erasure, why);
+    next.state = ERASURE_ERASING;
+    next.gone_ms = 0;
+    erasure_count_ids(&next);
+    err = note_and_save(e, &next, why);
     if (err == PL_OK)
-        err = erasures_save(e, open, true, why);
-    if (err == PL_OK)
-        err = erasure_set_put(e->set, &open->erasure);
-    if (err != PL_OK)
-        open->erasure = before;
-    identities_release(err == PL_OK ? &before.identities : &all);
+        err = install(e, open, &next);
+    identities_release(err == PL_OK ? &before : &next.identities);
     return err;
 }
 
@@ -222,11 +285,11 @@ enum pl_err erasures_learn(struct erasures *e, const struct erasure_learned *lea
 {
     struct identity one = learned->identity;
     const struct identities more = {.list = &one, .count = 1};
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&e->changing);
     struct open_erasure *open = erasures_find(e, learned->account, &learned->erasure);
     enum pl_err err =
-        open == NULL || open->erasure.alone ? PL_OK : erasures_extend(e, open, &more, false, why);
-    pthread_mutex_unlock(&e->lock);
+        open == NULL || open->erasure.alone ? PL_OK : erasures_extend(e, open, &more, why);
+    pthread_mutex_unlock(&e->changing);
     if (err != PL_OK)
         return pl_fail(why, err, "an erasure cannot be extended: %s", pl_err_word(err));
     pl_mailbox_wake(&e->wake);
@@ -235,10 +298,9 @@ enum pl_err erasures_learn(struct erasures *e, const struct erasure_learned *lea
 
 /* ---- after a restore */
 
-/* With the lock held. */
+/* With `changing` held. */
 static enum pl_err take_up(struct erasures *e, struct erasure *erasure, struct pl_why *why)
 {
-    struct open_erasure *open;
     uint8_t key[ERASURE_KEY_BYTES];
     struct pl_buf row;
     erasure_key(erasure->account, &erasure->id, key);
@@ -256,11 +318,12 @@ static enum pl_err take_up(struct erasures *e, struct erasure *erasure, struct p
                                 .at_ms = erasure->at_ms,
                                 .identities = erasure->identities};
     erasure_count_ids(erasure);
-    err = erasures_add(e, erasure, &open);
-    if (err != PL_OK)
-        return pl_fail(why, err, "no memory for an erasure");
-    erasure->identities = (struct identities){.list = NULL};
-    return erasures_save(e, open, true, why);
+    err = erasures_save(e, erasure, true, why);
+    if (err == PL_OK)
+        err = add(e, erasure, false, why);
+    if (err == PL_OK)
+        erasure->identities = (struct identities){.list = NULL};
+    return err;
 }
 
 enum pl_err erasures_replay(struct erasures *e, struct pl_span key, struct pl_span row,
@@ -270,11 +333,11 @@ enum pl_err erasures_replay(struct erasures *e, struct pl_span key, struct pl_sp
     enum pl_err err = erasure_decode(key, row, &erasure);
     if (err != PL_OK)
         return pl_fail(why, err, "an erasure in the log cannot be read: %s", pl_err_word(err));
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&e->changing);
     struct open_erasure *open = erasures_find(e, erasure.account, &erasure.id);
     err = open == NULL ? take_up(e, &erasure, why)
-                       : erasures_extend(e, open, &erasure.identities, true, why);
-    pthread_mutex_unlock(&e->lock);
+                       : erasures_extend(e, open, &erasure.identities, why);
+    pthread_mutex_unlock(&e->changing);
     erasure_release(&erasure);
     return err == PL_EEXISTS ? PL_OK : err;
 }

@@ -13,13 +13,14 @@
 /* One that is not closed. */
 struct open_erasure {
     struct open_erasure *next;
-    struct erasure erasure; /* under the lock; its id, account and at_ms never change */
+    struct erasure erasure; /* its id, account, alone and at_ms never change */
     _Atomic uint64_t dropped;
     uint64_t dropped_saved;
-    bool fresh;     /* begun by this process: whatever is found goes, of whatever time */
-    bool again;     /* more ids came while the thread was at it */
-    bool forgotten; /* its account is being deleted */
-    uint64_t tried; /* the tick that tried it last; the thread's, as all that follows */
+    bool fresh;       /* begun by this process: whatever is found goes, of whatever time */
+    bool again;       /* more ids came while the thread was at it */
+    bool forgotten;   /* its account is being deleted */
+    uint64_t held_by; /* holds_standing when it was looked at what is held; the thread's */
+    uint64_t tried;   /* the tick that tried it last; the thread's, as all that follows */
     /* what is to be compacted; the whole account where that is not known */
     bool whole; /* an earlier process deleted some of it, nobody knows where */
     bool bounds_known;
@@ -30,8 +31,11 @@ struct erasures {
     struct erasures_config config;
     struct erasures_around around;
     struct erasure_set *set;
-    pthread_mutex_t lock;
-    pthread_cond_t moved; /* one was erased or forgotten; on CLOCK_MONOTONIC */
+    /* The list and what is in it change with both held, and may be read with either: so that who
+     * waits for a disk holds up others that change something, but neither intake nor probes. */
+    pthread_mutex_t changing; /* one change at a time, over its writes; taken before `lock` */
+    pthread_mutex_t lock;     /* memory only; alone it is enough for what follows */
+    pthread_cond_t moved;     /* one was erased or forgotten; on CLOCK_MONOTONIC */
     struct open_erasure *open;
     struct open_erasure *in_hand; /* the thread's */
     /* Where edges have settled past every erasure; UINT64_MAX: nowhere yet; 0: none is open. */
@@ -48,7 +52,7 @@ struct erasures {
     int64_t closed_mono_ms;    /* when it last looked for what can be closed */
 };
 
-/* ---- the list; with the lock held */
+/* ---- the list; with `lock` held, and `changing` but for finding */
 
 struct open_erasure *erasures_find(struct erasures *e, uint64_t account, const struct pl_id128 *id);
 /* Guards it, as it stands by now. */
@@ -64,17 +68,19 @@ enum pl_err erasures_refill(struct erasures *e);
 int64_t erasures_now_ms(const struct erasures *e);
 int64_t erasures_earliest_ms(const struct erasures *e);
 
-/* ---- changes */
+/* ---- changes; with `changing` held, and not `lock` */
 
-/* Writes the row; with the lock held. PL_ECLOSED: it was forgotten. */
-enum pl_err erasures_save(struct erasures *erasures, const struct open_erasure *open, bool sync,
+/* Writes the row. */
+enum pl_err erasures_save(struct erasures *e, const struct erasure *erasure, bool sync,
                           struct pl_why *why);
-/* Notes it where restores do not reach; with the lock held. */
-enum pl_err erasures_note(struct erasures *erasures, const struct erasure *erasure,
-                          struct pl_why *why);
-/* Adds ids to it and has them erased, too; with the lock held. noted: the log has them. */
-enum pl_err erasures_extend(struct erasures *erasures, struct open_erasure *open,
-                            const struct identities *more, bool noted, struct pl_why *why);
+/* Writes what is to become of it but for its ids, which then is so; the thread's. PL_ECLOSED: it
+ * was forgotten. */
+enum pl_err erasures_become(struct erasures *e, struct open_erasure *open,
+                            const struct erasure *next, bool sync, struct pl_why *why);
+/* Adds ids to it, durably, and has them erased, too. */
+enum pl_err erasures_extend(struct erasures *e, struct open_erasure *open,
+                            const struct identities *more, struct pl_why *why);
+
 /* ---- the thread's, or a test's */
 
 void *erasures_run(void *erasures);

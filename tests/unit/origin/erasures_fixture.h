@@ -3,6 +3,7 @@
 #define POLDER_TESTS_ORIGIN_ERASURES_FIXTURE_H
 
 #include "intake_fixture.h"
+#include "origin/accounts/holds.h"
 #include "origin/intake/dedupe.h"
 #include "origin/subjects/erasures_state.h"
 #include "origin/subjects/visitors.h"
@@ -24,25 +25,31 @@ struct test {
     struct changelog *changelog;
     struct edges *edges;
     struct cutoffs *cutoffs;
+    struct holds *holds;
     struct visitors *visitors;
     struct json_writer *writer;
     struct pl_buf plain, block, out, noted_row;
     uint8_t noted_key[ERASURE_KEY_BYTES];
     size_t notes;
     bool log_is_full;
+    void (*meanwhile)(struct test *t); /* while a disk is waited for; NULL: nothing */
     uint32_t count;
 };
 
 static inline enum pl_err note(void *ctx, struct pl_span key, struct pl_span row,
-                               struct pl_why *why)
+                               enum pl_err (*write)(void *write_ctx, struct pl_why *why),
+                               void *write_ctx, struct pl_why *why)
 {
     struct test *t = ctx;
     if (t->log_is_full)
         return pl_fail(why, PL_ENOSPC, "the log is full");
+    if (t->meanwhile != NULL)
+        t->meanwhile(t);
     t->notes++;
     memcpy(t->noted_key, key.data, sizeof(t->noted_key));
     pl_buf_reset(&t->noted_row);
-    return pl_buf_append_span(&t->noted_row, row);
+    rig_must(pl_buf_append_span(&t->noted_row, row), why);
+    return write(write_ctx, why);
 }
 
 static inline int64_t edge_ahead_ms(void *ctx, const struct pl_id128 *edge)
@@ -86,6 +93,8 @@ static inline void open_all(struct test *t)
     intake_stop(t->rig.intake);
     intake_free(t->rig.intake);
     rig_must(links_new(&t->links, t->rig.store), &why);
+    rig_must(holds_open(&t->holds, t->rig.store, NULL, &t->rig.clock, pl_random_system(), &why),
+             &why);
     if (t->with_edges)
         open_cutoffs(t);
     t->day_counts = t->rig.day_counts;
@@ -93,6 +102,7 @@ static inline void open_all(struct test *t)
                                            .keyring = t->rig.keyring,
                                            .note = note,
                                            .note_ctx = t,
+                                           .holds = t->holds,
                                            .cutoffs = t->cutoffs,
                                            .edge_ahead_ms = edge_ahead_ms,
                                            .edge_ctx = t,
@@ -116,6 +126,7 @@ static inline void close_all(struct test *t)
     intake_stop(t->rig.intake);
     intake_free(t->rig.intake);
     erasures_close(t->erasures);
+    holds_close(t->holds);
     if (t->with_edges)
         close_cutoffs(t);
     day_counts_free(t->day_counts);
@@ -243,7 +254,9 @@ static inline struct pl_id128 erase_only(struct test *t, const char *id, bool fo
     struct pl_why why = {0};
     if (visitors_find(t->visitors, 1, pl_span_str(id), follow, &ids, &why) != PL_OK)
         fail_msg("%s", why.text);
-    if (erasures_erase(t->erasures, 1, &ids, !follow, 0, &made, &why) != PL_OK)
+    const struct erasures_request request = {
+        .account = 1, .identities = &ids, .alone = !follow, .holds = holds_of(t->holds, 1, NULL)};
+    if (erasures_erase(t->erasures, &request, &made, &why) != PL_OK)
         fail_msg("%s", why.text);
     identities_release(&ids);
     return made;

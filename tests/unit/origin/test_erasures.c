@@ -1,6 +1,8 @@
 /* The erasure of persons, through a whole intake. */
 #include "erasures_fixture.h"
 
+#include <unistd.h>
+
 static void test_what_is_stored_goes(void **state)
 {
     struct test *t = *state;
@@ -169,6 +171,36 @@ static void test_a_lead_that_a_full_disk_refuses_is_followed_later(void **state)
     assert_int_equal(held_of(t, "ann"), 0);
 }
 
+/* As an opener and a probe do. */
+static void look_meanwhile(struct test *t)
+{
+    struct erasures_status status;
+    struct erasure_hit hit;
+    struct event *e = calloc(1, sizeof(*e));
+    const struct event_ids ids = {.account = 1};
+    const struct erasure_edge edge = {.settled = UINT64_MAX};
+    erasures_status(t->erasures, &status);
+    assert_int_equal(status.open, 1);
+    assert_true(erasures_any(t->erasures, 1));
+    assert_false(erasures_concern(t->erasures, e, &ids, NOON_MS, &edge, &hit));
+    free(e);
+    t->meanwhile = NULL;
+}
+
+/* While an id is written that was learnt, with the locks that this takes. */
+static void test_neither_intake_nor_probes_wait_for_a_disk(void **state)
+{
+    struct test *t = *state;
+    struct pl_why why = {0};
+    const struct pl_id128 id = erase(t, "phone");
+    const struct erasure_learned learned = learned_of(t, &id, "ann");
+    t->meanwhile = look_meanwhile;
+    alarm(60); /* it would wait for itself */
+    assert_int_equal(erasures_learn(t->erasures, &learned, &why), PL_OK);
+    alarm(0);
+    assert_null(t->meanwhile);
+}
+
 /* Of what waits to be compacted nothing is forgotten when more comes to it, or after a crash. */
 static void test_all_that_was_deleted_is_compacted(void **state)
 {
@@ -298,6 +330,7 @@ int main(void)
         TEST(test_retries),
         TEST(test_leads_are_followed),
         TEST(test_a_lead_that_a_full_disk_refuses_is_followed_later),
+        TEST(test_neither_intake_nor_probes_wait_for_a_disk),
         TEST(test_all_that_was_deleted_is_compacted),
         TEST(test_coming_back),
         TEST(test_a_crash_is_taken_up),

@@ -53,12 +53,13 @@ static void test_a_clock_in_doubt_since_a_restart(void **state)
     struct pl_why why = {0};
     jump(t, 2 * PL_DAY_MS);
     t->belief.assumed = true;
-    assert_int_equal(erasures_erase(t->erasures, 1, &ids, false, 0, &id, &why), PL_EAGAIN);
+    const struct erasures_request request = {.account = 1, .identities = &ids};
+    assert_int_equal(erasures_erase(t->erasures, &request, &id, &why), PL_EAGAIN);
     assert_non_null(strstr(why.text, "confirm-clock"));
     assert_int_equal(rig_count(&t->rig, FAMILY_ERASURES), 0);
     assert_int_equal(t->notes, 0);
     t->belief.assumed = false;
-    assert_int_equal(erasures_erase(t->erasures, 1, &ids, false, 0, &id, &why), PL_OK);
+    assert_int_equal(erasures_erase(t->erasures, &request, &id, &why), PL_OK);
 }
 
 /* ---- edges' clocks */

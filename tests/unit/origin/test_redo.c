@@ -20,6 +20,13 @@ static void ordinary_starts_lack_nothing(void **state)
     assert_false(start(f));
 }
 
+static enum pl_err write_nothing(void *ctx, struct pl_why *why)
+{
+    (void)ctx;
+    (void)why;
+    return PL_OK;
+}
+
 static void a_restored_database_gets_what_it_lacks(void **state)
 {
     struct fixture *f = *state;
@@ -44,7 +51,8 @@ static void a_restored_database_gets_what_it_lacks(void **state)
     for (size_t i = 0; i < sizeof(records) / sizeof(records[0]); i++)
         must(redo_note(f->redo, &records[i], &f->r.why), &f->r.why);
     uint8_t key[24] = {0, 0, 0, 0, 0, 0, 0, 9, 5};
-    must(redo_note_erasure(f->redo, pl_span(key, sizeof(key)), PL_SPAN_LIT("whom"), &f->r.why),
+    must(redo_make_erasure(f->redo, pl_span(key, sizeof(key)), PL_SPAN_LIT("whom"), write_nothing,
+                           NULL, &f->r.why),
          &f->r.why);
     stop(f);
     restore_store(f);
