@@ -1,42 +1,27 @@
-#include "origin/accounts/accounts.h"
-#include "origin/accounts/account_item.h"
+#include "origin/accounts/accounts_state.h"
 #include "origin/families.h"
 #include "origin/request.h"
-#include "proto/base/secret.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <search.h>
 #include <stdlib.h>
 
-#define RECORD_BYTES_MAX (32 * 1024)
-
-struct accounts {
-    struct accounts_config config;
-    pthread_mutex_t changing; /* one change at a time, over its write too */
-    bool stale;               /* under `changing`: a write failed, which may turn up after all */
-    pthread_rwlock_t lock;    /* the tree; changed only under `changing` */
-    void *tree;               /* tsearch's, of struct account, by id */
-    size_t count;
-    size_t older; /* records that an earlier version wrote */
-};
-
 /* An account begins with its id, so an id alone will do as the key. */
-static_assert(offsetof(struct account, id) == 0, "find() looks accounts up by their first member");
+static_assert(offsetof(struct account, id) == 0,
+              "accounts_find() looks accounts up by their first member");
 static int by_id(const void *a, const void *b)
 {
     const uint64_t *x = a, *y = b;
     return (*x > *y) - (*x < *y);
 }
 
-/* Under lock or changing. */
-static struct account *find(struct accounts *accounts, uint64_t id)
+struct account *accounts_find(struct accounts *accounts, uint64_t id)
 {
     struct account **found = tfind(&id, &accounts->tree, by_id);
     return found == NULL ? NULL : *found;
 }
 
-static enum pl_err insert(struct accounts *accounts, const struct account *account)
+enum pl_err accounts_insert(struct accounts *accounts, const struct account *account)
 {
     struct account *kept = malloc(sizeof(*kept));
     if (kept == NULL) {
@@ -58,7 +43,7 @@ static enum pl_err load(void *ctx, struct pl_span key, struct json record, struc
     struct json rules;
     enum pl_err err = account_read_record(record, &account, why);
     accounts->older += !json_get(record, "cookie", &rules);
-    return err == PL_OK ? insert(ctx, &account)
+    return err == PL_OK ? accounts_insert(ctx, &account)
                         : pl_fail_in(why, err, "the record of account %016llx",
                                      (unsigned long long)account.id);
 }
@@ -109,118 +94,6 @@ void accounts_close(struct accounts *accounts)
     }
 }
 
-struct writing {
-    struct accounts *accounts;
-    const struct account *account;
-    const struct catalog_item *item;
-    struct store_batch *batch;
-};
-
-/* Of an account that is being deleted edges know all there is to know: they get no other item. */
-static enum pl_err write_batch(void *ctx, struct pl_why *why)
-{
-    const struct writing *w = ctx;
-    const struct accounts_config *config = &w->accounts->config;
-    const struct account *before = find(w->accounts, w->account->id);
-    return before != NULL && before->state >= ACCOUNT_DELETING
-               ? store_write(config->store, w->batch, true, why)
-               : changelog_write(config->changelog, w->batch, w->item, why);
-}
-
-/* The batch, with the record in it, and what a restore must not undo of it in the redo log. */
-static enum pl_err make(struct writing *w, struct pl_span row, struct pl_why *why)
-{
-    struct accounts *accounts = w->accounts;
-    uint8_t key[8];
-    pl_store_u64(key, w->account->id);
-    const struct redo_change change = {
-        .record = {.kind = REDO_ACCOUNT,
-                   .account = w->account->id,
-                   .state = w->account->state,
-                   .expires_at_ms = w->account->expires_at_ms,
-                   .cleared_ms = w->account->cleared_ms,
-                   .deletion_started_ms = w->account->deletion_started_ms,
-                   .on_request = w->account->deleted_on_request},
-        .family = FAMILY_ACCOUNTS,
-        .key = pl_span(key, sizeof(key)),
-        .row = row,
-        .write = write_batch,
-        .ctx = w,
-    };
-    store_batch_put(w->batch, accounts->config.store, FAMILY_ACCOUNTS, change.key, row);
-    enum pl_err err = redo_make(accounts->config.redo, &change, why);
-    accounts->stale = err != PL_OK;
-    return err;
-}
-
-/* Writes record, changelog item and what the batch holds already; then memory follows. Under
- * `changing`. */
-static enum pl_err commit(struct accounts *accounts, struct account *account,
-                          struct pl_span document, struct store_batch *batch, struct pl_why *why)
-{
-    struct json_writer *w = NULL;
-    struct pl_buf record, config;
-    struct catalog_item *item = malloc(sizeof(*item));
-    pl_buf_init(&record, RECORD_BYTES_MAX);
-    pl_buf_init(&config, LIMIT_CONFIG_PUBLIC_BYTES);
-    enum pl_err err = item == NULL ? PL_ENOMEM : json_writer_new(&w, false);
-    if (err == PL_OK) {
-        err = account_item(accounts->config.store, account, document, item, &config, why);
-    }
-    if (err == PL_OK && item->kind == CATALOG_ACCOUNT &&
-        account_id_key(accounts->config.keyring, account->id, item->id_key) != PL_OK) {
-        /* An account must be able to end even when its key is lost. */
-        pl_log(accounts->config.log, PL_LOG_ERROR, "accounts",
-               "edges get no id key of account %016llx: its data key is not at hand",
-               (unsigned long long)account->id);
-    }
-    if (err == PL_OK) {
-        json_writer_begin(w, &record);
-        account_write_record(account, w);
-        err = json_writer_end(w);
-        if (err != PL_OK) {
-            pl_fail(why, err, "the account cannot be recorded: %s", pl_err_word(err));
-        }
-    }
-    if (err == PL_OK) {
-        struct writing writing = {accounts, account, item, batch};
-        err = make(&writing, pl_buf_span(&record), why);
-    }
-    if (err == PL_OK) {
-        pthread_rwlock_wrlock(&accounts->lock);
-        struct account *known = find(accounts, account->id);
-        if (known != NULL) {
-            *known = *account;
-        } else {
-            err = insert(accounts, account);
-            accounts->stale = err != PL_OK;
-        }
-        pthread_rwlock_unlock(&accounts->lock);
-    }
-    json_writer_free(w);
-    pl_buf_release(&config);
-    pl_buf_release(&record);
-    if (item != NULL) {
-        pl_wipe(item, sizeof(*item));
-    }
-    free(item);
-    return err;
-}
-
-/* As commit, with a batch of its own. */
-static enum pl_err commit_alone(struct accounts *accounts, struct account *account,
-                                struct pl_why *why)
-{
-    struct store_batch *batch;
-    enum pl_err err = store_batch_new(&batch);
-    if (err != PL_OK) {
-        return pl_fail(why, err, "no memory for a change");
-    }
-    err = commit(accounts, account, pl_span(NULL, 0), batch, why);
-    store_batch_free(batch);
-    return err;
-}
-
 /* ---- opening */
 
 /* Records of an earlier version are written anew, and edges told what it could not tell them. Where
@@ -236,7 +109,7 @@ static enum pl_err tell_again(struct accounts *accounts)
     }
     for (size_t i = 0; i < count && err == PL_OK; i++) {
         if (all[i].state < ACCOUNT_DELETING) {
-            err = commit_alone(accounts, &all[i], &why);
+            err = accounts_commit_alone(accounts, &all[i], &why);
         }
     }
     if (err != PL_OK) {
@@ -341,7 +214,7 @@ enum pl_err accounts_create(struct accounts *accounts, struct json request, stru
         (err = pl_id128_random(accounts->config.random, &account.write_key)) == PL_OK &&
         (err = pl_account_random(accounts->config.random, &account.id)) == PL_OK &&
         (err = keyring_new_key(accounts->config.keyring, account.id, why)) == PL_OK) {
-        err = commit_alone(accounts, &account, why);
+        err = accounts_commit_alone(accounts, &account, why);
     }
     pthread_mutex_unlock(&accounts->changing);
     if (err == PL_OK) {
@@ -353,7 +226,7 @@ enum pl_err accounts_create(struct accounts *accounts, struct json request, stru
 enum pl_err accounts_get(struct accounts *accounts, uint64_t id, struct account *out)
 {
     pthread_rwlock_rdlock(&accounts->lock);
-    const struct account *account = find(accounts, id);
+    const struct account *account = accounts_find(accounts, id);
     if (account != NULL) {
         *out = *account;
     }
@@ -387,8 +260,8 @@ enum pl_err accounts_list(struct accounts *accounts, struct account **out, size_
     return listing.out == NULL ? PL_ENOMEM : PL_OK;
 }
 
-static enum pl_err copy(struct accounts *accounts, uint64_t id, struct account *account,
-                        struct pl_why *why)
+enum pl_err accounts_copy(struct accounts *accounts, uint64_t id, struct account *account,
+                          struct pl_why *why)
 {
     if (accounts_get(accounts, id, account) != PL_OK) {
         return pl_fail(why, PL_ENOTFOUND,
@@ -399,12 +272,11 @@ static enum pl_err copy(struct accounts *accounts, uint64_t id, struct account *
     return PL_OK;
 }
 
-/* Copies the account for a change. Under `changing`. */
-static enum pl_err begin(struct accounts *accounts, uint64_t id, struct account *account,
-                         struct pl_why *why)
+enum pl_err accounts_begin(struct accounts *accounts, uint64_t id, struct account *account,
+                           struct pl_why *why)
 {
     enum pl_err err = catch_up(accounts, why);
-    return err == PL_OK ? copy(accounts, id, account, why) : err;
+    return err == PL_OK ? accounts_copy(accounts, id, account, why) : err;
 }
 
 enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json request,
@@ -418,7 +290,7 @@ enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json 
         return err;
     }
     pthread_mutex_lock(&accounts->changing);
-    err = begin(accounts, id, &account, why);
+    err = accounts_begin(accounts, id, &account, why);
     if (err == PL_OK && account.state >= ACCOUNT_DELETING) {
         err = pl_fail(why, PL_EEXPIRED, "account %s is %s", account_called(&account).text,
                       account_state_name(account.state));
@@ -430,7 +302,7 @@ enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json 
         err = check_unique(accounts, &account, why);
     }
     if (err == PL_OK) {
-        err = commit_alone(accounts, &account, why);
+        err = accounts_commit_alone(accounts, &account, why);
     }
     pthread_mutex_unlock(&accounts->changing);
     if (err == PL_OK) {
@@ -459,7 +331,7 @@ enum pl_err accounts_change(struct accounts *accounts, uint64_t id, enum account
 {
     struct account before, account;
     pthread_mutex_lock(&accounts->changing);
-    enum pl_err err = begin(accounts, id, &before, why);
+    enum pl_err err = accounts_begin(accounts, id, &before, why);
     if (err == PL_OK) {
         account = before;
         err = edit(ctx, &account, why);
@@ -468,7 +340,7 @@ enum pl_err accounts_change(struct accounts *accounts, uint64_t id, enum account
         err = check_move(&before, &account, by, why);
     }
     if (err == PL_OK) {
-        err = commit_alone(accounts, &account, why);
+        err = accounts_commit_alone(accounts, &account, why);
     }
     pthread_mutex_unlock(&accounts->changing);
     if (err == PL_OK && out != NULL) {
@@ -498,7 +370,7 @@ enum pl_err accounts_during(struct accounts *accounts, uint64_t id,
 {
     struct account account;
     pthread_mutex_lock(&accounts->changing);
-    enum pl_err err = begin(accounts, id, &account, why);
+    enum pl_err err = accounts_begin(accounts, id, &account, why);
     if (err == PL_OK) {
         err = look(ctx, &account, why);
     }
@@ -506,72 +378,12 @@ enum pl_err accounts_during(struct accounts *accounts, uint64_t id,
     return err;
 }
 
-static enum pl_err publish(struct accounts *accounts, struct account *account,
-                           struct pl_span config_json, struct pl_why *why)
-{
-    struct store_batch *batch;
-    uint8_t key[16];
-    if (account->state >= ACCOUNT_DELETING) {
-        return pl_fail(why, PL_EEXPIRED, "account %s is %s", account_called(account).text,
-                       account_state_name(account->state));
-    }
-    enum pl_err err = store_batch_new(&batch);
-    if (err != PL_OK) {
-        return pl_fail(why, err, "no memory for a change");
-    }
-    account->config_version++;
-    account_config_key(account->id, account->config_version, key);
-    store_batch_put(batch, accounts->config.store, FAMILY_CONFIGS, pl_span(key, sizeof(key)),
-                    config_json);
-    err = commit(accounts, account, config_json, batch, why);
-    store_batch_free(batch);
-    return err;
-}
-
-enum pl_err accounts_publish(struct accounts *accounts, uint64_t id, struct pl_span config_json,
-                             uint64_t *version, struct pl_why *why)
-{
-    struct account account;
-    if (config_json.len > LIMIT_CONFIG_BYTES) {
-        return pl_fail(why, PL_ELIMIT, "the config is %zu bytes long, over the limit of %d",
-                       config_json.len, LIMIT_CONFIG_BYTES);
-    }
-    pthread_mutex_lock(&accounts->changing);
-    enum pl_err err = begin(accounts, id, &account, why);
-    if (err == PL_OK) {
-        err = publish(accounts, &account, config_json, why);
-    }
-    pthread_mutex_unlock(&accounts->changing);
-    if (err == PL_OK) {
-        *version = account.config_version;
-    }
-    return err;
-}
-
-enum pl_err accounts_config(struct accounts *accounts, uint64_t id, uint64_t version,
-                            struct pl_buf *out, struct pl_why *why)
-{
-    struct account account;
-    uint8_t key[16];
-    enum pl_err err = copy(accounts, id, &account, why);
-    if (err != PL_OK) {
-        return err;
-    }
-    account_config_key(id, version == 0 ? account.config_version : version, key);
-    err = store_get(accounts->config.store, FAMILY_CONFIGS, pl_span(key, sizeof(key)), out);
-    if (err == PL_ENOTFOUND) {
-        return pl_fail(why, err, "account %s has published %s", account_called(&account).text,
-                       account.config_version == 0 ? "no config yet" : "no such version");
-    }
-    return err == PL_OK ? err : pl_fail(why, err, "the config cannot be read from the database");
-}
-
 enum intake_fate accounts_fate(void *ctx, uint64_t id, int64_t now_ms, int64_t *expired_ms)
 {
     struct accounts *accounts = ctx;
     enum intake_fate fate = INTAKE_UNKNOWN;
     pthread_rwlock_rdlock(&accounts->lock);
-    const struct account *account = find(accounts, id);
+    const struct account *account = accounts_find(accounts, id);
     if (account != NULL) {
         enum account_state state = account_state_at(account, now_ms);
         fate = state == ACCOUNT_ACTIVE     ? INTAKE_ALIVE
