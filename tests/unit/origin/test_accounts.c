@@ -1,7 +1,6 @@
-#include "records_fixture.h"
+#include "accounts_fixture.h"
 
 #include "origin/accounts/account_states.h"
-#include "origin/accounts/accounts.h"
 #include "origin/lifecycle/lifecycle.h"
 
 #include <pthread.h>
@@ -11,59 +10,7 @@
     "{\"id\":\"a\",\"weight\":1,\"control\":true}]}]}"
 #define CONFIG "{" CONFIG_REST
 
-static struct records r;
-static struct changelog *changelog;
-static struct accounts *accounts;
 static int64_t expired_ms; /* out, of accounts_fate */
-
-static void open_accounts(void)
-{
-    must(changelog_open(&changelog, r.store, pl_random_system(), &r.why), &r.why);
-    struct accounts_config config = {.store = r.store,
-                                     .changelog = changelog,
-                                     .keyring = r.keyring,
-                                     .clock = &r.clock,
-                                     .random = pl_random_system(),
-                                     .log = &r.f.silent};
-    must(accounts_open(&accounts, &config, &r.why), &r.why);
-}
-
-static void close_accounts(void)
-{
-    accounts_close(accounts);
-    changelog_close(changelog);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    records_init(&r);
-    open_accounts();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    close_accounts();
-    records_release(&r);
-    return 0;
-}
-
-static void reopen(void)
-{
-    close_accounts();
-    records_close(&r);
-    records_open(&r);
-    open_accounts();
-}
-
-static struct account create(const char *request)
-{
-    struct account account;
-    must(accounts_create(accounts, parse(&r, request), &account, &r.why), &r.why);
-    return account;
-}
 
 /* What an edge that follows from nothing knows of an account. */
 static void fed_item(uint64_t account, struct catalog_item *item, struct pl_buf *page)
