@@ -2,6 +2,7 @@
 // copy was made is so again before the first request is answered, and edges start over.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -167,10 +168,10 @@ for (const [how, copyTo] of Object.entries(copies)) {
 
         // The key of an account that is lost is told of, over restarts, until an operator ends it.
         const orphans = async () => (await must(cluster, 'GET', 'keyring/orphans')).orphans.map(({ account }) => account);
-        const told = async () => [await ready(cluster), await (await fetch(`${cluster.url('origin')}/replication`)).json()]
+        const toldOfKeys = async () => [await ready(cluster), await (await fetch(`${cluster.url('origin')}/replication`)).json()]
             .map(({ warnings, reasons }) => [...(warnings ?? []), ...reasons].filter((text) => text.includes(since.id) && /keyring orphans/.test(text)).length);
         assert.deepEqual(await orphans(), [since.id]);
-        assert.deepEqual(await told(), [1, 1]);
+        assert.deepEqual(await toldOfKeys(), [1, 1]);
         assert.ok(await metric(cluster, 'origin', /^polder_keyring_orphans 1$/m));
 
         // The next start is an ordinary one.
@@ -182,7 +183,7 @@ for (const [how, copyTo] of Object.entries(copies)) {
         assert.equal((await api(cluster, 'POST', 'keyring/orphans/destroy', {})).status, 400);
         assert.deepEqual(await must(cluster, 'POST', 'keyring/orphans/destroy', { reason: 'no newer copy' }), { destroyed: 1 });
         assert.deepEqual(await orphans(), []);
-        assert.deepEqual(await told(), [0, 0]);
+        assert.deepEqual(await toldOfKeys(), [0, 0]);
         await cluster.nodes.get('origin').stop();
         await cluster.startOrigin();
         assert.deepEqual(await orphans(), []);
@@ -204,4 +205,73 @@ test('a restore shows although nothing was changed since the copy', { timeout: 1
     await cluster.startOrigin();
     assert.ok((await ready(cluster)).warnings.some((text) => /restored from a copy/.test(text)));
     await until('the edge follows again', 20000, async () => (await cluster.replication('eu')).status === 'healthy');
+});
+
+// Lines that say nothing, on both paths of a journal of an origin that is stopped, up to so many bytes.
+function fillJournal(cluster, file, bytes) {
+    for (const name of ['journal-1', 'journal-2']) {
+        const where = path.join(cluster.dir, 'origin', name, file);
+        const lines = fs.readFileSync(where, 'utf8').trimEnd().split('\n');
+        let size = fs.statSync(where).size;
+        for (let last = lines.at(-1); size < bytes; size += last.length + 1) {
+            const n = lines.length + 1;
+            const previous = createHash('sha256').update(last).digest('hex');
+            last = `{"n":${n},"at":"2026-01-01T00:00:00.000Z","previous":"${previous}","kind":"pulse","what":"${'x'.repeat(4000)}"}`;
+            lines.push(last);
+        }
+        fs.writeFileSync(where, `${lines.join('\n')}\n`, { mode: 0o600 });
+    }
+}
+
+const warned = async (cluster, pattern) => (await ready(cluster)).warnings.some((text) => pattern.test(text));
+
+test('a redo log without room for opt-outs says so early, and refuses nothing else', { timeout: 120000 }, async (t) => {
+    const { cluster, account } = await startCluster(t);
+    const tight = { POLDER_REDO_MAX_BYTES: String(1 << 20) }; // of which opt-outs may fill 786432 bytes
+    const late = /opt-outs since \S+Z are in force, but a restore would lose them.*raise redo_max_bytes/;
+    const optOut = async (who) => assert.equal((await post(`${cluster.url('eu')}/v1/optout`, { writeKey: account.write_key, anonymousId: who }, { Origin: 'https://www.shop.example' })).status, 200);
+    await cluster.nodes.get('origin').stop();
+    fillJournal(cluster, 'redo.ndjson', 640000);
+    await cluster.startOrigin(tight);
+    assert.ok(await warned(cluster, /redo log has \d+ of the 1048576 bytes.*raise redo_max_bytes/));
+    assert.ok(!await warned(cluster, late));
+    await cluster.nodes.get('origin').stop();
+    fillJournal(cluster, 'redo.ndjson', 790000);
+    await cluster.startOrigin(tight);
+    await optOut('late');
+    await until('it says that the opt-out is not noted', 20000, () => warned(cluster, late));
+    assert.ok(await metric(cluster, 'origin', /^polder_redo_optouts_late 1$/m));
+    await track(cluster, 'eu', account, ['late', 'other']);
+    await until('what follows is stored', 20000, async () => (await visitorsOf(cluster, account)).includes('other'));
+    assert.ok(!(await visitorsOf(cluster, account)).includes('late'), 'the word counts at once');
+    await must(cluster, 'POST', `accounts/${account.id}/holds`, { reason: 'a dispute' });
+
+    await cluster.nodes.get('origin').stop();
+    await cluster.startOrigin();
+    await until('it is noted after all', 20000, async () => !await warned(cluster, late));
+    const log = fs.readFileSync(path.join(cluster.dir, 'origin', 'journal-1', 'redo.ndjson'), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line));
+    assert.equal(log.filter(({ kind }) => kind === 'opt_out').length, 1);
+});
+
+test('an audit log says at four fifths what it will stop', { timeout: 120000 }, async (t) => {
+    const { cluster, account } = await startCluster(t);
+    const tight = { POLDER_AUDIT_MAX_BYTES: String(1 << 20) };
+    const full = /audit log has \d+ of the 1048576 bytes.*nothing can be changed or exported: raise audit_max_bytes/;
+    await cluster.nodes.get('origin').stop();
+    fillJournal(cluster, 'audit.ndjson', 800000);
+    await cluster.startOrigin(tight);
+    assert.ok(!await warned(cluster, full));
+    await cluster.nodes.get('origin').stop();
+    fillJournal(cluster, 'audit.ndjson', 850000);
+    await cluster.startOrigin(tight);
+    assert.ok(await warned(cluster, full));
+    await must(cluster, 'POST', `accounts/${account.id}/holds`, { reason: 'there is room yet' });
+    await cluster.nodes.get('origin').stop();
+    fillJournal(cluster, 'audit.ndjson', 1 << 20);
+    await cluster.startOrigin(tight);
+    assert.ok((await api(cluster, 'POST', `accounts/${account.id}/holds`, { reason: 'none' })).status >= 500);
+    assert.ok(await warned(cluster, /the API changes nothing and gives out no data, for that cannot be noted/));
+    await cluster.nodes.get('origin').stop();
+    await cluster.startOrigin();
+    await must(cluster, 'POST', `accounts/${account.id}/holds`, { reason: 'there is again' });
 });

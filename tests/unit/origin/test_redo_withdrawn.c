@@ -168,6 +168,20 @@ static void a_database_that_recovered_is_not_taken_for_a_restored_one(void **sta
     assert_false(start(f));
 }
 
+static void an_erasure_that_was_refused_is_withdrawn_too(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t key[24] = {0, 0, 0, 0, 0, 0, 0, 9, 5};
+    start(f);
+    copy_store(f);
+    assert_int_equal(redo_make_erasure(f->redo, pl_span(key, sizeof(key)), PL_SPAN_LIT("whom"),
+                                       fail_write, NULL, &f->r.why),
+                     PL_EIO);
+    must(make(f, 2, REDO_HOLD, NULL), &f->r.why);
+    stop(f);
+    assert_replayed(f, 1, 2);
+}
+
 static void many_are_withdrawn(void **state)
 {
     struct fixture *f = *state;
@@ -192,6 +206,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_database_that_recovered_is_not_taken_for_a_restored_one,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(an_erasure_that_was_refused_is_withdrawn_too, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(many_are_withdrawn, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
