@@ -132,15 +132,15 @@ for (const [how, copyTo] of Object.entries(copies)) {
         assert.match(fs.readFileSync(cluster.nodes.get('origin').logFile, 'utf8'), /lacked the last \d+ records of the redo log/);
 
         // What the edge has acks for, and let go of, is told: the opt-out came after the copy.
-        const told = await until('the lost blocks are told', 20000, async () => {
+        const missing = await until('the lost blocks are told', 20000, async () => {
             const { edges, status } = await cluster.replication('origin');
             const { lost } = edges.find(({ name }) => name === 'eu');
             return lost.length === 1 && { status, ...lost[0] };
         });
-        assert.equal(told.status, 'down');
-        assert.ok(told.first >= 1 && told.last >= told.first && told.blocks === told.last - told.first + 1 && told.events >= 1, JSON.stringify(told));
+        assert.equal(missing.status, 'down');
+        assert.ok(missing.first >= 1 && missing.last >= missing.first && missing.blocks === missing.last - missing.first + 1 && missing.events >= 1, JSON.stringify(missing));
         const books = (await ready(cluster)).warnings.find((text) => text.startsWith('the books of edge eu do not balance'));
-        assert.match(books, new RegExp(`of which ${told.blocks} \\(${told.first} to ${told.last}\\) with ${told.events} events are not recorded here`));
+        assert.match(books, new RegExp(`of which ${missing.blocks} \\(${missing.first} to ${missing.last}\\) with ${missing.events} events are not recorded here`));
         assert.match((await api(cluster, 'GET', 'audit')).text, /"action":"edge\.lost"/);
 
         // Its data is physically gone again. The edges' word is on the certificate that it had, and
