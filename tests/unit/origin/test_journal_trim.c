@@ -3,6 +3,7 @@
 #include "proto/base/file.h"
 #include "proto/base/text.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -407,6 +408,34 @@ static void a_path_that_cannot_be_replaced_goes_on(void **state)
     assert_lines(f, 0, 513, 601);
 }
 
+static void *add_many(void *ctx)
+{
+    add(ctx, 601, 1400);
+    return NULL;
+}
+
+static void appends_and_readers_go_on_meanwhile(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    open_it(f);
+    add(f, 1, 600);
+    assert_int_equal(pthread_create(&thread, NULL, add_many, f), 0);
+    for (int line = 257; line <= 600; line += 256) {
+        struct seen seen = {0};
+        assert_true(trim(f, line + 1, 1) > 0);
+        assert_int_equal(journal_visit(f->journal, 0, see, &seen, &f->why), PL_OK);
+        assert_int_equal(seen.first, line);
+        assert_in_range(seen.last, 600, 1400);
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_lines(f, 0, 513, 1400);
+    close_it(f);
+    run(f, "cmp 0.ndjson 1.ndjson");
+    open_it(f);
+    assert_lines(f, 0, 513, 1400);
+}
+
 /* A trim makes room in a full journal. */
 static void a_full_journal_has_room_again(void **state)
 {
@@ -444,6 +473,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(lines_of_a_wrong_clock_stay, setup, teardown),
         cmocka_unit_test_setup_teardown(a_trim_without_room_leaves_all_as_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(a_path_that_cannot_be_replaced_goes_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(appends_and_readers_go_on_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_journal_has_room_again, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
