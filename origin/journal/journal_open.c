@@ -1,195 +1,19 @@
 /* Opening a journal: which path is right, and what the others need. */
-#include "origin/journal/journal_state.h"
+#include "origin/journal/journal_scan.h"
 
 #include "proto/base/file.h"
-#include "proto/wire/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define COPY_BYTES 65536u
 #define JSON_DEPTH 32
 
-enum ending { END_ABSENT, END_CLEAN, END_TORN, END_BAD };
-
-/* What a path needs whose lines begin with another one than the best one's: a crash within a trim
- * leaves such, and a disk that was away during one. */
-enum beginning {
-    BEGIN_SAME,
-    BEGIN_OTHER, /* an earlier state of the same story: written anew */
-    BEGIN_GONE   /* it ends before the best one begins: nothing tells whose it is */
-};
-
-struct scan {
-    enum ending ending;
-    enum beginning beginning;
-    uint64_t size;
-    struct journal_mark base;         /* of the line before its first */
-    struct journal_mark mark, before; /* of the last line that verifies, and of the one before it */
-    uint64_t whole;                   /* where that line ends */
-    uint64_t last_at, before_at;      /* where they begin */
-    char text[160];                   /* what is wrong behind it */
-};
-
-struct loading {
-    struct journal *j;
-    struct json_parser *parser;
-    struct scan scans[JOURNAL_PATH_LIMIT];
-};
-
-static enum pl_err fail_errno(const struct journal *j, size_t i, const char *doing,
-                              struct pl_why *why)
-{
-    return pl_fail(why, pl_err_from_errno(errno), "cannot %s %s %s: %m", doing, j->what,
-                   j->paths[i].path);
-}
-
-static enum pl_err fresh_name(const struct journal *j, size_t i, char name[PATH_MAX],
-                              struct pl_why *why)
-{
-    if (snprintf(name, PATH_MAX, "%s.tmp", j->paths[i].path) >= PATH_MAX)
-        return pl_fail(why, PL_ELIMIT, "path %s is too long", j->paths[i].path);
-    return PL_OK;
-}
-
-/* ---- looking at one path */
-
-static enum pl_err open_path(struct journal *j, size_t i, struct scan *scan, struct pl_why *why)
-{
-    struct journal_path *p = &j->paths[i];
-    char fresh[PATH_MAX];
-    struct stat st;
-    if (fresh_name(j, i, fresh, NULL) == PL_OK)
-        unlink(fresh); /* of a crash */
-    p->fd = open(p->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (p->fd < 0 && errno == ENOENT) {
-        scan->ending = END_ABSENT;
-        return PL_OK;
-    }
-    if (p->fd < 0 || fstat(p->fd, &st) != 0)
-        return fail_errno(j, i, "open", why);
-    if (!S_ISREG(st.st_mode) || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-        return pl_fail(why, PL_EDENIED,
-                       "%s %s is not a regular file, or others than its owner can reach it (run: "
-                       "chmod 600 %s)",
-                       j->what, p->path, p->path);
-    scan->ending = END_CLEAN;
-    scan->size = (uint64_t)st.st_size;
-    return PL_OK;
-}
-
-static bool is_a_line(struct loading *l, struct pl_span line)
-{
-    uint8_t previous[PL_SHA256_BYTES];
-    struct json root;
-    uint64_t n;
-    return journal_line_read(line, &n, previous) == PL_OK &&
-           json_parse(l->parser, line, &root, NULL) == PL_OK;
-}
-
-/* What the first line says that was there before it, where that may have been cut off. */
-static void read_base(const struct loading *l, struct pl_span line, struct scan *scan)
-{
-    uint8_t previous[PL_SHA256_BYTES];
-    uint64_t n;
-    if (!l->j->trimmed || journal_line_read(line, &n, previous) != PL_OK || n < 2)
-        return;
-    scan->base.n = n - 1;
-    memcpy(scan->base.hash, previous, sizeof(previous));
-    scan->mark = scan->base;
-}
-
-/* How far the lines verify, and how they end. */
-static enum pl_err read_lines(struct loading *l, size_t i, struct scan *scan, struct pl_why *why)
-{
-    struct journal_reader r;
-    struct pl_span line;
-    struct pl_why wrong = {0};
-    enum pl_err err;
-    journal_reader_init(&r, l->j->paths[i].fd, 0, scan->size);
-    while ((err = journal_reader_next(&r, &line)) == PL_OK) {
-        if (scan->whole == 0)
-            read_base(l, line, scan);
-        const struct journal_mark before = scan->mark;
-        err = journal_line_next(&scan->mark, line, &wrong);
-        if (err != PL_OK)
-            break;
-        scan->before = before;
-        scan->before_at = scan->last_at;
-        scan->last_at = scan->whole;
-        scan->whole = r.at;
-    }
-    /* A torn write may leave its end and not its middle; a last line that is whole but does not
-     * follow the one before it tells that one of the two was changed. */
-    if (err == PL_EAGAIN || (err == PL_ECORRUPT && r.at == scan->size && !is_a_line(l, line)))
-        scan->ending = END_TORN;
-    else if (err == PL_ECORRUPT || err == PL_ELIMIT)
-        scan->ending = END_BAD;
-    journal_reader_release(&r);
-    snprintf(scan->text, sizeof(scan->text), "%.159s",
-             err == PL_ELIMIT ? "a line is longer than any can be" : wrong.text);
-    return err == PL_EIO      ? fail_errno(l->j, i, "read", why)
-           : err == PL_ENOMEM ? pl_fail(why, err, "no memory for the %s", l->j->what)
-                              : PL_OK;
-}
-
-/* No line's hash covers the last one: it must at least be what a writer writes. */
-static enum pl_err check_last(struct loading *l, size_t i, struct scan *scan, struct pl_why *why)
-{
-    struct journal_reader r;
-    struct pl_span line;
-    if (scan->whole == 0 || scan->ending == END_BAD)
-        return PL_OK;
-    journal_reader_init(&r, l->j->paths[i].fd, scan->last_at, scan->whole);
-    enum pl_err err = journal_reader_next(&r, &line);
-    if (err != PL_OK)
-        pl_fail(why, err, "cannot read the last line of %s %s", l->j->what, l->j->paths[i].path);
-    else if (!is_a_line(l, line)) {
-        scan->mark = scan->before;
-        scan->whole = scan->last_at;
-        scan->last_at = scan->before_at;
-        scan->ending = END_TORN;
-    }
-    journal_reader_release(&r);
-    return err;
-}
-
-/* Somebody else's file is never cut or replaced. */
-static enum pl_err check_begins(struct loading *l, size_t i, const struct scan *scan,
-                                struct pl_why *why)
-{
-    const char *begins = l->j->trimmed ? "{\"n\":" : "{\"n\":1,\"at\":\"";
-    char bytes[16];
-    if (scan->size == 0 || scan->whole > 0)
-        return PL_OK;
-    ssize_t got = pread(l->j->paths[i].fd, bytes, strlen(begins), 0);
-    if (got < 0)
-        return fail_errno(l->j, i, "read", why);
-    return memcmp(bytes, begins, (size_t)got) == 0
-               ? PL_OK
-               : pl_fail(why, PL_ECORRUPT,
-                         "%s does not begin as the %s does: move it away, or correct the path",
-                         l->j->paths[i].path, l->j->what);
-}
-
-static enum pl_err scan_path(struct loading *l, size_t i, struct pl_why *why)
-{
-    struct scan *scan = &l->scans[i];
-    enum pl_err err = open_path(l->j, i, scan, why);
-    if (err != PL_OK || scan->ending == END_ABSENT)
-        return err;
-    err = read_lines(l, i, scan, why);
-    if (err == PL_OK)
-        err = check_last(l, i, scan, why);
-    return err == PL_OK ? check_begins(l, i, scan, why) : err;
-}
-
-/* ---- all of them together */
+/* ---- which one is right */
 
 static bool is_better(const struct scan *a, const struct scan *b)
 {
@@ -220,9 +44,9 @@ static enum pl_err same_bytes(const struct journal *j, size_t a, size_t b, uint6
     while (*same && from < to) {
         size_t want = to - from > sizeof(x) ? sizeof(x) : (size_t)(to - from);
         if (pread(j->paths[a].fd, x, want, (off_t)from) != (ssize_t)want)
-            return fail_errno(j, a, "read", why);
+            return journal_fail_errno(j, a, "read", why);
         if (pread(j->paths[b].fd, y, want, (off_t)from) != (ssize_t)want)
-            return fail_errno(j, b, "read", why);
+            return journal_fail_errno(j, b, "read", why);
         *same = memcmp(x, y, want) == 0;
         from += want;
     }
@@ -319,7 +143,7 @@ enum pl_err journal_copy(const struct journal *j, size_t path, uint64_t from, ui
     while (from < to) {
         size_t want = to - from > sizeof(bytes) ? sizeof(bytes) : (size_t)(to - from);
         if (pread(j->paths[path].fd, bytes, want, (off_t)from) != (ssize_t)want)
-            return fail_errno(j, path, "read", why);
+            return journal_fail_errno(j, path, "read", why);
         enum pl_err err = pl_write_at(to_fd, pl_span(bytes, want), to_at);
         if (err != PL_OK)
             return pl_fail(why, err, "cannot write a copy of %s %s: %s", j->what,
@@ -327,18 +151,18 @@ enum pl_err journal_copy(const struct journal *j, size_t path, uint64_t from, ui
         from += want;
         to_at += want;
     }
-    return fsync(to_fd) == 0 ? PL_OK : fail_errno(j, path, "sync a copy of", why);
+    return fsync(to_fd) == 0 ? PL_OK : journal_fail_errno(j, path, "sync a copy of", why);
 }
 
 enum pl_err journal_make_file(const struct journal *j, size_t path, char *name, int *fd,
                               struct pl_why *why)
 {
-    enum pl_err err = fresh_name(j, path, name, why);
+    enum pl_err err = journal_fresh_name(j, path, name, why);
     if (err != PL_OK)
         return err;
     unlink(name); /* of a crash */
     *fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    return *fd >= 0 ? PL_OK : fail_errno(j, path, "create", why);
+    return *fd >= 0 ? PL_OK : journal_fail_errno(j, path, "create", why);
 }
 
 /* A whole new file at the path; `best` beyond path_count: an empty one. */
@@ -354,7 +178,7 @@ static enum pl_err make_path(struct loading *l, size_t i, size_t best, struct pl
     if (best < j->path_count)
         err = journal_copy(j, best, 0, l->scans[best].whole, fd, 0, why);
     if (err == PL_OK && rename(fresh, p->path) != 0)
-        err = fail_errno(j, i, "put in place", why);
+        err = journal_fail_errno(j, i, "put in place", why);
     if (err == PL_OK)
         err = pl_dir_sync_parent(p->path, why);
     if (err != PL_OK) {
@@ -376,7 +200,7 @@ static enum pl_err replace(struct loading *l, size_t i, size_t best, const char 
     if (snprintf(aside, sizeof(aside), "%s.%s", p->path, suffix) >= (int)sizeof(aside))
         return pl_fail(why, PL_ELIMIT, "path %s is too long", p->path);
     if (rename(p->path, aside) != 0)
-        return fail_errno(l->j, i, "keep aside", why);
+        return journal_fail_errno(l->j, i, "keep aside", why);
     return make_path(l, i, best, why);
 }
 
@@ -425,7 +249,7 @@ static enum pl_err bring_up(struct loading *l, size_t i, size_t best, struct pl_
                "%s %s ended within a line: %" PRIu64 " bytes are cut off", j->what,
                j->paths[i].path, scan->size - scan->whole);
         if (ftruncate(j->paths[i].fd, (off_t)scan->whole) != 0 || fsync(j->paths[i].fd) != 0)
-            return fail_errno(j, i, "cut", why);
+            return journal_fail_errno(j, i, "cut", why);
     }
     if (scan->mark.n == b->mark.n)
         return PL_OK;
@@ -510,7 +334,7 @@ enum pl_err journal_load(struct journal *j, const struct journal_config *config,
     if (err != PL_OK)
         pl_fail(why, err, "no memory for the %s", j->what);
     for (size_t i = 0; err == PL_OK && i < j->path_count; i++)
-        err = scan_path(&l, i, why);
+        err = journal_scan_path(&l, i, why);
     if (err == PL_OK && choose(&l, &best) == PL_OK)
         err = load_existing(&l, best, why);
     else if (err == PL_OK && config->create)
