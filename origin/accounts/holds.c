@@ -454,6 +454,12 @@ uint64_t holds_standing(struct holds *holds, uint64_t account, int64_t now_ms)
 
 bool holds_keep_day(struct holds *holds, uint64_t account, int64_t day, int64_t now_ms)
 {
+    return holds_kept_day(holds, account, day, now_ms, INT64_MAX);
+}
+
+bool holds_kept_day(struct holds *holds, uint64_t account, int64_t day, int64_t now_ms,
+                    int64_t placed_by_ms)
+{
     bool kept = false;
     if (holds == NULL) {
         return false;
@@ -461,7 +467,8 @@ bool holds_keep_day(struct holds *holds, uint64_t account, int64_t day, int64_t 
     pthread_rwlock_rdlock(&holds->lock);
     for (size_t i = 0; i < holds->count && !kept; i++) {
         const struct hold *hold = &holds->table[i];
-        kept = hold->account == account && hold_stands(hold, now_ms) &&
+        kept = hold->account == account && hold->placed_ms <= placed_by_ms &&
+               hold_stands(hold, now_ms) &&
                (hold->whole || (hold->first_day <= day && day <= hold->last_day));
     }
     pthread_rwlock_unlock(&holds->lock);

@@ -73,6 +73,9 @@ bool holds_stand(struct holds *holds, uint64_t account, bool whole, int64_t now_
 uint64_t holds_standing(struct holds *holds, uint64_t account, int64_t now_ms);
 /* Whether the day's events must stay. */
 bool holds_keep_day(struct holds *holds, uint64_t account, int64_t day, int64_t now_ms);
+/* The same, by holds alone that were placed by then. */
+bool holds_kept_day(struct holds *holds, uint64_t account, int64_t day, int64_t now_ms,
+                    int64_t placed_by_ms);
 /* Those that stand: on whole accounts, on days, and how many days those are, a day counted for each
  * hold on it. */
 struct holds_count {

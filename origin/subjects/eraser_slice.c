@@ -63,8 +63,10 @@ struct slice_held slice_held(const struct slice *s)
 static bool is_held(const struct slice *s, int64_t day)
 {
     const struct erasures *e = s->erasures;
+    const struct erasure *erasure = &s->open->erasure;
     return s->held.by != 0 &&
-           holds_keep_day(e->config.holds, s->open->erasure.account, day, erasures_earliest_ms(e));
+           holds_kept_day(e->config.holds, erasure->account, day, erasures_earliest_ms(e),
+                          s->open->replayed ? erasure->at_ms : INT64_MAX);
 }
 
 /* The message's hash stays as long as it may be sent again, without who sent it and when: the same

@@ -337,6 +337,12 @@ enum pl_err erasures_replay(struct erasures *e, struct pl_span key, struct pl_sp
     struct open_erasure *open = erasures_find(e, erasure.account, &erasure.id);
     err = open == NULL ? take_up(e, &erasure, why)
                        : erasures_extend(e, open, &erasure.identities, why);
+    open = erasures_find(e, erasure.account, &erasure.id);
+    if (open != NULL) {
+        pthread_mutex_lock(&e->lock);
+        open->replayed = true;
+        pthread_mutex_unlock(&e->lock);
+    }
     pthread_mutex_unlock(&e->changing);
     erasure_release(&erasure);
     return err == PL_EEXISTS ? PL_OK : err;

@@ -17,6 +17,7 @@ struct open_erasure {
     _Atomic uint64_t dropped;
     uint64_t dropped_saved;
     bool fresh;       /* begun by this process: whatever is found goes, of whatever time */
+    bool replayed;    /* after a restore: what is found had gone before any hold of after it */
     bool again;       /* more ids came while the thread was at it */
     bool forgotten;   /* its account is being deleted */
     uint64_t held_by; /* holds_standing when it was looked at what is held; the thread's */
