@@ -2,6 +2,7 @@
 #include "deploy/ctl/api.h"
 #include "deploy/ctl/names.h"
 #include "deploy/ctl/table.h"
+#include "proto/base/id.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -276,6 +277,10 @@ static enum pl_err print_receipt(struct json root, struct pl_why *why)
                      number_of(erased, "events"), number_of(erased, "links"),
                      number_of(erased, "bytes"), number_of(erased, "dropped_on_arrival"));
     }
+    if (number_of(root, "unreadable") > 0) {
+        table_text(&table, "damaged, left");
+        table_format(&table, "%.0f values that cannot be read", number_of(root, "unreadable"));
+    }
     if (json_get(root, "held", &held) && number_of(held, "events") + number_of(held, "links") > 0) {
         table_text(&table, "kept by a hold");
         table_format(&table, "%.0f events, %.0f links: they are erased when it ends",
@@ -334,8 +339,34 @@ static enum ctl_exit run_erase(struct ctl *ctl, const struct ctl_args *args, str
 
 /* ---- receipts */
 
+static enum pl_err show_receipts(struct json root, struct pl_why *why)
+{
+    static const struct table_field fields[] = {
+        {"RECEIPT", "id", "-", false},
+        {"STATE", "state", "-", false},
+        {"BEGUN (UTC)", "at", "-", true},
+        {"ERASED", "erased_at", "not yet", true},
+        {"IN NO FILE", "physically_gone_at", "not yet", true},
+        {"GUARDED UNTIL", "guarded_until", "-", true},
+        {0},
+    };
+    return table_list(root, "erasures", fields, "No visitor of this account was erased yet.", why);
+}
+
+static enum ctl_exit run_receipts(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    struct api_answer answer = {.status = 0};
+    enum pl_err err = names_call(ctl, NAMES_ACCOUNT, args->words[0], "GET", "/erasures",
+                                 pl_span(NULL, 0), &answer, why);
+    return api_end(ctl, err, &answer, show_receipts, why);
+}
+
 static enum ctl_exit run_receipt(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
+    struct pl_id128 id;
+    if (!pl_id128_parse(pl_span_str(args->words[1]), &id))
+        return ctl_usage(why, "RECEIPT must be 32 hex digits, as visitor erase has printed them "
+                              "and visitor receipts shows them");
     struct api_answer answer = {.status = 0};
     char path[PATH_BYTES], whole[2 * PATH_BYTES];
     enum pl_err err = find_path(ctl, args, "erasures", path, why);
@@ -354,8 +385,8 @@ static enum ctl_exit run_receipt(struct ctl *ctl, const struct ctl_args *args, s
 const struct ctl_command visitor_commands[] = {
     {"show", "ACCOUNT VISITOR", "What is known of a visitor",
      "VISITOR is a visitor id or a user id; the ids that it was seen with count, too: of a visitor "
-     "id the users who identified with it, of a user id all its devices, but never other people "
-     "who used one of them.\n\n"
+     "id the users who identified with it, of a user id all its devices and what it was called "
+     "before or after, but never other people who used one of the devices.\n\n"
      "Examples:\n"
      "  polderctl visitor show my-shop 7f4e2c1a-7a52-4f0e-9d55-3c1f6f0f7d11\n"
      "  polderctl visitor show my-shop ann@example.com --json",
@@ -378,5 +409,9 @@ const struct ctl_command visitor_commands[] = {
      "RECEIPT is the id that erase printed. It names no visitor.\n\n"
      "Example:\n  polderctl visitor receipt my-shop 8f14e45fceea167a5a36dedd4bea2543",
      NULL, run_receipt},
+    {"receipts", "ACCOUNT", "Lists an account's erasures",
+     "None of them names its visitor.\n\n"
+     "Example:\n  polderctl visitor receipts my-shop",
+     NULL, run_receipts},
     {0},
 };

@@ -199,9 +199,10 @@ static enum pl_err note_leads(struct intake_opener *o, struct intake_job *job, i
     enum pl_err err = PL_OK;
     for (size_t i = 0; err == PL_OK && i < hit->lead_count; i++) {
         const enum event_id_field field = hit->leads[i].field;
-        err = note_lead(o, job, now_ms, ids, hit->erasure, field, hit->leads[i].kind);
-        /* A previous id may have been a visitor's as well. */
-        if (err == PL_OK && field == EVENT_IDS_PREVIOUS)
+        const enum identity_kind kind = hit->leads[i].kind;
+        err = note_lead(o, job, now_ms, ids, hit->erasure, field, kind);
+        /* The ids of an alias may have been visitors' as well. */
+        if (err == PL_OK && kind == IDENTITY_USER && ids->id[EVENT_IDS_PREVIOUS].present)
             err = note_lead(o, job, now_ms, ids, hit->erasure, field, IDENTITY_VISITOR);
     }
     return err;

@@ -38,7 +38,8 @@ static enum pl_err announce(struct erasures *e, struct open_erasure *open, struc
 static enum pl_err expand(struct erasures *e, struct open_erasure *open, struct identities *ids,
                           struct pl_why *why)
 {
-    enum pl_err err = visitors_expand(e->visitors, open->erasure.account, ids);
+    enum pl_err err =
+        visitors_expand(e->visitors, open->erasure.account, !open->erasure.alone, ids);
     if (err != PL_OK && err != PL_ELIMIT)
         return err;
     pthread_mutex_lock(&e->changing);
@@ -69,7 +70,7 @@ static enum pl_err erase_once(struct erasures *e, struct open_erasure *open, str
         err = copy_ids(e, open, &ids);
     settle_intake(e);
     slice_ask_holds(s);
-    if (err == PL_OK && !open->erasure.alone)
+    if (err == PL_OK)
         err = expand(e, open, &ids, why);
     if (err == PL_OK)
         err = slice_erase_links(s, &ids, why);

@@ -219,5 +219,10 @@ enum pl_err slice_erase_events(struct slice *s, const struct identities *ids, st
                             take_event, s);
         written = err == PL_OK || err == PL_EAGAIN ? write_slice(s, why) : PL_OK;
     }
+    pthread_mutex_lock(&e->changing);
+    pthread_mutex_lock(&e->lock);
+    s->open->erasure.unreadable = cursor.damaged; /* of this round: they are met in each */
+    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->changing);
     return written != PL_OK ? written : err;
 }

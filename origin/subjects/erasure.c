@@ -1,7 +1,7 @@
 #include "origin/subjects/erasure.h"
 #include "origin/request.h"
 
-#define ROW_VERSION 2 /* before it there were no held events and links */
+#define ROW_VERSION 2 /* 1 had no held, no unreadable, and fewer kinds of identities */
 
 const char *erasure_state_name(enum erasure_state state)
 {
@@ -23,9 +23,10 @@ void erasure_count_ids(struct erasure *erasure)
 {
     erasure->visitors = erasure->users = 0;
     for (size_t i = 0; i < erasure->identities.count; i++) {
-        if (erasure->identities.list[i].kind == IDENTITY_USER)
+        const uint8_t kind = erasure->identities.list[i].kind;
+        if (kind == IDENTITY_USER)
             erasure->users++;
-        else
+        else if (kind == IDENTITY_ASKED || kind == IDENTITY_VISITOR)
             erasure->visitors++;
     }
 }
@@ -38,8 +39,9 @@ void erasure_key(uint64_t account, const struct pl_id128 *id, uint8_t key[ERASUR
 
 enum pl_err erasure_encode(const struct erasure *e, struct pl_buf *row)
 {
-    const uint64_t numbers[] = {e->position, e->events,   e->bytes, e->messages,    e->links,
-                                e->dropped,  e->visitors, e->users, e->held_events, e->held_links};
+    const uint64_t numbers[] = {e->position,    e->events,     e->bytes,     e->messages,
+                                e->links,       e->dropped,    e->visitors,  e->users,
+                                e->held_events, e->held_links, e->unreadable};
     const int64_t times[] = {e->at_ms, e->erased_ms, e->gone_ms, e->closed_ms};
     enum pl_err err = pl_buf_put_u8(row, ROW_VERSION);
     if (err == PL_OK)
@@ -77,6 +79,7 @@ enum pl_err erasure_decode(struct pl_span key, struct pl_span row, struct erasur
     e.users = (uint16_t)pl_get_varint(&r);
     e.held_events = version < 2 ? 0 : pl_get_varint(&r);
     e.held_links = version < 2 ? 0 : pl_get_varint(&r);
+    e.unreadable = version < 2 ? 0 : pl_get_varint(&r);
     if (r.failed || e.state < ERASURE_ERASING || e.state > ERASURE_CLOSED)
         return PL_ECORRUPT;
     enum pl_err err = identities_decode(r.rest, &e.identities);
@@ -119,4 +122,5 @@ void erasure_write_json(const struct erasure *e, int64_t horizon_ms, struct json
     json_write_pair_u64(w, "events", e->held_events);
     json_write_pair_u64(w, "links", e->held_links);
     json_write_object_end(w);
+    json_write_pair_u64(w, "unreadable", e->unreadable);
 }

@@ -30,8 +30,9 @@ struct erasure {
     uint64_t events, bytes, messages, links;
     uint64_t held_events, held_links; /* that a hold keeps: they go when it ends */
     uint64_t dropped;                 /* that arrived since; not exact over a crash */
-    uint16_t visitors, users;         /* ids that were found */
-    struct identities identities;     /* released when closed */
+    uint64_t unreadable;          /* values under hashes of its ids, whosever: left as they are */
+    uint16_t visitors, users;     /* ids that were found */
+    struct identities identities; /* released when closed */
 };
 void erasure_release(struct erasure *erasure);
 /* Its ids are counted anew. */

@@ -85,6 +85,8 @@ static enum pl_err put(struct table *t, const struct erasure *erasure)
     enum pl_err err = make_room(t, erasure->identities.count);
     for (size_t i = 0; err == PL_OK && i < erasure->identities.count; i++) {
         const struct identity *id = &erasure->identities.list[i];
+        if (identity_is_place(id))
+            continue;
         struct guard *g = place_of(t, erasure->account, id->kind, id->hash);
         t->count += g->account == 0;
         if (g->account != 0 && g->until_ms > erasure->at_ms)
@@ -179,24 +181,47 @@ static void lead(const struct question *q, struct erasure_hit *hit, enum event_i
 {
     const struct event_id_hash *id = &q->ids->id[field];
     if (!id->present || id->failed || guard_of(q, field, kind) != NULL ||
-        (kind == IDENTITY_VISITOR && guard_of(q, field, IDENTITY_ASKED) != NULL))
+        (kind != IDENTITY_USER && guard_of(q, field, IDENTITY_ASKED) != NULL))
         return;
     hit->leads[hit->lead_count++] = (struct erasure_lead){.kind = kind, .field = field};
 }
 
+/* A site may give a device's id as its user's: such a previous id tells of nobody. */
+static bool is_own_visitor(const struct event_ids *ids)
+{
+    const struct event_id_hash *visitor = &ids->id[EVENT_IDS_VISITOR];
+    return visitor->present && !visitor->failed &&
+           memcmp(visitor->hash, ids->id[EVENT_IDS_USER].hash, ID_HASH_BYTES) == 0;
+}
+
+static const struct guard *guard_by_name(const struct question *q)
+{
+    static const struct {
+        enum event_id_field field;
+        enum identity_kind kind;
+    } names[] = {{EVENT_IDS_VISITOR, IDENTITY_ASKED},
+                 {EVENT_IDS_USER, IDENTITY_USER},
+                 {EVENT_IDS_PREVIOUS, IDENTITY_ASKED},
+                 {EVENT_IDS_PREVIOUS, IDENTITY_PREVIOUS}};
+    const struct guard *found = NULL;
+    for (size_t i = 0; found == NULL && i < sizeof(names) / sizeof(names[0]); i++)
+        found = guard_of(q, names[i].field, names[i].kind);
+    return found;
+}
+
 static bool concerns(const struct question *q, struct erasure_hit *hit)
 {
-    const struct guard *asked = guard_of(q, EVENT_IDS_VISITOR, IDENTITY_ASKED);
-    const struct guard *user = guard_of(q, EVENT_IDS_USER, IDENTITY_USER);
-    const struct guard *found = asked != NULL ? asked : user;
+    const struct guard *named = guard_by_name(q), *found = named;
     if (found == NULL && !q->ids->id[EVENT_IDS_USER].present)
         found = guard_of(q, EVENT_IDS_VISITOR, IDENTITY_VISITOR);
     if (found == NULL)
         return false;
     *hit = (struct erasure_hit){.erasure = found->erasure};
-    if (!q->ids->id[EVENT_IDS_USER].present)
+    if (named == NULL) /* a device's: what else it tells may be of another who used it */
         return true;
     lead(q, hit, EVENT_IDS_USER, IDENTITY_USER);
+    if (!is_own_visitor(q->ids))
+        lead(q, hit, EVENT_IDS_USER, IDENTITY_PREVIOUS);
     lead(q, hit, EVENT_IDS_VISITOR, IDENTITY_VISITOR);
     lead(q, hit, EVENT_IDS_PREVIOUS, IDENTITY_USER);
     return true;

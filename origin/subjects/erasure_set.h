@@ -28,7 +28,7 @@ struct erasure_lead {
     enum identity_kind kind;
     enum event_id_field field; /* which id of the event's */
 };
-#define ERASURE_LEADS_MAX 3
+#define ERASURE_LEADS_MAX 4
 struct erasure_hit {
     struct pl_id128 erasure;
     size_t lead_count;

@@ -3,6 +3,7 @@
 #include "origin/intake/dedupe.h"
 #include "origin/subjects/erasures_state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static int64_t horizon_of(const struct erasure *erasure)
@@ -45,6 +46,7 @@ static enum pl_err write_edges(struct erasures *e, const struct erasure *erasure
 
 static void write_kept(const struct erasure *erasure, struct json_writer *w)
 {
+    char text[160];
     json_write_key(w, "kept");
     json_write_array(w);
     json_write_text(w,
@@ -57,6 +59,13 @@ static void write_kept(const struct erasure *erasure, struct json_writer *w)
                            "what late events are told by");
         json_write_text(w, "keyed hashes of message ids, until the guard is lifted: they are what "
                            "retries are told by");
+    }
+    if (erasure->unreadable > 0) {
+        snprintf(text, sizeof(text),
+                 "%llu stored values that are damaged: nobody can read them, nor whether they are "
+                 "the visitor's; they go when their days do",
+                 (unsigned long long)erasure->unreadable);
+        json_write_text(w, text);
     }
     json_write_array_end(w);
 }

@@ -8,9 +8,30 @@ void identities_release(struct identities *identities)
     *identities = (struct identities){.list = NULL};
 }
 
+bool identity_is_place(const struct identity *identity)
+{
+    return identity->kind == IDENTITY_PLACE || identity->kind == IDENTITY_USER_PLACE;
+}
+
+/* What is one id in two roles, of which the one with the lower number says more. */
+static unsigned family_of(const struct identity *identity)
+{
+    switch (identity->kind) {
+    case IDENTITY_USER:
+    case IDENTITY_USER_PLACE:
+        return IDENTITY_USER;
+    case IDENTITY_PREVIOUS:
+        return IDENTITY_PREVIOUS;
+    default:
+        return IDENTITY_VISITOR;
+    }
+}
+
 static bool same_id(const struct identity *a, const struct identity *b)
 {
-    return (a->kind == IDENTITY_USER) == (b->kind == IDENTITY_USER) &&
+    /* What was asked about is looked for as a previous id as well. */
+    return (family_of(a) == family_of(b) ||
+            (a->kind == IDENTITY_ASKED && b->kind == IDENTITY_PREVIOUS)) &&
            memcmp(a->hash, b->hash, sizeof(a->hash)) == 0 &&
            memcmp(a->vault_hash, b->vault_hash, sizeof(a->vault_hash)) == 0;
 }
@@ -23,9 +44,9 @@ enum pl_err identities_add(struct identities *all, const struct identity *identi
     for (size_t i = 0; i < all->count; i++) {
         if (!same_id(&all->list[i], identity))
             continue;
-        *news = identity->kind == IDENTITY_ASKED && all->list[i].kind != IDENTITY_ASKED;
+        *news = identity->kind < all->list[i].kind;
         if (*news)
-            all->list[i].kind = IDENTITY_ASKED;
+            all->list[i].kind = identity->kind;
         return PL_OK;
     }
     if (all->count == IDENTITIES_MAX)
@@ -46,7 +67,8 @@ enum pl_err identities_add(struct identities *all, const struct identity *identi
 static int by_vault_hash(const void *a, const void *b)
 {
     const struct identity *x = a, *y = b;
-    return memcmp(x->vault_hash, y->vault_hash, sizeof(x->vault_hash));
+    const int order = memcmp(x->vault_hash, y->vault_hash, sizeof(x->vault_hash));
+    return order != 0 ? order : (x->kind > y->kind) - (x->kind < y->kind);
 }
 
 void identities_sort(struct identities *all)
@@ -70,7 +92,10 @@ bool identities_match(const struct identities *all, const struct event_ids *even
 {
     const struct event_id_hash *visitor = &event->id[EVENT_IDS_VISITOR];
     const struct event_id_hash *user = &event->id[EVENT_IDS_USER];
-    if (identities_have(all, IDENTITY_ASKED, visitor))
+    const struct event_id_hash *previous = &event->id[EVENT_IDS_PREVIOUS];
+    if (identities_have(all, IDENTITY_ASKED, visitor) ||
+        identities_have(all, IDENTITY_ASKED, previous) ||
+        identities_have(all, IDENTITY_PREVIOUS, previous))
         return true;
     return user->present ? identities_have(all, IDENTITY_USER, user)
                          : identities_have(all, IDENTITY_VISITOR, visitor);
@@ -96,7 +121,7 @@ enum pl_err identities_decode(struct pl_span bytes, struct identities *all)
         one.kind = pl_get_u8(&r);
         pl_get_bytes(&r, one.hash, sizeof(one.hash));
         pl_get_bytes(&r, one.vault_hash, sizeof(one.vault_hash));
-        err = one.kind >= IDENTITY_ASKED && one.kind <= IDENTITY_USER
+        err = one.kind >= IDENTITY_ASKED && one.kind <= IDENTITY_USER_PLACE
                   ? identities_add(all, &one, NULL)
                   : PL_ECORRUPT;
     }

@@ -6,7 +6,8 @@
  * tells the id to who has no key. A list has no id twice and at most IDENTITIES_MAX.
  *
  * An event is the person's when its user id is in the list; when it has none and its visitor id is;
- * and when its visitor id is one that was asked about, whatever its user.
+ * when its visitor id is one that was asked about, whatever its user; and when its previous id (an
+ * alias) is one that was asked about, or a user id of the list.
  */
 #ifndef POLDER_ORIGIN_SUBJECTS_IDENTITIES_H
 #define POLDER_ORIGIN_SUBJECTS_IDENTITIES_H
@@ -22,6 +23,13 @@ enum identity_kind {
     IDENTITY_ASKED = 1,   /* a visitor id that was asked about */
     IDENTITY_VISITOR = 2, /* a visitor id that a user id of the list was seen with */
     IDENTITY_USER = 3,    /* a user id */
+    /* A user id, as an alias may name it as its previous one: stored under another hash. A previous
+     * id that may be a shared device's is none. */
+    IDENTITY_PREVIOUS = 4,
+    /* Where events that name an id of the list may lie, of an erasure that follows no links: under
+     * somebody's visitor id or user id, whose other events are not the person's. */
+    IDENTITY_PLACE = 5,
+    IDENTITY_USER_PLACE = 6,
 };
 
 struct identity {
@@ -36,9 +44,10 @@ struct identities {
 };
 void identities_release(struct identities *identities);
 /* PL_ELIMIT, PL_ENOMEM. *news (may be NULL): it was not there. One that was asked about takes the
- * place of the same one as a mere visitor. */
+ * place of the same one as a mere visitor, an id that of a mere place. */
 enum pl_err identities_add(struct identities *identities, const struct identity *identity,
                            bool *news);
+bool identity_is_place(const struct identity *identity);
 /* In order of their hashes in storage keys. */
 void identities_sort(struct identities *identities);
 /* Whether an id of the event's, of that kind, is in the list. One whose hash cannot be made is in

@@ -103,6 +103,10 @@ enum pl_err links_note(struct vault_sealer *sealer, const struct event *event,
                         .from_hash = key->bytes + 10,
                         .user_hash = user + 10};
     const struct pl_span alias = event_str(event, EVENT_PREVIOUS_ID);
+    if (note.user.len == 0 && alias.len > 0) { /* its new name is the visitor's */
+        note.user = note.from;
+        note.from = pl_span(NULL, 0);
+    }
     if (note.user.len == 0 || (note.from.len == 0 && alias.len == 0))
         return PL_OK;
     enum pl_err err =

@@ -2,9 +2,10 @@
  * links: which visitor ids and which user ids of an account were one person's.
  *
  * Promise: an event that names a visitor and a user links them in the batch that stores it; so does
- * an alias its previous id and its user. Keys hold keyed hashes alone, the ids are sealed with the
- * key of the day on which the pair was last seen, and a match is confirmed on them. A pair that was
- * written today already costs a look into a table of fixed size. SPEC.md, "Links".
+ * an alias its previous id and its user, or its visitor where it names no user. Keys hold keyed
+ * hashes alone, the ids are sealed with the key of the day on which the pair was last seen, and a
+ * match is confirmed on them. A pair that was written today already costs a look into a table of
+ * fixed size. SPEC.md, "Links".
  */
 #ifndef POLDER_ORIGIN_SUBJECTS_LINKS_H
 #define POLDER_ORIGIN_SUBJECTS_LINKS_H

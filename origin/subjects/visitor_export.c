@@ -80,7 +80,8 @@ static enum pl_err put_link(void *ctx, const struct link *link)
 static bool is_theirs(const struct identities *identities, const uint8_t hash[ID_HASH_BYTES])
 {
     for (size_t i = 0; i < identities->count; i++)
-        if (memcmp(identities->list[i].hash, hash, ID_HASH_BYTES) == 0)
+        if (!identity_is_place(&identities->list[i]) &&
+            memcmp(identities->list[i].hash, hash, ID_HASH_BYTES) == 0)
             return true;
     return false;
 }

@@ -55,14 +55,18 @@ void visitors_tidy(struct visitors *v)
 
 /* ---- whose ids */
 
+static bool is_user(enum identity_kind kind)
+{
+    return kind == IDENTITY_USER || kind == IDENTITY_USER_PLACE;
+}
+
 enum pl_err visitors_identify(struct visitors *v, uint64_t account, struct pl_span id,
                               enum identity_kind kind, struct identity *out)
 {
     uint8_t prefix[VAULT_VISITOR_PREFIX];
     struct id_hasher *hasher;
     /* The hash is the same on every day. */
-    enum pl_err err =
-        vault_visitor_prefix(v->sealer, account, 0, id, kind == IDENTITY_USER, prefix);
+    enum pl_err err = vault_visitor_prefix(v->sealer, account, 0, id, is_user(kind), prefix);
     if (err == PL_OK)
         err = id_hashers_of(v->hashers, account, &hasher);
     if (err == PL_OK)
@@ -78,6 +82,7 @@ struct expansion {
     struct visitors *visitors;
     uint64_t account;
     struct identities *identities;
+    bool follow;
     struct identity near;          /* whose links are looked at */
     enum link_direction direction; /* in which */
 };
@@ -94,11 +99,102 @@ static enum pl_err confirm(struct visitors *v, uint64_t account, const struct id
                            const struct link *link, bool *same)
 {
     struct identity read;
-    const bool user = identity->kind == IDENTITY_USER;
+    const bool user = is_user(identity->kind);
     enum pl_err err = visitors_identify(v, account, user ? link->user : link->from,
                                         user ? IDENTITY_USER : IDENTITY_VISITOR, &read);
     *same = err == PL_OK && memcmp(read.hash, identity->hash, sizeof(read.hash)) == 0;
     return err == PL_EINVAL || err == PL_ELIMIT ? PL_OK : err;
+}
+
+/* ---- whether an id that an alias names as its previous one is a user's, or a device's: from a
+ * device the way leads on to everybody who used it. */
+
+/* visit's own: it is so. */
+#define YES PL_EEXISTS
+
+static enum pl_err is_shared(void *ctx, const struct link *link)
+{
+    const struct pl_span *id = ctx;
+    return pl_span_eq(link->from, *id) && !pl_span_eq(link->user, *id) ? YES : PL_OK;
+}
+
+static enum pl_err is_stored(void *ctx, const struct visitor_event *event)
+{
+    (void)ctx;
+    (void)event;
+    return YES;
+}
+
+/* YES: somebody was seen with it who has another name. */
+static enum pl_err find_device(struct visitors *v, uint64_t account, struct pl_span id,
+                               const struct identity *as_previous)
+{
+    return links_each(v->store, v->sealer, account, LINK_VISITOR_TO_USER, as_previous->vault_hash,
+                      is_shared, &id, NULL);
+}
+
+/* YES: an event says that it is a user's. Those with a visitor id have left a link. */
+static enum pl_err find_user(struct visitors *v, uint64_t account, struct pl_span id)
+{
+    struct identity user;
+    struct visitor_cursor cursor = {.day = 0};
+    enum pl_err err = visitors_identify(v, account, id, IDENTITY_USER, &user);
+    const struct identities only = {.list = &user, .count = 1};
+    return err == PL_OK ? visitors_walk(v, account, &only, &cursor, SIZE_MAX, is_stored, NULL)
+                        : err;
+}
+
+static bool has(const struct identities *all, const struct identity *identity)
+{
+    for (size_t i = 0; i < all->count; i++)
+        if (all->list[i].kind == identity->kind &&
+            memcmp(all->list[i].hash, identity->hash, sizeof(identity->hash)) == 0 &&
+            memcmp(all->list[i].vault_hash, identity->vault_hash, sizeof(identity->vault_hash)) ==
+                0)
+            return true;
+    return false;
+}
+
+/* A user id, as aliases name it; sure: it is known to be one. */
+static enum pl_err add_previous(struct expansion *x, struct pl_span id, bool sure)
+{
+    struct visitors *v = x->visitors;
+    struct identity previous;
+    enum pl_err err = visitors_identify(v, x->account, id, IDENTITY_PREVIOUS, &previous);
+    if (err != PL_OK || has(x->identities, &previous))
+        return err;
+    err = find_device(v, x->account, id, &previous);
+    if (err != PL_OK)
+        return err == YES ? PL_OK : err;
+    err = sure ? YES : find_user(v, x->account, id);
+    return err == YES ? identities_add(x->identities, &previous, NULL) : err;
+}
+
+/* Both ids of a pair, one of which is the person's. Those of an alias may be users' or visitors'.
+ */
+static enum pl_err add_pair(struct expansion *x, const struct link *link)
+{
+    const bool alias =
+        x->direction == LINK_PREVIOUS_TO_USER || x->direction == LINK_USER_TO_PREVIOUS;
+    enum pl_err err = add(x, link->from, IDENTITY_VISITOR);
+    if (err == PL_OK)
+        err = add(x, link->user, IDENTITY_USER);
+    if (err == PL_OK)
+        err = add_previous(x, link->user, true);
+    if (err == PL_OK && alias)
+        err = add(x, link->from, IDENTITY_USER);
+    if (err == PL_OK && alias)
+        err = add(x, link->user, IDENTITY_VISITOR);
+    if (err == PL_OK && alias)
+        err = add_previous(x, link->from, false);
+    return err;
+}
+
+/* Under whose ids events lie that name the one that was asked about. */
+static enum pl_err add_place(struct expansion *x, const struct link *link)
+{
+    return x->direction == LINK_PREVIOUS_TO_USER ? add(x, link->user, IDENTITY_USER_PLACE)
+                                                 : add(x, link->from, IDENTITY_PLACE);
 }
 
 static enum pl_err on_link(void *ctx, const struct link *link)
@@ -108,19 +204,10 @@ static enum pl_err on_link(void *ctx, const struct link *link)
     enum pl_err err = confirm(x->visitors, x->account, &x->near, link, &same);
     if (err != PL_OK || !same)
         return err;
-    switch (x->direction) {
-    case LINK_VISITOR_TO_USER:
-    case LINK_PREVIOUS_TO_USER:
-        return add(x, link->user, IDENTITY_USER);
-    case LINK_USER_TO_PREVIOUS: /* it may have been either */
-        err = add(x, link->from, IDENTITY_USER);
-        return err == PL_OK ? add(x, link->from, IDENTITY_VISITOR) : err;
-    default:
-        return add(x, link->from, IDENTITY_VISITOR);
-    }
+    return x->follow ? add_pair(x, link) : add_place(x, link);
 }
 
-/* Which way the links of an id are followed; 0: none. */
+/* Which way the links of an id lead to more of its person's; 0: none. */
 static void directions_of(enum identity_kind kind, enum link_direction out[2])
 {
     out[0] = out[1] = 0;
@@ -130,18 +217,41 @@ static void directions_of(enum identity_kind kind, enum link_direction out[2])
     } else if (kind == IDENTITY_USER) {
         out[0] = LINK_USER_TO_VISITOR;
         out[1] = LINK_USER_TO_PREVIOUS;
+    } else if (kind == IDENTITY_PREVIOUS) {
+        out[0] = LINK_PREVIOUS_TO_USER;
     }
 }
 
-enum pl_err visitors_expand(struct visitors *v, uint64_t account, struct identities *identities)
+/* Which way they lead to events that name it. What names a visitor lies under that, what names a
+ * user under its visitor, what names a previous id under its user or that one's visitor. */
+static enum link_direction place_of(enum identity_kind kind)
 {
-    struct expansion x = {.visitors = v, .account = account, .identities = identities};
+    switch (kind) {
+    case IDENTITY_ASKED:
+    case IDENTITY_PREVIOUS:
+        return LINK_PREVIOUS_TO_USER;
+    case IDENTITY_USER:
+    case IDENTITY_USER_PLACE:
+        return LINK_USER_TO_VISITOR;
+    default:
+        return 0;
+    }
+}
+
+enum pl_err visitors_expand(struct visitors *v, uint64_t account, bool follow,
+                            struct identities *identities)
+{
+    struct expansion x = {
+        .visitors = v, .account = account, .identities = identities, .follow = follow};
     enum pl_err err = PL_OK;
     /* The list grows while it is walked. */
     for (size_t i = 0; err == PL_OK && i < identities->count; i++) {
-        enum link_direction directions[2];
+        enum link_direction directions[2] = {0};
         x.near = identities->list[i];
-        directions_of(x.near.kind, directions);
+        if (follow)
+            directions_of(x.near.kind, directions);
+        else
+            directions[0] = place_of(x.near.kind);
         for (size_t d = 0; err == PL_OK && d < 2 && directions[d] != 0; d++) {
             x.direction = directions[d];
             err = links_each(v->store, v->sealer, account, x.direction, x.near.vault_hash, on_link,
@@ -160,14 +270,17 @@ struct link_walk {
     void *ctx;
 };
 
-/* Whether the pair was met from its other side. */
+/* Whether the pair is met from its other side. */
 static bool was_met(const struct link_walk *w, const struct link *link)
 {
     const uint8_t *from_hash = link->key + 17;
-    for (size_t i = 0; w->near->kind == IDENTITY_USER && i < w->identities->count; i++)
-        if (w->identities->list[i].kind == IDENTITY_ASKED &&
-            memcmp(w->identities->list[i].vault_hash, from_hash, IDENTITY_HASH_BYTES) == 0)
+    const bool alias = link->key[8] == LINK_USER_TO_PREVIOUS;
+    for (size_t i = 0; w->near->kind == IDENTITY_USER && i < w->identities->count; i++) {
+        const struct identity *id = &w->identities->list[i];
+        if ((id->kind == IDENTITY_ASKED || (alias && id->kind == IDENTITY_PREVIOUS)) &&
+            memcmp(id->vault_hash, from_hash, IDENTITY_HASH_BYTES) == 0)
             return true;
+    }
     return false;
 }
 
@@ -232,11 +345,13 @@ static enum pl_err explain(enum pl_err err, uint64_t account, struct pl_why *why
         return pl_fail_field(why, err, "account", "there is no account %016llx",
                              (unsigned long long)account);
     case PL_ELIMIT:
-        return pl_fail_field(why, err, "id",
-                             "more than %d ids were seen with this one: no single person has so "
-                             "many (a user id that all visitors share, perhaps). Ask for that id "
-                             "alone, without those linked to it",
-                             IDENTITIES_MAX);
+        return pl_fail_field(
+            why, err, "id",
+            "too many ids were seen with this one (%d are followed, a user's count "
+            "twice): no single person has so many (a user id that all visitors "
+            "share, perhaps). Ask for a visitor id alone, without those linked to "
+            "it",
+            IDENTITIES_MAX);
     default:
         return pl_fail(why, err, "the ids of a visitor cannot be read: %s", pl_err_word(err));
     }
@@ -251,8 +366,8 @@ enum pl_err visitors_find(struct visitors *v, uint64_t account, struct pl_span i
     if (id.len > LIMIT_ID_BYTES)
         return pl_fail_field(why, PL_ELIMIT, "id", "an id has at most %d bytes", LIMIT_ID_BYTES);
     enum pl_err err = add_forms(v, account, id, &found);
-    if (err == PL_OK && follow)
-        err = visitors_expand(v, account, &found);
+    if (err == PL_OK)
+        err = visitors_expand(v, account, follow, &found);
     if (err != PL_OK) {
         identities_release(&found);
         return explain(err, account, why);
@@ -346,8 +461,10 @@ static enum pl_err walk_day(struct event_walk *w)
     pl_store_u64(prefix, w->account);
     pl_store_u16(prefix + 8, (uint16_t)c->day);
     while (err == PL_OK && c->identity < w->identities->count) {
-        memcpy(prefix + 10, w->identities->list[c->identity].vault_hash, IDENTITY_HASH_BYTES);
-        err = walk_prefix(w, prefix);
+        const struct identity *id = &w->identities->list[c->identity];
+        memcpy(prefix + 10, id->vault_hash, IDENTITY_HASH_BYTES);
+        /* Nothing is filed under a previous id. */
+        err = id->kind == IDENTITY_PREVIOUS ? PL_OK : walk_prefix(w, prefix);
         if (err == PL_OK) {
             c->within = false;
             c->identity++;

@@ -3,9 +3,9 @@
  *
  * Promise: from an id that somebody asks about (a visitor's or a user's, both are looked for, in
  * every form that masking may have left of it) the way leads to the user ids that it was seen with,
- * and from a user id to all its visitor and previous ids; never on from those to other people who
- * used the same device. A match is confirmed on what was decrypted, not on the hash it stands
- * under. A person's events are found by one look a day and id.
+ * and from a user id to all its visitor ids, and over aliases to what it was called before and
+ * after; never on from a device to other people who used it. A match is confirmed on what was
+ * decrypted, not on the hash it stands under. A person's events are found by one look a day and id.
  *
  * Single-owner. Blocks on the disk.
  */
@@ -22,14 +22,15 @@ void visitors_free(struct visitors *visitors); /* wipes; NULL is fine */
 /* Forgets what was derived from keys that were destroyed since. Call it when idle, too. */
 void visitors_tidy(struct visitors *visitors);
 
-/* The person's ids; follow false: only the one given. PL_EINVAL: empty, or not UTF-8; PL_ELIMIT:
+/* The person's ids; follow false: only the one given, and the places where events that name it may
+ * lie. PL_EINVAL: empty, or not UTF-8; PL_ELIMIT:
  * longer than an id may be, or more than IDENTITIES_MAX belong together. Key errors as keyring_key,
  * with a sentence. In order of the
  * hashes in storage keys. The caller releases *out after PL_OK. */
 enum pl_err visitors_find(struct visitors *visitors, uint64_t account, struct pl_span id,
                           bool follow, struct identities *out, struct pl_why *why);
-/* Adds what the links say by now. PL_ELIMIT as visitors_find. */
-enum pl_err visitors_expand(struct visitors *visitors, uint64_t account,
+/* Adds what the links say by now; follow as visitors_find's, PL_ELIMIT too. */
+enum pl_err visitors_expand(struct visitors *visitors, uint64_t account, bool follow,
                             struct identities *identities);
 /* The identity of an id of an event that was read. */
 enum pl_err visitors_identify(struct visitors *visitors, uint64_t account, struct pl_span id,

@@ -148,3 +148,22 @@ test('what a hold covers is not erased, and malformed requests name what is wron
     assert.match(log, /"visitor\.erase"/);
     assert.doesNotMatch(log, /guest-1|phone/);
 });
+
+test('names that aliases put one after another are one person, whichever is asked about', { timeout: 120000 }, async (t) => {
+    const { cluster, account } = await startCluster(t);
+    const alias = (previousId, userId) => ({ type: 'alias', messageId: crypto.randomUUID(), previousId, userId, timestamp: ago(0) });
+    await send(cluster, 'eu', account, identify('phone', 'old-ann'), alias('old-ann', 'new-ann'), event('laptop', { userId: 'new-ann' }), event('other'));
+    await untilStored(cluster, account, 4);
+    for (const id of ['phone', 'old-ann', 'new-ann', 'laptop']) assert.equal((await cluster.ctlJson('visitor', 'show', account.id, id)).events, 3, id);
+    const receipt = await cluster.ctlJson('visitor', 'erase', account.id, 'phone');
+    assert.equal(receipt.erased.events, 3);
+    assert.doesNotMatch(await cluster.ctl('events', 'export', account.id), /old-ann|new-ann|phone|laptop/);
+
+    // Late, from who was offline: dropped, for it names her.
+    await send(cluster, 'eu', account, { ...alias('old-ann', 'newest-ann'), timestamp: ago(60000) });
+    await until('it is dropped', 30000, async () => (await cluster.replication('origin')).totals.dropped.erased === 1);
+    assert.equal((await exported(cluster, account)).length, 1);
+
+    assert.match(await cluster.ctl('visitor', 'receipts', account.id), new RegExp(`${receipt.id} +(erased|gone)`));
+    await assert.rejects(cluster.ctl('visitor', 'receipt', account.id, 'zzz'), /32 hex digits/);
+});

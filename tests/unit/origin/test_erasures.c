@@ -131,6 +131,58 @@ static void test_leads_are_followed(void **state)
     assert_non_null(strstr(receipt(t, &id), "\"visitor\":2,\"user\":2"));
 }
 
+/* An alias that comes late names who was erased, and leads to the new name. */
+static void test_aliases_that_come_late(void **state)
+{
+    struct test *t = *state;
+    put(t, (struct told){.visitor = "phone", .user = "old"});
+    put(t, (struct told){.visitor = "laptop", .user = "new"});
+    put(t, (struct told){.user = "newer"});
+    store_all(t);
+    t->rig.now_ms += PL_MINUTE_MS;
+    erase(t, "phone");
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 2);
+    put(t, (struct told){.user = "new", .previous = "old"});
+    put(t, (struct told){.user = "newer", .previous = "new", .accepted_ms = 1});
+    store_from(t, 1);
+    assert_int_equal(totals(t).dropped[DROP_ERASED], 1);
+    erasures_tick(t->erasures);
+    assert_int_equal(held_of(t, "new"), 0);
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 0);
+}
+
+/* What is damaged cannot be told whose it is: it stays, and the receipt says so. */
+static void test_damage_is_told(void **state)
+{
+    struct test *t = *state;
+    struct store_scan *scan;
+    struct pl_span key, value;
+    uint8_t at[VAULT_KEY_BYTES], broken[512];
+    put(t, (struct told){.visitor = "ann", .message = "m1"});
+    put(t, (struct told){.visitor = "ann", .message = "m2"});
+    store_all(t);
+    assert_int_equal(
+        store_scan_new(&scan, t->rig.store, FAMILY_VAULT, pl_span(NULL, 0), pl_span(NULL, 0)),
+        PL_OK);
+    assert_int_equal(store_scan_next(scan, &key, &value), PL_OK);
+    assert_true(key.len == sizeof(at) && value.len <= sizeof(broken));
+    memcpy(at, key.data, sizeof(at));
+    memcpy(broken, value.data, value.len);
+    broken[value.len - 1] ^= 1;
+    assert_int_equal(store_put(t->rig.store, FAMILY_VAULT, pl_span(at, sizeof(at)),
+                               pl_span(broken, value.len), true, NULL),
+                     PL_OK);
+    store_scan_free(scan);
+    const struct pl_id128 id = erase(t, "ann");
+    const char *text = receipt(t, &id);
+    assert_non_null(strstr(text, "\"events\":1,"));
+    assert_non_null(strstr(text, "\"unreadable\":1"));
+    assert_non_null(strstr(text, "1 stored values that are damaged"));
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 1);
+    restart(t);
+    assert_non_null(strstr(receipt(t, &id), "\"unreadable\":1"));
+}
+
 static struct erasure_learned learned_of(struct test *t, const struct pl_id128 *erasure,
                                          const char *user)
 {
@@ -329,6 +381,8 @@ int main(void)
         TEST(test_very_late_is_still_before),
         TEST(test_retries),
         TEST(test_leads_are_followed),
+        TEST(test_aliases_that_come_late),
+        TEST(test_damage_is_told),
         TEST(test_a_lead_that_a_full_disk_refuses_is_followed_later),
         TEST(test_neither_intake_nor_probes_wait_for_a_disk),
         TEST(test_all_that_was_deleted_is_compacted),

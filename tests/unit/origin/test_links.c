@@ -56,6 +56,85 @@ static void test_an_alias_belongs_to_its_user(void **state)
     assert_int_equal(held_of(t, "anonymous"), 4);
 }
 
+/* Whichever of a person's names is asked about: all of them, and nobody else's. */
+static void test_names_of_one_user(void **state)
+{
+    static const char *const names[] = {"phone", "first", "second", "third", "married", "laptop"};
+    struct test *t = *state;
+    put(t, (struct told){.visitor = "phone", .user = "first"});
+    put(t, (struct told){.user = "second", .previous = "first"});
+    put(t, (struct told){.user = "third", .previous = "second"});
+    put(t, (struct told){.user = "married", .previous = "second"});
+    put(t, (struct told){.visitor = "laptop", .user = "third"});
+    put(t, (struct told){.visitor = "laptop"});
+    put(t, (struct told){.visitor = "other", .user = "bob", .previous = "robert"});
+    store_all(t);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        assert_int_equal(held_of(t, names[i]), 6);
+    assert_int_equal(held_of(t, "robert"), 1);
+    erase(t, "phone");
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 1);
+    assert_int_equal(rig_count(&t->rig, FAMILY_LINKS), 4);
+}
+
+/* Users whom no event with a visitor id names. */
+static void test_names_without_a_device(void **state)
+{
+    static const char *const names[] = {"first", "second", "third"};
+    struct test *t = *state;
+    put(t, (struct told){.user = "first"});
+    put(t, (struct told){.user = "second", .previous = "first"});
+    put(t, (struct told){.user = "third", .previous = "first"});
+    put(t, (struct told){.visitor = "tablet", .previous = "third"}); /* to whom, it does not say */
+    put(t, (struct told){.visitor = "tablet"});
+    store_all(t);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        assert_int_equal(held_of(t, names[i]), 5);
+    assert_int_equal(held_of(t, "tablet"), 5);
+}
+
+/* A previous id that is a device's leads to nobody else who left it. */
+static void test_a_shared_device_in_aliases(void **state)
+{
+    static const char *const devices[] = {"kitchen", "hall", "bath"};
+    struct test *t = *state;
+    for (size_t i = 0; i < 3; i++) {
+        put(t, (struct told){.user = "ann", .previous = devices[i]});
+        put(t, (struct told){.user = "bob", .previous = devices[i]});
+        put(t, (struct told){.visitor = devices[i]});
+    }
+    put(t, (struct told){.visitor = "hall", .user = "ann"});
+    put(t, (struct told){.visitor = "hall", .user = "bob"});
+    put(t, (struct told){.visitor = "bath", .user = "bath"}); /* a site that names all visitors */
+    put(t, (struct told){.visitor = "bath", .user = "bob"});
+    store_all(t);
+    assert_int_equal(held_of(t, "ann"), 3 + 3 + 1 + 1);
+    erase(t, "ann");
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 3 + 2);
+    assert_int_equal(held_of(t, "bob"), 5);
+}
+
+/* One id alone: all that names it, wherever it lies, and no more of those who are named with it. */
+static void test_alone(void **state)
+{
+    struct test *t = *state;
+    put(t, (struct told){.visitor = "phone", .user = "old"});
+    put(t, (struct told){.visitor = "phone"});
+    put(t, (struct told){.user = "new", .previous = "old"});
+    put(t, (struct told){.visitor = "laptop", .user = "new", .previous = "old"});
+    put(t, (struct told){.visitor = "laptop", .user = "new"});
+    put(t, (struct told){.user = "new"});
+    store_all(t);
+    t->rig.now_ms += PL_MINUTE_MS;
+    erase_only(t, "old", false);
+    erasures_tick(t->erasures);
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 3);
+    assert_int_equal(held_of(t, "new"), 2);
+    put(t, (struct told){.user = "new", .previous = "old"});
+    store_from(t, 1);
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 3);
+}
+
 /* Two ids whose hashes in storage keys are the same: only what was decrypted tells them apart. */
 static void test_hashes_that_collide(void **state)
 {
@@ -168,6 +247,10 @@ int main(void)
         TEST(test_ids_lead_to_each_other),
         TEST(test_a_shared_device_shares_no_person),
         TEST(test_an_alias_belongs_to_its_user),
+        TEST(test_names_of_one_user),
+        TEST(test_names_without_a_device),
+        TEST(test_a_shared_device_in_aliases),
+        TEST(test_alone),
         TEST(test_hashes_that_collide),
         TEST(test_an_address_is_found_however_it_was_masked),
         TEST(test_too_many_ids),
