@@ -1,6 +1,7 @@
 #include "proto/base/options_file.h"
 
 #include "proto/base/file.h"
+#include "proto/base/nearest.h"
 
 #include <ctype.h>
 #include <cyaml/cyaml.h>
@@ -66,37 +67,12 @@ static void note(cyaml_log_t level, void *ctx, const char *format, va_list args)
     }
 }
 
-/* Edits (insert, delete, replace) between two keys; for a hint only, so long keys are cut. */
-static size_t distance(const char *a, const char *b)
-{
-    enum { MAX = 63 };
-    size_t row[MAX + 1], b_len = strnlen(b, MAX);
-    for (size_t j = 0; j <= b_len; j++)
-        row[j] = j;
-    for (size_t i = 0; a[i] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < b_len; j++) {
-            size_t replace = diagonal + (a[i] == b[j] ? 0 : 1);
-            diagonal = row[j + 1];
-            size_t best = row[j + 1] < row[j] ? row[j + 1] : row[j];
-            row[j + 1] = best + 1 < replace ? best + 1 : replace;
-        }
-    }
-    return row[b_len];
-}
-
 static enum pl_err unknown_key(const struct source *s, const char *key)
 {
     const char *nearest = NULL;
-    size_t nearest_distance = 4; /* beyond, a hint would mislead */
-    for (size_t i = 0; i < s->count; i++) {
-        size_t d = distance(key, s->table[i].key);
-        if (d < nearest_distance) {
-            nearest_distance = d;
-            nearest = s->table[i].key;
-        }
-    }
+    size_t nearest_at = SIZE_MAX;
+    for (size_t i = 0; i < s->count; i++)
+        pl_nearest_consider(pl_span_str(key), s->table[i].key, &nearest, &nearest_at);
     char at[32] = "";
     size_t line = line_of(s->file, key);
     if (line > 0)

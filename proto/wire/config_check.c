@@ -1,5 +1,6 @@
 #include "proto/wire/config.h"
 
+#include "proto/base/nearest.h"
 #include "proto/wire/config_shape.h"
 #include "proto/wire/config_words.h"
 #include "proto/wire/json_where.h"
@@ -92,7 +93,7 @@ static void check_one_of(struct check *c, const struct config_row *row, struct j
     for (const char *const *word = row->one_of; *word != NULL; word++) {
         if (pl_span_eq_str(text, *word))
             return;
-        config_consider(text, *word, &best, &best_at);
+        pl_nearest_consider(text, *word, &best, &best_at);
         int len = snprintf(list + used, sizeof(list) - used, "%s%s", used == 0 ? "" : ", ", *word);
         used += len < 0 ? 0 : (size_t)len;
         if (used >= sizeof(list))
@@ -236,7 +237,7 @@ static const struct config_row *find_row(const struct config_shape *shape, struc
     for (const struct config_row *row = shape->rows; row->key != NULL; row++) {
         if (pl_span_eq_str(key, row->key))
             return row;
-        config_consider(key, row->key, best, &best_at);
+        pl_nearest_consider(key, row->key, best, &best_at);
     }
     return NULL;
 }

@@ -1,6 +1,5 @@
 /*
- * config_words: other people's words in our sentences, and guesses at what they meant. Private to
- * the room.
+ * config_words: other people's words in our sentences. Private to the room.
  */
 #ifndef POLDER_PROTO_WIRE_CONFIG_WORDS_H
 #define POLDER_PROTO_WIRE_CONFIG_WORDS_H
@@ -13,10 +12,6 @@ struct config_quoted {
     char text[CONFIG_QUOTED_BYTES + sizeof("...")];
 };
 struct config_quoted config_quote(struct pl_span text);
-
-/* Keeps in *best the word that the typed one may have been meant to be. Start with NULL and
- * SIZE_MAX. */
-void config_consider(struct pl_span typed, const char *word, const char **best, size_t *best_at);
 
 struct config_hint {
     char text[64]; /* "; did you mean 'variants'?", or nothing where best is NULL */

@@ -141,6 +141,7 @@ static void mistakes_are_named_with_place_and_remedy(void **state)
         {"spool_dir: s\nport:\n", "port", "whole number"},
         {"spool_dir: s\ntls: maybe\n", "tls", "true or false"},
         {"spool_dir: s\nprot: 1\n", "prot", "did you mean 'port'?"},
+        {"spool_dir: s\nsport2s: 1\n", "sport2s", "--print-config lists them all"},
         {"spool_dir: s\nprot: 1\n", "prot", "line 2"},
         {"spool_dir: s\nentirely_different: 1\n", "entirely_different", "no option"},
         {"spool_dir: s\nport: [1]\n", "port", "a single value"},
