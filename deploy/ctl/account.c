@@ -5,6 +5,7 @@
 #include "deploy/ctl/account_rules.h"
 #include "deploy/ctl/api.h"
 #include "deploy/ctl/names.h"
+#include "deploy/ctl/notes.h"
 #include "deploy/ctl/request.h"
 #include "deploy/ctl/table.h"
 
@@ -153,7 +154,14 @@ static enum ctl_exit run_create(struct ctl *ctl, const struct ctl_args *args, st
     if (err == PL_OK)
         err = api_call(ctl, "POST", "/accounts", pl_buf_span(&request), &answer, why);
     pl_buf_release(&request);
-    return api_end(ctl, err, &answer, show_created, why);
+    if (err == PL_OK)
+        err = api_show(ctl, &answer, show_created, why);
+    if (err == PL_OK) {
+        notes_regions(ctl, answer.root);
+        notes_origins(answer.root);
+    }
+    api_answer_release(&answer);
+    return ctl_result(err);
 }
 
 /* ---- changing */
@@ -186,7 +194,12 @@ static enum ctl_exit run_update(struct ctl *ctl, const struct ctl_args *args, st
         err = names_call(ctl, NAMES_ACCOUNT, args->words[0], "PATCH", "", pl_buf_span(&request),
                          &answer, why);
     pl_buf_release(&request);
-    return api_end(ctl, err, &answer, show, why);
+    if (err == PL_OK)
+        err = api_show(ctl, &answer, show, why);
+    if (err == PL_OK && args->options[RULE_REGIONS] != NULL)
+        notes_regions(ctl, answer.root);
+    api_answer_release(&answer);
+    return ctl_result(err);
 }
 
 /* ---- ending and coming back */
@@ -270,7 +283,8 @@ const struct ctl_command account_commands[] = {
      "      --cookie-domain shop.example --cookie-same-site Lax --aliases shop-web\n"
      "  polderctl account create old-shop --expires-at 2025-01-31 --imported",
      create_options, run_create},
-    {"list", "", "Lists all accounts", "Example:\n  polderctl account list", NULL, run_list},
+    {"list", "", "Lists accounts",
+     "An owner's token lists its one.\n\nExample:\n  polderctl account list", NULL, run_list},
     {"show", "ACCOUNT", "Shows one account",
      "ACCOUNT is an id (16 hex digits) or a name that one account only has.\n\n"
      "Examples:\n"

@@ -1,6 +1,7 @@
 /* polderctl config: campaign configs, checked here before they travel. */
 #include "deploy/ctl/api.h"
 #include "deploy/ctl/names.h"
+#include "deploy/ctl/notes.h"
 #include "deploy/ctl/table.h"
 
 #include "proto/base/file.h"
@@ -137,6 +138,8 @@ static enum ctl_exit run_lint(struct ctl *ctl, const struct ctl_args *args, stru
         print_problems(path, &check);
     else if (err == PL_OK)
         printf("%s can be published.\n", path);
+    if (err == PL_OK && check.count == 0 && !ctl->json)
+        notes_dnt(ctl, pl_buf_span(&check.text), NULL);
     pl_buf_release(&check.text);
     return err != PL_OK || check.count > 0 ? CTL_FAILED : CTL_OK;
 }
@@ -179,6 +182,8 @@ static enum ctl_exit run_publish(struct ctl *ctl, const struct ctl_args *args, s
              json_i64(version, &number))
         printf("Published as version %lld; connected edges serve it within a second.\n",
                (long long)number);
+    if (err == PL_OK)
+        notes_dnt(ctl, pl_buf_span(&check.text), account);
     pl_buf_release(&check.text);
     api_answer_release(&answer);
     return ctl_result(err);

@@ -219,6 +219,22 @@ static enum pl_err check_origins(const char *words, struct pl_why *why)
     return PL_OK;
 }
 
+/* As an edge is enrolled with one: another word is no edge's. */
+static enum pl_err check_regions(const char *words, struct pl_why *why)
+{
+    for (size_t len; *words != '\0'; words += len + (words[len] == ' ')) {
+        len = strcspn(words, " ");
+        if (len >= CATALOG_REGION_BYTES ||
+            span_of(pl_span(words, len), "abcdefghijklmnopqrstuvwxyz0123456789-") != len) {
+            return pl_fail_field(why, PL_EINVAL, "regions",
+                                 "regions holds %.*s, which no edge has: a region has up to %d of "
+                                 "a-z, 0-9 and -, such as eu",
+                                 (int)(len > 100 ? 100 : len), words, CATALOG_REGION_BYTES - 1);
+        }
+    }
+    return PL_OK;
+}
+
 enum pl_err account_read_rules(struct json request, struct account *account, struct pl_why *why)
 {
     enum pl_err err = read_members(request, account, why);
@@ -233,6 +249,9 @@ enum pl_err account_read_rules(struct json request, struct account *account, str
     }
     if (err == PL_OK) {
         err = check_origins(account->origins, why);
+    }
+    if (err == PL_OK) {
+        err = check_regions(account->regions, why);
     }
     return err == PL_OK ? account_rules_check(&account->rules, why) : err;
 }

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { polderctl, tempDir, ok, fails, scripted, send, refuse, closedPort, account } from './lib/polderctl.mjs';
+import { polderctl, campaign, ctl, tempDir, ok, fails, scripted, send, refuse, closedPort, account } from './lib/polderctl.mjs';
 
 test('errors of the API become sentences that say what to do; no token is ever shown', async (t) => {
     const dir = tempDir(t);
@@ -156,18 +156,50 @@ test('account update sends what was given and nothing else', async (t) => {
     await fails(2, /--honour-dnt must be yes or no, not 'maybe'/, ['account', 'update', '00000000000000a1', '--honour-dnt', 'maybe', ...args]);
 });
 
+test('what has no effect is noted, and fails nothing', async (t) => {
+    const dir = tempDir(t);
+    const file = path.join(dir, 'campaigns.json');
+    const edges = [{ region: 'eu' }, { region: 'us', revoked_at: '2026-01-01T00:00:00.000Z' }];
+    let known;
+    const origin = await scripted(t, ({ method, url, json }, response) => {
+        if (url === '/api/v1/edges') return send(response, 200, { edges });
+        if (url.endsWith('/config')) return send(response, 200, { version: 1 });
+        if (method !== 'GET') known = account('00000000000000a1', 'a', { regions: [], origins: [], ...json });
+        return send(response, 200, known);
+    });
+    const notes = async (...args) => {
+        const run = await ctl([...args, '--origin', origin.url, '--token', 'pt_x']);
+        assert.equal(run.code, 0, run.stderr);
+        return run.stderr;
+    };
+    assert.match(await notes('account', 'create', 'a'), /^Note: without web origins, polder\('optin'\) works only .*\n  polderctl account update 00000000000000a1 --origins https:/);
+    const limited = await notes('account', 'create', 'a', '--regions', 'eu,us,mars', '--origins', 'https://a.example');
+    assert.deepEqual(limited.match(/no edge of region \S+/g), ['no edge of region us', 'no edge of region mars']);
+    assert.match(await notes('account', 'update', '00000000000000a1', '--regions', 'mars'), /^Note: no edge of region mars is enrolled/);
+    assert.equal(await notes('account', 'update', '00000000000000a1', '--regions', 'eu'), '');
+    assert.equal(await notes('account', 'update', '00000000000000a1', '--honour-dnt', 'no'), '');
+
+    fs.writeFileSync(file, '{"campaigns":[],"settings":{"honour_dnt":true}}');
+    assert.match(await notes('config', 'lint', file), /^Note: settings\.honour_dnt is not looked at: .* the account's rule/);
+    assert.match(await notes('config', 'publish', '00000000000000a1', file), /^Note: settings\.honour_dnt is true, but the account's rule is no, and that counts: polderctl account update 00000000000000a1 --honour-dnt yes$/m);
+    await notes('account', 'update', '00000000000000a1', '--honour-dnt', 'yes');
+    assert.equal(await notes('config', 'publish', '00000000000000a1', file), '', 'they agree');
+    assert.equal(await notes('config', 'lint', campaign), '');
+});
+
 test('account create sends what was given and nothing else', async (t) => {
-    const origin = await scripted(t, (request, response) => send(response, 201, account('00000000000000a1', request.json.name, request.json)));
+    const origin = await scripted(t, (request, response) => (request.method === 'GET' ? send(response, 200, { edges: [] }) : send(response, 201, account('00000000000000a1', request.json.name, request.json))));
+    const made = () => origin.requests.filter(({ method }) => method === 'POST');
     const args = ['--origin', origin.url, '--token', 'pt_x'];
     await ok(['account', 'create', 'My "shop"', ...args]);
-    assert.deepEqual(JSON.parse(origin.requests[0].body), { name: 'My "shop"' });
+    assert.deepEqual(JSON.parse(made()[0].body), { name: 'My "shop"' });
     const said = await ok(['account', 'create', 'b', '--expires-at', '2027-12-31', '--regions', 'eu,us', '--origins', 'https://a.example,https://b.example', '--honour-dnt', ...args]);
-    assert.deepEqual(JSON.parse(origin.requests[1].body), { name: 'b', expires_at: '2027-12-31', regions: ['eu', 'us'], origins: ['https://a.example', 'https://b.example'], honour_dnt: true });
+    assert.deepEqual(JSON.parse(made()[1].body), { name: 'b', expires_at: '2027-12-31', regions: ['eu', 'us'], origins: ['https://a.example', 'https://b.example'], honour_dnt: true });
     assert.match(said, /^regions +eu us$/m);
     assert.match(said, /polderctl config publish 00000000000000a1 FILE/);
     const ruled = await ok(['account', 'create', 'c', '--aliases', 'com.shop,GTM-1', '--hosts', 'm.shop.example', '--snowplow-path', '/com.shop/t',
         '--cookie-name', 'sid', '--cookie-domain', 'shop.example', '--cookie-same-site', 'Lax', '--cookie', 'yes', '--pii', 'email,card', ...args]);
-    assert.deepEqual(JSON.parse(origin.requests[2].body), {
+    assert.deepEqual(JSON.parse(made()[2].body), {
         name: 'c', aliases: ['com.shop', 'GTM-1'], hosts: ['m.shop.example'], snowplow_path: '/com.shop/t',
         cookie: { enabled: true, name: 'sid', domain: 'shop.example', same_site: 'Lax' }, pii: { mask: ['email', 'card'] },
     });
@@ -178,5 +210,5 @@ test('account create sends what was given and nothing else', async (t) => {
     assert.match(ruled, /^masked +email card$/m);
     await fails(2, /--expires-at must be a date .* or a time .*, not 'soon'/, ['account', 'create', 'b', '--expires-at', 'soon', ...args]);
     await fails(2, /--at must be a date/, ['account', 'expire', 'b', '--at', '2026-02-30', ...args]);
-    assert.equal(origin.requests.length, 3);
+    assert.equal(made().length, 3);
 });

@@ -82,6 +82,8 @@ static void test_a_refused_account_leaves_nothing(void **state)
         {"origins", "{\"name\":\"a\",\"origins\":[\"https://\"]}"},
         {"origins", "{\"name\":\"a\",\"origins\":[\"https://[::1\"]}"},
         {"origins", "{\"name\":\"a\",\"origins\":[\"*\"]}"},
+        {"regions", "{\"name\":\"a\",\"regions\":[\"eu\",\"EU\"]}"},
+        {"regions", "{\"name\":\"a\",\"regions\":[\"sixteen-letters-\"]}"},
         {"honour_dnt", "{\"name\":\"a\",\"honour_dnt\":\"yes\"}"},
         {"expires_at", "{\"name\":\"a\",\"expires_at\":\"2025-01-01\"}"},
         {"id", "{\"name\":\"a\",\"id\":\"00000000000000aa\"}"},
