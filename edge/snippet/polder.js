@@ -121,6 +121,7 @@ const takeBack = async () => {
     const consentId = read('consent') || (await askChoice()).consent_id;
     const said = await tellChoice('optin', consentId && { consentId });
     if (said && said.success) write('consent');
+    else if (said && said.error) attempt('optin', () => { throw said; }); // for who set the site up
 };
 
 // ---- commands

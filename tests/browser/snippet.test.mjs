@@ -469,6 +469,16 @@ test('no means no: after opting out nothing is sent or kept, until opting in', T
     assert.ok(![...site.events(), ...other.events()].some(({ event }) => event === 'Never'));
 });
 
+test('an opt-in that an edge refuses says on the console what the account needs', TIMEOUT, async (t) => {
+    const account = await publish(world);
+    const site = await openSite(t, world, account, { '/': 'Page' });
+    await site.page.evaluate(() => {
+        window.polder('optout');
+        window.polder('optin');
+    });
+    await until('the console has the edge\'s sentence', 10000, async () => site.errors.some((text) => /^polder: optin: .*web origins.*add the page's origin to the account's/.test(text)));
+});
+
 test('a no that was said to the edge is learnt, and can be taken back', TIMEOUT, async (t) => {
     const account = await publish(world, { settings: { page_views: false } });
     const headers = { 'Access-Control-Allow-Origin': SHOP, 'Access-Control-Allow-Credentials': 'true' };
