@@ -36,7 +36,7 @@ API_HANDLER(api_account_list)
 {
     struct account *accounts;
     size_t count;
-    (void)call;
+    const bool own_only = call->token.role == ROLE_OWNER;
     (void)why;
     enum pl_err err = accounts_list(worker->api->parts->accounts, &accounts, &count);
     if (err != PL_OK) {
@@ -46,7 +46,9 @@ API_HANDLER(api_account_list)
     json_write_key(worker->writer, "accounts");
     json_write_array(worker->writer);
     for (size_t i = 0; i < count; i++) {
-        account_write_json(&accounts[i], now_ms(worker), worker->writer);
+        if (!own_only || accounts[i].id == call->token.account) {
+            account_write_json(&accounts[i], now_ms(worker), worker->writer);
+        }
     }
     json_write_array_end(worker->writer);
     json_write_object_end(worker->writer);

@@ -164,7 +164,8 @@ static bool permitted(const struct api_route *route, const struct api_target *ta
     if ((route->roles & (1u << who->role)) == 0) {
         return false;
     }
-    return who->role != ROLE_OWNER || target->account == who->account;
+    return who->role != ROLE_OWNER || (route->how & API_OWN_ONLY) != 0 ||
+           target->account == who->account;
 }
 
 static void refuse_role(struct http_request *request, const struct api_route *route,

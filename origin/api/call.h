@@ -53,11 +53,12 @@ struct api_route {
      * gives out visitors' data has one; NULL: none. */
     const char *action;
     api_handler_fn handle;
-    unsigned how; /* API_STREAMS, API_GIVES */
+    unsigned how; /* API_STREAMS, API_GIVES, API_OWN_ONLY */
 };
 enum {
-    API_STREAMS = 1, /* an export: handle begins it, export.c goes on */
-    API_GIVES = 2,   /* its answer is data, as every GET's: nothing is changed */
+    API_STREAMS = 1,  /* an export: handle begins it, export.c goes on */
+    API_GIVES = 2,    /* its answer is data, as every GET's: nothing is changed */
+    API_OWN_ONLY = 4, /* no account in the path: its handler gives an owner its own one only */
 };
 
 static inline bool api_streams(const struct api_route *route)

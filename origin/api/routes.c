@@ -10,7 +10,7 @@
 
 const struct api_route api_routes[] = {
     {HTTP_POST, "accounts", OPERATOR, "account.create", api_account_create, 0},
-    {HTTP_GET, "accounts", AUDITOR, NULL, api_account_list, 0},
+    {HTTP_GET, "accounts", READER, NULL, api_account_list, API_OWN_ONLY},
     {HTTP_GET, "accounts/{account}", READER, NULL, api_account_get, 0},
     {HTTP_PATCH, "accounts/{account}", OPERATOR, "account.update", api_account_update, 0},
     {HTTP_POST, "accounts/{account}/expire", OPERATOR, "account.expire", api_account_expire, 0},
