@@ -171,11 +171,9 @@ static inline void reopen_house(struct house *house)
     open_house(house, false);
 }
 
-static inline int setup(void **state)
+/* All but what open_house opens; its folder is there already, and house->dir names it. */
+static inline void prepare(struct house *house)
 {
-    struct house *house = calloc(1, sizeof(*house));
-    strcpy(house->dir, "/tmp/polder-lifecycle-XXXXXX");
-    assert_non_null(mkdtemp(house->dir));
     snprintf(house->ring_a, sizeof(house->ring_a), "%s/ring-a", house->dir);
     snprintf(house->ring_b, sizeof(house->ring_b), "%s/ring-b", house->dir);
     house->now_ms = START_MS;
@@ -183,8 +181,16 @@ static inline int setup(void **state)
     house->belief.clock = &house->clock;
     house->log = (struct pl_log){.fd = -1};
     pl_buf_init(&house->signer_pem, 4096);
-    assert_int_equal(pl_pki_new_key(pl_random_system(), &house->signer_pem), PL_OK);
     assert_int_equal(json_parser_new(&house->parser, 65536, 16), PL_OK);
+}
+
+static inline int setup(void **state)
+{
+    struct house *house = calloc(1, sizeof(*house));
+    strcpy(house->dir, "/tmp/polder-lifecycle-XXXXXX");
+    assert_non_null(mkdtemp(house->dir));
+    prepare(house);
+    assert_int_equal(pl_pki_new_key(pl_random_system(), &house->signer_pem), PL_OK);
     open_house(house, true);
     *state = house;
     return 0;
@@ -198,14 +204,20 @@ static inline int unlink_one(const char *path, const struct stat *st, int type, 
     return remove(path);
 }
 
-static inline int teardown(void **state)
+/* A house that is closed. */
+static inline void clear_away(struct house *house)
 {
-    struct house *house = *state;
-    close_house(house);
     json_parser_free(house->parser);
     pl_buf_release(&house->signer_pem);
     nftw(house->dir, unlink_one, 16, FTW_DEPTH | FTW_PHYS);
     free(house);
+}
+
+static inline int teardown(void **state)
+{
+    struct house *house = *state;
+    close_house(house);
+    clear_away(house);
     return 0;
 }
 
