@@ -162,7 +162,9 @@ static void write_categories(const struct account *account, struct json_writer *
     json_write_array_end(w);
     json_write_key(w, "not_kept");
     json_write_array(w);
-    json_write_text(w, "IP addresses");
+    json_write_text(w,
+                    "IP addresses of requests, and fields that are named as one (ip, client_ip and "
+                    "the like; texts and page addresses are not searched for them)");
     masking(account->rules.pii, kinds);
     snprintf(text, sizeof(text), "%s: masked in every text before anything is written to disk",
              kinds);

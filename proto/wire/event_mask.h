@@ -2,7 +2,7 @@
  * event_mask: takes personal data out of an event before it reaches a disk. SPEC.md, "Masking".
  *
  * Promise: addresses, card and phone numbers in any text of any field, in what packs hold and in
- * their keys, are replaced; IP addresses under their usual names go, whatever the policy. What
+ * their keys, are replaced; members named as IP addresses go, whatever the policy. What
  * identifies stays an identity: in the fields that hold ids a keyed hash takes the place. A masked
  * event holds nothing that another pass would find.
  */

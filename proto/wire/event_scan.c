@@ -79,11 +79,11 @@ static inline unsigned count_bits(uint64_t v)
     return (unsigned)(v * UINT64_C(0x0101010101010101) >> 56);
 }
 
-/* '@', '%', '+', the heads of long integers, and a word that begins with "ip". */
+/* '@', '%', the heads of long integers, and "ip" in any case. */
 static inline vec is_mark(vec v, vec next)
 {
-    return (vec)(v == '@') | (vec)(v == '%') | (vec)(v == '+') | (vec)((v & 0xfe) == 0xce) |
-           ((vec)(v == 'i') & (vec)(next == 'p'));
+    return (vec)(v == '@') | (vec)(v == '%') | (vec)((v & 0xfe) == 0xce) |
+           ((vec)((v & 0xdf) == 'I') & (vec)((next & 0xdf) == 'P'));
 }
 
 static inline uint64_t join(vec a, vec b, vec c, vec d)
@@ -227,11 +227,26 @@ static inline bool may_be_number(const struct scan *scan, size_t at)
            ((scan->kinds & PII_PHONE) != 0 && p[-1] >= ' ' && key_names_phone(scan, at));
 }
 
-/* A key of 2, 9 or 10 bytes. */
+/* Behind the "ip" of a name is its end, where a value's head stands, or one of these. */
+static inline bool may_end_address(uint8_t c)
+{
+    return c >= 0x80 || (c | 0x20) == 'a' || (c | 0x20) == 'v' || (c | 0x20) == 's' || c == '-' ||
+           c == '_' || c == '[';
+}
+
+/* Names have ASCII only: the first other byte before the mark is a name's head, if it is one. */
 static bool may_be_address(const struct scan *scan, size_t at)
 {
-    const uint8_t head = at > 0 ? scan->in.data[at - 1] : 0;
-    return head == 0xa2 || head == 0xa9 || head == 0xaa;
+    const uint8_t *data = scan->in.data;
+    size_t start = at;
+    if (!may_end_address(byte_at(scan, at + 2)))
+        return false;
+    while (start > 0 && at - start < PII_ADDRESS_NAME_BYTES && data[start - 1] < 0x80)
+        start--;
+    const uint8_t head = start > 0 ? data[start - 1] : 0;
+    const struct pl_span name = pl_span(data + start, head & 0x1f);
+    return (head & 0xe0) == 0xa0 && start + name.len >= at + 2 &&
+           start + name.len <= scan->in.len && pii_is_address_name(name);
 }
 
 static inline bool is_bad_mark(const struct scan *scan, size_t at)
@@ -243,7 +258,7 @@ static inline bool is_bad_mark(const struct scan *scan, size_t at)
         return may_be_email(scan, at, at + 1);
     if (mark == '%')
         return may_be_escaped(scan, at);
-    return mark == '+' ? may_be_phone(scan, at + 1) : may_be_address(scan, at);
+    return may_be_address(scan, at);
 }
 
 /* ---- runs of number bytes */
@@ -275,6 +290,8 @@ static bool is_bad_run(struct scan *scan, size_t at)
     while (start > scan->seen && (data[start - 1] & 0xe0) == 0x20)
         start--;
     for (at = start; (byte_at(scan, at) & 0xe0) == 0x20; at++) {
+        if (data[at] == '+' && may_be_phone(scan, at + 1))
+            return true;
         if (pii_is_digit(data[at]))
             digits[count < STREAM_MAX ? count++ : 0] = data[at];
         else if (pii_is_escape_of(scan->in, at, '2', '0'))

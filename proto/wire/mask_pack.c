@@ -85,11 +85,11 @@ static void skip_value(struct pl_reader *r)
     }
 }
 
-/* Addresses of machines are not kept under any policy. */
-static bool is_address_name(struct pl_span name)
+/* Addresses of machines are not kept under any policy. A whole number below 128, which has no head,
+ * is none. */
+static bool is_address(const struct pl_reader *value, struct pl_span name)
 {
-    return pl_span_eq(name, PL_SPAN_LIT("ip")) || pl_span_eq(name, PL_SPAN_LIT("ip_address")) ||
-           pl_span_eq(name, PL_SPAN_LIT("ipAddress"));
+    return value->rest.len > 0 && value->rest.data[0] >= 0x80 && pii_is_address_name(name);
 }
 
 static uint64_t count_addresses(struct pl_reader r, uint64_t members)
@@ -97,7 +97,7 @@ static uint64_t count_addresses(struct pl_reader r, uint64_t members)
     uint64_t count = 0;
     for (; members > 0 && !r.failed; members--) {
         const struct head key = take_head(&r);
-        count += key.kind == HEAD_STR && is_address_name(key.bytes);
+        count += key.kind == HEAD_STR && is_address(&r, key.bytes);
         skip_value(&r);
     }
     return count;
@@ -172,7 +172,7 @@ static void put_map(struct walk *walk, uint64_t members, unsigned depth)
         const struct head key = take_head(&walk->in);
         if (key.kind != HEAD_STR) {
             walk->in.failed = true;
-        } else if (is_address_name(key.bytes)) {
+        } else if (is_address(&walk->in, key.bytes)) {
             skip_value(&walk->in);
         } else {
             put_value(walk, put_text(walk, key.bytes), depth + 1);

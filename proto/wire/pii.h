@@ -26,6 +26,11 @@ bool pii_is_phone_name(struct pl_span name);
 /* The whole text is a phone number, in whichever notation: for what stands under such a name. */
 bool pii_is_phone(struct pl_span text);
 
+/* A key that says it has the IP address of some machine (SPEC.md lists them); always with an "ip"
+ * in it, in any case. Longer names are none. */
+#define PII_ADDRESS_NAME_BYTES 31
+bool pii_is_address_name(struct pl_span name);
+
 /* Digits of a card number and nothing else: 13 to 19 of a known issuer, with the check digit. */
 #define PII_CARD_DIGITS_MIN 13
 #define PII_CARD_DIGITS_MAX 19

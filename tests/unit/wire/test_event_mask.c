@@ -155,6 +155,58 @@ static void machines_addresses_are_left_out_under_any_policy(void **state)
                         "{\"context\":{\"net\":{\"ipso\":\"kept\",\"zip\":\"1012\"},\"last\":1}}");
 }
 
+static void every_name_of_a_machines_address_counts(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {
+        "IP",
+        "Ip",
+        "clientIp",
+        "CLIENT_IP",
+        "user-ip",
+        "userip",
+        "remoteIP",
+        "X-Real-IP",
+        "xrealip",
+        "ipaddr",
+        "IPv4",
+        "ip_v6",
+        "cp.ip",
+        "ip[2]",
+        "context.ip",
+        "ipAddress",
+        "IP_ADDRESS",
+        "ips",
+        "visitorIPv6",
+        "True-Client-IP",
+        "CF-Connecting-IP",
+        "client_ip_address[13]",
+    };
+    static const char *const others[] = {
+        "zip",    "tip",      "membership", "ip2",       "description", "shipping",
+        "vip",    "shipIp2x", "i-p2",       "equipment", "ip_rate",     "voip",
+        "ip[x]",  "i_p",      "iPhone",     "ipad",      "clip",        "ipsum",
+        "recipe", "script",   "tipIp",      "hip_size",
+    };
+    char text[300], expected[400];
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        start(f);
+        snprintf(text, sizeof(text),
+                 "{\"a\":[{\"%s\":\"192.0.2.7\",\"n\":1},{\"%s\":3221225991,\"%s\":[]}],\"b\":2}",
+                 names[i], names[i], names[i]);
+        set_pack(f, EVENT_PROPS, text);
+        assert_string_equal(masked(f, 0), "{\"props\":{\"a\":[{\"n\":1},{}],\"b\":2}}");
+    }
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        start(f);
+        snprintf(text, sizeof(text), "{\"%s\":\"x\",\"ip\":66}", others[i]);
+        set_pack(f, EVENT_PROPS, text);
+        assert_false(scan(f, 0));
+        snprintf(expected, sizeof(expected), "{\"props\":%s}", text);
+        assert_string_equal(masked(f, 0), expected);
+    }
+}
+
 static void a_shops_own_numbers_survive(void **state)
 {
     struct fixture *f = *state;
@@ -341,6 +393,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(packs_are_masked_wherever_it_stands, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_name_of_a_machines_address_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(machines_addresses_are_left_out_under_any_policy, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_shops_own_numbers_survive, setup, teardown),
