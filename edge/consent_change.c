@@ -16,9 +16,28 @@ static void write_ids(const struct pl_id128 *ids, size_t count, char out[CONSENT
     out[len] = '\0';
 }
 
+/* Browsers fetch links that nobody has followed yet, and say so (Fetch, "Sec-Purpose"). With 204
+ * they keep nothing and ask again when somebody does. */
+static bool is_prefetch(struct http_request *request)
+{
+    static const struct pl_span prefetch = PL_SPAN_INIT("prefetch");
+    struct pl_span purpose;
+    return http_request_method(request) == HTTP_GET &&
+           (http_request_header(request, "sec-purpose", &purpose) ||
+            http_request_header(request, "purpose", &purpose)) &&
+           purpose.len >= prefetch.len &&
+           pl_span_eq_nocase(pl_span(purpose.data, prefetch.len), prefetch);
+}
+
 /* HEAD is safe (RFC 9110, 9.2.1): whoever looks where a link leads makes no choice. */
 static bool only_looks(struct http_request *request)
 {
+    static const struct http_header no_store = {PL_SPAN_INIT("cache-control"),
+                                                PL_SPAN_INIT("no-store")};
+    if (is_prefetch(request)) {
+        http_reply(request, 204, &no_store, 1, pl_span(NULL, 0));
+        return true;
+    }
     if (http_request_method(request) != HTTP_HEAD)
         return false;
     answer_send_json(request, &(struct answer){.out = false}, pl_span(NULL, 0));
@@ -50,7 +69,7 @@ void consent_optout(struct http_request *request, void *arg)
     struct pl_id128 before[CONSENT_IDS_MAX];
     size_t count = 0;
     (void)arg;
-    if (only_looks(request))
+    if (only_looks(request) || reply_coded_body(request))
         return;
     enum pl_err err = wish_read(request, &wish, &why);
     if (err == PL_OK)
@@ -109,6 +128,8 @@ void consent_optin(struct http_request *request, void *arg)
     struct pl_id128 ids[CONSENT_IDS_MAX];
     size_t count = 0;
     (void)arg;
+    if (reply_coded_body(request))
+        return;
     enum pl_err err = wish_read(request, &wish, &why);
     if (err == PL_OK)
         err = wish_check_page(&wish, &why);

@@ -134,6 +134,10 @@ void reply_refusal(struct http_request *request, int status, const char *allow, 
     case 405:
         pl_fail(&why, PL_EINVAL, "this path answers to %s only", allow == NULL ? "" : allow);
         break;
+    case 415:
+        pl_fail_field(&why, PL_EUNSUPPORTED, "Content-Encoding",
+                      "bodies are taken as they are only: send it without Content-Encoding");
+        break;
     case 413:
         pl_fail(&why, PL_ELIMIT, "the body is larger than %d bytes", LIMIT_BATCH_BYTES);
         break;
@@ -147,7 +151,21 @@ void reply_refusal(struct http_request *request, int status, const char *allow, 
     headers[count++] = (struct http_header){PL_SPAN_LIT("cache-control"), PL_SPAN_LIT("no-store")};
     if (allow != NULL)
         headers[count++] = (struct http_header){PL_SPAN_LIT("allow"), pl_span_str(allow)};
+    if (status == 415) /* RFC 9110, 15.5.16 */
+        headers[count++] =
+            (struct http_header){PL_SPAN_LIT("accept-encoding"), PL_SPAN_LIT("identity")};
     pl_buf_reset(&loop->reply);
     reply_error_body(loop, &why, &loop->reply);
     http_reply(request, status, headers, count, pl_buf_span(&loop->reply));
+}
+
+bool reply_coded_body(struct http_request *request)
+{
+    struct pl_span coding;
+    if (!http_request_header(request, "content-encoding", &coding) || coding.len == 0 ||
+        pl_span_eq_nocase(coding, PL_SPAN_LIT("identity")))
+        return false;
+    metrics_add(&edge_loop_of(request)->metrics, METRIC_REFUSED_MALFORMED, 1);
+    reply_refusal(request, 415, NULL, NULL);
+    return true;
 }

@@ -24,6 +24,9 @@ void reply_error(struct http_request *request, int status, const struct pl_why *
 /* Appends that body. */
 void reply_error_body(struct edge_loop *loop, const struct pl_why *why, struct pl_buf *out);
 
+/* Whether the body stands in some encoding, which no edge undoes: answered 415 then. */
+bool reply_coded_body(struct http_request *request);
+
 /* Answers a preflight (OPTIONS) for any route that pages may use. arg: unused. */
 void reply_preflight(struct http_request *request, void *arg);
 /* For http_server_config.refuse. */

@@ -565,6 +565,8 @@ void tracker_handle(struct http_request *request, void *arg)
         reply_good(request, tracker->route->reply, "HEAD", pl_span(NULL, 0), NULL);
         return;
     }
+    if (input.body.len > 0 && reply_coded_body(request))
+        return;
     p.cookies = input.cookie;
     if (input.body.len > limit)
         err = pl_fail(&why, PL_ELIMIT, "the body is larger than %zu bytes", limit);

@@ -257,6 +257,12 @@ test('however a no is said, it is heard; what cannot be understood does not look
     assert.equal(head.status, 200);
     assert.equal(head.headers['set-cookie'], undefined);
     assert.equal(await refused('looked-at'), false);
+    for (const purpose of ['prefetch', 'prefetch;prerender']) {
+        const ahead = await ask(`${url}/v1/optout?write_key=${account.write_key}&visitor_id=looked-at`, { headers: { 'Sec-Purpose': purpose } });
+        assert.equal(ahead.status, 204, purpose);
+        assert.equal(ahead.headers['set-cookie'], undefined);
+    }
+    assert.equal(await refused('looked-at'), false);
     assert.equal((await ask(`${url}/v1/optout`, { method: 'OPTIONS', headers: { Origin: PAGE } })).status, 204);
     const bad = { visitorId: [7, ['x']], userId: [{}, 'x'.repeat(257)], writeKey: [7] };
     for (const [field, values] of Object.entries(bad))

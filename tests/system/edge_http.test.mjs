@@ -5,6 +5,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
 import vm from 'node:vm';
 import { startCluster, untilServed, trackEvent, exportedIds, until } from './lib/fixture.mjs';
 import { ask, post, decoded, raw } from './lib/http.mjs';
@@ -282,6 +283,18 @@ test('what an edge takes and refuses', { timeout: 180000 }, async (t) => {
             assert.equal((await pixel(message, 'base64')).headers['x-polder-outcome'], outcome);
             refused.push(message);
         }
+    });
+
+    await t.test('a compressed body is told so, not that it is bad JSON', async () => {
+        const event = trackEvent();
+        for (const path of ['/v1/track', '/v1/batch', '/v1/optout', '/v1/optin']) {
+            const reply = await post(`${url}${path}`, gzipSync(JSON.stringify(keyIn(event))), { Origin: PAGE, 'Content-Encoding': 'gzip' });
+            assertError(reply, 415);
+            assert.equal(JSON.parse(reply.text).field, 'Content-Encoding', path);
+            assert.equal(reply.headers['accept-encoding'], 'identity');
+        }
+        assert.equal((await post(`${url}/v1/track`, keyIn(event), { 'Content-Encoding': 'identity' })).status, 200);
+        taken.push(event);
     });
 
     await t.test('CORS on success and errors, and preflights that let the event through', async () => {
