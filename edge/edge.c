@@ -199,6 +199,9 @@ static enum pl_err make_server(struct edge *edge, struct pl_why *why)
     enum pl_err err = add_listener(edge, o->http_listen, "http_listen", false, why);
     if (err == PL_OK)
         err = add_listener(edge, o->https_listen, "https_listen", true, why);
+    edge->ops_listener = *o->ops_listen == '\0' ? EDGE_NO_LISTENER : edge->listener_count;
+    if (err == PL_OK)
+        err = add_listener(edge, o->ops_listen, "ops_listen", false, why);
     if (err == PL_OK)
         err = edge_routes_new(&edge->routes, o->cache_max_age_s, why);
     if (err != PL_OK)

@@ -19,6 +19,8 @@
 
 #include <pthread.h>
 
+#define EDGE_NO_LISTENER SIZE_MAX
+
 struct edge_loop;
 struct edge_routes;
 
@@ -40,9 +42,10 @@ struct edge {
     struct uplink *uplink;
     struct http_server *server;
     struct edge_routes *routes;
-    struct pl_address addresses[2];
-    struct http_listener listeners[2];
+    struct pl_address addresses[3];
+    struct http_listener listeners[3];
     size_t listener_count;
+    size_t ops_listener; /* index; EDGE_NO_LISTENER: operators come in as everybody */
 
     /* the main thread's */
     bool serving, linked;

@@ -25,6 +25,9 @@ const struct pl_option edge_option_table[] = {
          "address and port for HTTP; port 0: the system picks one; empty: none"),
     TEXT(https_listen, "https_listen", "",
          "address and port for HTTPS (HTTP/1.1 and HTTP/2); empty: none"),
+    TEXT(ops_listen, "ops_listen", "",
+         "address and port for /ready, /replication and /metrics, for operators only: set, they "
+         "are served nowhere else; empty: with all else, to everybody"),
     TEXT(tls_cert_file, "tls_cert_file", "", "certificate chain for https_listen, PEM"),
     TEXT(tls_key_file, "tls_key_file", "", "its private key, PEM, mode 0600"),
     TEXT(tls_sni_dir, "tls_sni_dir", "",
@@ -50,6 +53,9 @@ const struct pl_option edge_option_table[] = {
         "free room that the spool leaves on its file system; 503 below"),
     INT(catalog_max_age_days, "7", 1, 3650,
         "collecting stops (503) when the origin has not been heard for this long"),
+    INT(optouts_per_account, "1000000", 1, 100000000,
+        "opt-outs by id that an account may have in force, about 200 bytes of memory each; 503 "
+        "beyond, and /ready warns from half on"),
     INT(tally_interval_s, "60", 1, 3600,
         "how often each account's refused requests are told to the origin"),
 

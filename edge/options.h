@@ -21,7 +21,7 @@ struct edge_options {
     struct pl_id128 edge_id;
     enum pl_log_level log_level;
     /* browsers' side */
-    char *http_listen, *https_listen;
+    char *http_listen, *https_listen, *ops_listen;
     char *tls_cert_file, *tls_key_file, *tls_sni_dir;
     int64_t loops;
     int64_t max_connections;
@@ -34,6 +34,7 @@ struct edge_options {
     int64_t spool_max_bytes, disk_spare_bytes;
     int64_t catalog_max_age_days;
     int64_t tally_interval_s;
+    int64_t optouts_per_account;
     /* the origin's side */
     char *origin_url, *origin_name;
     char *ca_file, *link_cert_file, *link_key_file;

@@ -32,11 +32,26 @@ static const struct http_route public_routes[] = {
     {HTTP_GET, "/v1/consent", consent_show, NULL},
 };
 
+/* What tells of clients and their accounts. */
+static const struct operator_route {
+    http_handler_fn probe;
+} ready = {probe_ready}, replication = {probe_replication}, metrics = {probe_metrics};
+
+static void serve_operator(struct http_request *request, void *arg)
+{
+    const struct operator_route *route = arg;
+    const size_t listener = edge_loop_of(request)->edge->ops_listener;
+    if (listener == EDGE_NO_LISTENER || http_request_listener(request) == listener)
+        route->probe(request, NULL);
+    else
+        reply_refusal(request, 404, NULL, NULL);
+}
+
 static const struct http_route operator_routes[] = {
     {HTTP_GET, "/health", probe_health, NULL},
-    {HTTP_GET, "/ready", probe_ready, NULL},
-    {HTTP_GET, "/replication", probe_replication, NULL},
-    {HTTP_GET, "/metrics", probe_metrics, NULL},
+    {HTTP_GET, "/ready", serve_operator, (void *)&ready},
+    {HTTP_GET, "/replication", serve_operator, (void *)&replication},
+    {HTTP_GET, "/metrics", serve_operator, (void *)&metrics},
 };
 
 static void add(struct edge_routes *r, struct http_route route)

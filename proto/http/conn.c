@@ -176,8 +176,9 @@ static void on_handshake(h2o_socket_t *sock, const char *err)
         become_http1(conn);
 }
 
-static void begin(struct http_loop *loop, h2o_socket_t *sock, bool tls)
+static void begin(const struct http_loop_listener *on, h2o_socket_t *sock)
 {
+    struct http_loop *loop = on->loop;
     struct http_conn *conn = calloc(1, sizeof(*conn));
     if (conn == NULL) {
         h2o_socket_close(sock);
@@ -187,12 +188,13 @@ static void begin(struct http_loop *loop, h2o_socket_t *sock, bool tls)
     http_count(&loop->counters.accepted);
     conn->loop = loop;
     conn->sock = sock;
+    conn->listener = (size_t)(on - loop->listeners);
     conn->linger_fd = -1;
     conn->connected_at = *h2o_get_timestamp(&loop->h2o, NULL, NULL);
     h2o_linklist_insert(&loop->conns, &conn->link);
     sock->on_close.cb = on_close;
     sock->on_close.data = conn;
-    if (tls) {
+    if (on->tls) {
         enter(conn, HTTP_PHASE_HANDSHAKE);
         conn->tls = http_server_tls(loop->server);
         h2o_socket_ssl_handshake(sock, http_tls_context(conn->tls), NULL, on_handshake);
@@ -235,6 +237,6 @@ void http_conn_accept(h2o_socket_t *listener, const char *err)
             }
             return;
         }
-        begin(loop, sock, on->tls);
+        begin(on, sock);
     }
 }

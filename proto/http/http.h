@@ -167,6 +167,8 @@ struct pl_span http_request_body(const struct http_request *request);
 /* Host or :authority, with port as sent. */
 struct pl_span http_request_authority(const struct http_request *request);
 bool http_request_is_tls(const struct http_request *request);
+/* Which of http_server_config.listeners its connection came in by. */
+size_t http_request_listener(const struct http_request *request);
 /* Name in lowercase. False when absent; the first one when repeated. Host, Content-Length,
  * Transfer-Encoding, Expect and Upgrade are the room's own and never found here. */
 bool http_request_header(const struct http_request *request, const char *name,

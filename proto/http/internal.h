@@ -179,6 +179,7 @@ struct http_conn {
     h2o_linklist_t link;
     struct http_loop *loop;
     h2o_socket_t *sock;
+    size_t listener; /* index of the one it came in by */
     enum http_phase phase;
     struct timeval connected_at;
     uint64_t since_ms;        /* the phase began, or the keep-alive connection fell idle */

@@ -184,6 +184,11 @@ bool http_request_is_tls(const struct http_request *request)
     return http_request_socket(request->req)->ssl != NULL;
 }
 
+size_t http_request_listener(const struct http_request *request)
+{
+    return http_conn_of(http_request_socket(request->req))->listener;
+}
+
 bool http_request_header_next(const struct http_request *request, const char *name, size_t *at,
                               struct pl_span *value)
 {

@@ -297,6 +297,21 @@ test('what an edge takes and refuses', { timeout: 180000 }, async (t) => {
         taken.push(event);
     });
 
+    await t.test('what tells of clients is for operators, where they have an address of their own', async () => {
+        await cluster.nodes.get('eu').stop();
+        const port = cluster.port('eu') + 15;
+        await cluster.startEdge('eu', { env: { POLDER_OPS_LISTEN: `127.0.0.1:${port}` }, ready: false });
+        await until('it is ready', 20000, async () => (await ask(`http://127.0.0.1:${port}/ready`)).status === 200);
+        for (const path of ['/ready', '/replication', '/metrics']) {
+            assertError(await ask(`${url}${path}`, { headers: { Origin: PAGE } }), 404);
+            assert.equal((await ask(`http://127.0.0.1:${port}${path}`)).status, 200, path);
+        }
+        for (const base of [url, `http://127.0.0.1:${port}`]) assert.equal((await ask(`${base}/health`)).status, 200);
+        await cluster.nodes.get('eu').stop();
+        await cluster.startEdge('eu');
+        assert.equal((await ask(`${url}/metrics`)).status, 200, 'as before');
+    });
+
     await t.test('CORS on success and errors, and preflights that let the event through', async () => {
         const event = trackEvent();
         const good = await post(`${url}/v1/track`, keyIn(event), { Origin: PAGE });
