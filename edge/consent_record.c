@@ -161,7 +161,7 @@ static enum pl_err submit(const struct wish *wish, const struct answer *answer)
 /* ---- whether it can be recorded */
 
 /* PL_OK, or the error of a choice that holds in this browser only. */
-static enum pl_err check(const struct wish *wish, int64_t *wait_s, struct pl_why *why)
+static enum pl_err check(const struct wish *wish, bool out, int64_t *wait_s, struct pl_why *why)
 {
     struct edge_loop *loop = wish->loop;
     const struct catalog_entry *entry = wish->entry;
@@ -173,11 +173,14 @@ static enum pl_err check(const struct wish *wish, int64_t *wait_s, struct pl_why
     if (!rate_admits(&loop->choices, entry->account, http_loop_mono_ms(loop->http), wait_s))
         return pl_fail(why, PL_EAGAIN, "too many choices of this account; wait %" PRId64 " s",
                        *wait_s);
-    if (suppressions_of(loop->edge->suppressions, entry->account) >= LIMIT_SUPPRESSIONS)
+    const int64_t most = loop->edge->options->optouts_per_account;
+    /* A yes makes room. */
+    if (out && !suppressions_have_room(loop->edge->suppressions, entry->account, (size_t)most))
         return pl_fail(why, PL_ELIMIT,
-                       "the account has %d opt-outs by id, which is all an edge keeps in mind; the "
-                       "choice holds in this browser",
-                       LIMIT_SUPPRESSIONS);
+                       "the account has %" PRId64
+                       " opt-outs by id, which is all that this edge keeps "
+                       "in mind; the choice holds in this browser",
+                       most);
     return PL_OK;
 }
 
@@ -196,7 +199,7 @@ void record_and_answer(const struct wish *wish, const struct answer *answer)
         answer_send(wish->request, answer);
         return;
     }
-    enum pl_err err = check(wish, &wait_s, &why);
+    enum pl_err err = check(wish, answer->out, &wait_s, &why);
     if (err == PL_ELIMIT)
         answer_send_failure(wish->request, answer, 503, 3600, &why);
     else if (err != PL_OK)

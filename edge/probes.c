@@ -17,6 +17,7 @@ struct look {
     struct uplink_status link;
     struct catalog_status catalog;
     struct cutoff_status cutoff;
+    struct suppression_counts fullest;
     struct pl_why collecting; /* err PL_OK: events are being taken */
     int64_t config_age_s;     /* -1: never heard */
     int64_t oldest_pending_s;
@@ -48,6 +49,7 @@ static void look_around(const struct edge_loop *loop, struct look *out)
     uplink_status(edge->uplink, &out->link);
     catalog_status(edge->catalog, &out->catalog);
     cutoff_status(edge->cutoff, &out->cutoff);
+    suppressions_fullest(edge->suppressions, &out->fullest);
     out->certificate_left_ms = out->link.certificate_ends_ms - http_loop_wall_ms(loop->http);
     out->collecting.err = collector_health(edge->collector, &out->collecting);
     out->config_age_s =
@@ -139,12 +141,24 @@ static void judge_spool(const struct look *l, struct verdict *v)
             l->spool.lost_blocks, l->spool.lost_events);
 }
 
+static void judge_choices(const struct edge_loop *loop, const struct look *l, struct verdict *v)
+{
+    const size_t most = (size_t)loop->edge->options->optouts_per_account;
+    if (l->fullest.active >= most - most / 2)
+        say(v, DEGRADED, true,
+            "account %016" PRIx64 " has %zu opt-outs by id of at most %zu (optouts_per_account), "
+            "beyond which each is refused: raise that if they are its visitors', look for who "
+            "sends them if not",
+            l->fullest.account, l->fullest.active, most);
+}
+
 static void judge(const struct edge_loop *loop, const struct look *l, struct verdict *v)
 {
     *v = (struct verdict){.ready = true};
     judge_spool(l, v);
     judge_catalog(loop, l, v);
     judge_link(l, v);
+    judge_choices(loop, l, v);
 }
 
 /* ---- writing */
@@ -383,6 +397,8 @@ static enum pl_err write_work(struct edge *edge, struct pl_buf *out)
 {
     struct collector_stats c;
     struct http_stats h;
+    struct suppression_counts fullest;
+    suppressions_fullest(edge->suppressions, &fullest);
     collector_stats(edge->collector, &c);
     http_server_stats(edge->server, &h);
     const struct value_row rows[] = {
@@ -398,6 +414,8 @@ static enum pl_err write_work(struct edge *edge, struct pl_buf *out)
          (double)c.block_bytes},
         {"polder_suppressions", "gauge", "Opt-outs by id that are in force",
          (double)suppressions_count(edge->suppressions)},
+        {"polder_suppressions_fullest", "gauge",
+         "Opt-outs by id in force of the account that has the most", (double)fullest.active},
         {"polder_http_connections", "gauge", "Open connections", (double)h.connections_open},
         {"polder_http_connections_total", "counter", "Connections accepted",
          (double)h.connections_accepted},

@@ -120,9 +120,16 @@ bool suppressions_know(const struct suppressions *s, const struct suppression *s
     return suppression_set_knows(s->set, said);
 }
 
-size_t suppressions_of(const struct suppressions *s, uint64_t account)
+bool suppressions_have_room(const struct suppressions *s, uint64_t account, size_t most)
 {
-    return suppression_set_count_of(s->set, account);
+    struct suppression_counts counts;
+    suppression_set_count_of(s->set, account, &counts);
+    return counts.active < most && counts.known / 4 < most;
+}
+
+void suppressions_fullest(const struct suppressions *s, struct suppression_counts *out)
+{
+    suppression_set_fullest(s->set, out);
 }
 
 size_t suppressions_count(const struct suppressions *s)

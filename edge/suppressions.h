@@ -35,8 +35,11 @@ bool suppressions_concern(const struct suppressions *suppressions,
                           const struct catalog_entry *entry, const struct event *event);
 /* Whether just that is known: the opt-out, whom it is about, and that it was not taken back. */
 bool suppressions_know(const struct suppressions *suppressions, const struct suppression *said);
-/* What is known of an account, taken back or not. Any thread. */
-size_t suppressions_of(const struct suppressions *suppressions, uint64_t account);
+/* Whether the account may have more: at most `most` in force, and four times that with those that
+ * were taken back, which are remembered in case their no comes late. Any thread. */
+bool suppressions_have_room(const struct suppressions *suppressions, uint64_t account, size_t most);
+/* Of the account with the most in force. Any thread. */
+void suppressions_fullest(const struct suppressions *suppressions, struct suppression_counts *out);
 size_t suppressions_count(const struct suppressions *suppressions); /* any thread */
 
 #endif

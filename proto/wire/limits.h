@@ -15,9 +15,8 @@
 #define LIMIT_BLOCK_EVENTS        65535
 #define LIMIT_FRAME_BYTES         (LIMIT_BLOCK_BYTES + 64 * 1024)
 #define LIMIT_JSON_DEPTH          24
-#define LIMIT_ID_BYTES            256     /* visitor, user, session and message ids */
-#define LIMIT_SUPPRESSIONS        1000000 /* opt-outs by id of one account, taken back or not */
-#define LIMIT_NAME_BYTES          512     /* event names */
+#define LIMIT_ID_BYTES            256 /* visitor, user, session and message ids */
+#define LIMIT_NAME_BYTES          512 /* event names */
 #define LIMIT_URL_BYTES           8192
 #define LIMIT_CONFIG_BYTES        (256 * 1024) /* one account's campaign config, as JSON */
 #define LIMIT_CONFIG_PUBLIC_BYTES (512 * 1024) /* its public form, defaults filled in */

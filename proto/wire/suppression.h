@@ -68,7 +68,15 @@ bool suppression_set_concerns(struct suppression_set *set, uint64_t account,
 /* Whether just that is known: this opt-out, about this hash, not taken back. */
 bool suppression_set_knows(struct suppression_set *set, const struct suppression *s);
 size_t suppression_set_count(struct suppression_set *set); /* active ones */
-/* All that is known of an account, about 200 bytes each. */
-size_t suppression_set_count_of(struct suppression_set *set, uint64_t account);
+struct suppression_counts {
+    uint64_t account;
+    size_t active;
+    size_t known; /* those that were taken back, too; about 200 bytes each */
+};
+void suppression_set_count_of(struct suppression_set *set, uint64_t account,
+                              struct suppression_counts *out);
+/* Of the account with the most active ones; zeros: nobody has said no to any. Looks at every
+ * account. */
+void suppression_set_fullest(struct suppression_set *set, struct suppression_counts *out);
 
 #endif

@@ -283,11 +283,32 @@ bool suppression_set_knows(struct suppression_set *set, const struct suppression
     return known;
 }
 
-size_t suppression_set_count_of(struct suppression_set *set, uint64_t account)
+static struct suppression_counts counts_of(const struct account *account)
+{
+    return (struct suppression_counts){account->account, account->active, account->record_count};
+}
+
+void suppression_set_count_of(struct suppression_set *set, uint64_t account,
+                              struct suppression_counts *out)
 {
     pthread_rwlock_rdlock(&set->lock);
     const struct account *whose = account_of(set, account);
-    const size_t records = whose == NULL ? 0 : whose->record_count;
+    *out = whose == NULL ? (struct suppression_counts){.account = account} : counts_of(whose);
     pthread_rwlock_unlock(&set->lock);
-    return records;
+}
+
+static void compare_counts(const void *node, VISIT visit, void *fullest)
+{
+    const struct account *account = *(struct account *const *)node;
+    struct suppression_counts *most = fullest;
+    if ((visit == postorder || visit == leaf) && account->active > most->active)
+        *most = counts_of(account);
+}
+
+void suppression_set_fullest(struct suppression_set *set, struct suppression_counts *out)
+{
+    *out = (struct suppression_counts){0};
+    pthread_rwlock_rdlock(&set->lock);
+    twalk_r(set->accounts, compare_counts, out);
+    pthread_rwlock_unlock(&set->lock);
 }

@@ -341,6 +341,29 @@ test('one yes takes back all that a browser has said no to', { timeout: 120000 }
     assert.deepEqual(said.sort(), ['opt_in', 'opt_in', 'opt_in', 'opt_out', 'opt_out', 'opt_out', 'opt_out']);
 });
 
+test('an account’s opt-outs by id fill up: that is told from half on, and one that is taken back makes room', { timeout: 120000 }, async (t) => {
+    const { cluster, account } = await startCluster(t, { env: { POLDER_OPTOUTS_PER_ACCOUNT: '4' } });
+    const url = cluster.url('eu');
+    const ready = async () => JSON.parse((await ask(`${url}/ready`)).text);
+    const say = (visitorId) => optOut(url, account, { visitorId });
+    assert.equal((await say('v1')).status, 200);
+    assert.deepEqual((await ready()).reasons, []);
+    const { consent_id: consentId } = JSON.parse((await say('v2')).text);
+    const half = await ready();
+    assert.equal(half.ready, true);
+    assert.match(half.reasons.join(), new RegExp(`account ${account.id} has 2 opt-outs by id of at most 4 `));
+    assert.match((await ask(`${url}/metrics`)).text, /^polder_suppressions_fullest 2$/m);
+    for (const visitor of ['v3', 'v4']) assert.equal((await say(visitor)).status, 200);
+    const full = await say('v5');
+    assert.equal(full.status, 503);
+    assert.ok(Number(full.headers['retry-after']) > 0);
+    assert.match(cookieLine(full, `polder_optout_${account.write_key}`), /Max-Age=157680000/);
+    assert.equal((await optIn(url, account, { consentId }, { 'Sec-Fetch-Site': 'same-site' })).status, 200);
+    assert.equal((await say('v5')).status, 200);
+    assert.equal((await trackFor(url, account, 'v5')).status, 403);
+    assert.equal((await say('v6')).status, 503);
+});
+
 test('opting out ids at random is slowed down', { timeout: 120000 }, async (t) => {
     const { cluster, account } = await startCluster(t);
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
