@@ -30,6 +30,7 @@ static enum pl_err show(struct json account, struct pl_why *why)
         {"deletion due", "deletion_due_at", NULL, true},
         {"days outside holds go since", "cleared_at", NULL, true},
         {"overdue", "overdue", "no", false},
+        {"kept by holds", "held", NULL, false},
         {"deletion began", "deletion_started_at", NULL, true},
         {"deleted", "deleted_at", NULL, true},
         {"config version", "config_version", "-", false},
@@ -46,20 +47,57 @@ static enum pl_err show(struct json account, struct pl_why *why)
     return err;
 }
 
+static bool flag_of(struct json account, const char *name)
+{
+    struct json value;
+    bool flag;
+    return json_get(account, name, &value) && json_bool(value, &flag) && flag;
+}
+
+/* What is to come of its data, in a word or a day. */
+static void put_deletion(struct table *table, struct json account)
+{
+    char due[SHORT_TIME_TEXT];
+    if (flag_of(account, "overdue"))
+        table_text(table, "overdue");
+    else if (member_text(account, "deleted_at").len > 0)
+        table_text(table, "done");
+    else if (member_text(account, "deletion_started_at").len > 0)
+        table_text(table, "begun");
+    else if (pl_span_eq_str(member_text(account, "held"), "all"))
+        table_text(table, "held");
+    else if (member_short_time(account, "deletion_due_at", due))
+        table_format(table, "%.10s%s", due, member_text(account, "held").len > 0 ? ", held" : "");
+    else
+        table_text(table, "-");
+}
+
 static enum pl_err show_list(struct json root, struct pl_why *why)
 {
-    static const struct table_field fields[] = {
-        {"ACCOUNT", "id", "-", false},
-        {"NAME", "name", "-", false},
-        {"STATE", "state", "-", false},
-        {">CONFIG", "config_version", "-", false},
-        {"CREATED (UTC)", "created_at", "-", true},
-        {"EXPIRES", "expires_at", "never", true},
-        {"WRITE KEY", "write_key", "-", false},
-        {0},
-    };
-    return table_list(root, "accounts", fields,
-                      "There are no accounts yet: polderctl account create NAME makes one.", why);
+    static const char *const titles[] = {"ACCOUNT",       "NAME",    "STATE",    ">CONFIG",
+                                         "CREATED (UTC)", "EXPIRES", "DELETION", "WRITE KEY"};
+    struct json list, account;
+    struct table table;
+    if (!json_get(root, "accounts", &list))
+        return pl_fail(why, PL_ECORRUPT, "the answer has no accounts in it");
+    if (json_count(list) == 0) {
+        puts("There are no accounts yet: polderctl account create NAME makes one.");
+        return PL_OK;
+    }
+    table_init(&table, titles, sizeof(titles) / sizeof(titles[0]));
+    for (struct json_iter i = json_elements(list); json_next_element(&i, &account);) {
+        table_member(&table, account, "id", "-");
+        table_member(&table, account, "name", "-");
+        table_member(&table, account, "state", "-");
+        table_member(&table, account, "config_version", "-");
+        table_time(&table, account, "created_at", "-");
+        table_time(&table, account, "expires_at", "never");
+        put_deletion(&table, account);
+        table_member(&table, account, "write_key", "-");
+    }
+    enum pl_err err = table_print(&table, why);
+    table_release(&table);
+    return err;
 }
 
 static enum ctl_exit run_list(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
@@ -133,8 +171,15 @@ static enum ctl_exit check_time(const char *option, const char *text, struct pl_
 
 static enum pl_err show_created(struct json account, struct pl_why *why)
 {
+    char due[SHORT_TIME_TEXT] = "";
     enum pl_err err = show(account, why);
-    printf("\nNext: polderctl config publish %.*s FILE\n", PL_SPAN_FMT(member_text(account, "id")));
+    if (pl_span_eq_str(member_text(account, "state"), "active"))
+        printf("\nNext: polderctl config publish %.*s FILE\n",
+               PL_SPAN_FMT(member_text(account, "id")));
+    else if (member_short_time(account, "deletion_due_at", due))
+        printf("\nIt has ended: no edge serves it or collects for it, and its data is deleted from "
+               "%s UTC on. To keep it: polderctl account reinstate %.*s, or account hold\n",
+               due, PL_SPAN_FMT(member_text(account, "id")));
     return err;
 }
 
@@ -239,6 +284,10 @@ static enum pl_err show_expiry(struct json account, struct pl_why *why)
         printf("Its data will be deleted from %s UTC on; until then: polderctl account "
                "reinstate %.*s\n",
                due, PL_SPAN_FMT(member_text(account, "id")));
+    if (member_text(account, "held").len > 0)
+        printf("A hold keeps %s it until that ends: polderctl account holds %.*s\n",
+               pl_span_eq_str(member_text(account, "held"), "all") ? "all of" : "some days of",
+               PL_SPAN_FMT(member_text(account, "id")));
     return PL_OK;
 }
 

@@ -123,6 +123,7 @@ static enum pl_err show_progress(struct json root, struct pl_why *why)
         {"account", "account", "-", false},
         {"state", "state", "-", false},
         {"due", "due_at", NULL, true},
+        {"kept by holds", "held", NULL, false},
         {"requested", "requested_at", NULL, true},
         {"days outside holds go since", "cleared_at", NULL, true},
         {"to be done by", "limit_at", NULL, true},
@@ -208,10 +209,14 @@ enum ctl_exit account_hold_run(struct ctl *ctl, const struct ctl_args *args, str
 static enum pl_err show_holds(struct json root, struct pl_why *why)
 {
     static const struct table_field fields[] = {
-        {"HOLD", "id", "-", false},           {"FROM", "from", "all", false},
-        {"TO", "to", "all", false},           {"PLACED (UTC)", "placed_at", "-", true},
-        {"UNTIL", "until", "released", true}, {"RELEASED (UTC)", "released_at", "-", true},
-        {"REASON", "reason", "-", false},     {0},
+        {"HOLD", "id", "-", false},
+        {"FROM", "from", "all", false},
+        {"TO", "to", "all", false},
+        {"PLACED (UTC)", "placed_at", "-", true},
+        {"UNTIL", "until", "its release", true},
+        {"RELEASED (UTC)", "released_at", "no", true},
+        {"REASON", "reason", "-", false},
+        {0},
     };
     return table_list(root, "holds", fields, "Nothing is held.", why);
 }

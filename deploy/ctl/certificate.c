@@ -153,6 +153,11 @@ static enum ctl_exit run_show(struct ctl *ctl, const struct ctl_args *args, stru
     const char *out = args->options[0];
     enum pl_err err = names_call(ctl, NAMES_ACCOUNT, args->words[0], "GET", "/certificate", nothing,
                                  &answer, why);
+    if (err == PL_ENOTFOUND && answer.status == 0) /* nobody has that name */
+        pl_fail(why, err,
+                "there is no account '%.128s'; of a deleted one the name is gone, too: polderctl "
+                "certificate list shows them by id",
+                args->words[0]);
     if (err == PL_OK && out != NULL)
         err = pl_file_create(out, "certificate", 0644, pl_buf_span(&answer.body), why);
     if (err == PL_OK && ctl->json)

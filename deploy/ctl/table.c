@@ -223,7 +223,9 @@ void table_fields(struct table *table, struct json object, const struct table_fi
         char time[SHORT_TIME_TEXT];
         struct json value;
         const bool has_time = fields->time && member_short_time(object, fields->member, time);
-        const bool has = fields->time ? has_time : json_get(object, fields->member, &value);
+        const bool has = fields->time
+                             ? has_time
+                             : json_get(object, fields->member, &value) && !json_is_null(value);
         if (!has && fields->absent == NULL)
             continue;
         table_text(table, fields->title);

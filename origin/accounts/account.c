@@ -72,15 +72,25 @@ static void write_members(const struct account *account, enum account_state stat
     account_rules_write(&account->rules, w);
 }
 
-void account_write_json(const struct account *account, int64_t now_ms, struct json_writer *w)
+void account_write_held(const struct account_standing *standing, struct json_writer *w)
+{
+    json_write_key(w, "held");
+    if (standing->held)
+        json_write_text(w, standing->held_whole ? "all" : "days");
+    else
+        json_write_null(w);
+}
+
+void account_write_json(const struct account *account, int64_t now_ms,
+                        const struct account_standing *standing, struct json_writer *w)
 {
     const enum account_state state = account_state_at(account, now_ms);
     const bool has_ended = state != ACCOUNT_ACTIVE && account->expires_at_ms != 0;
-    const int64_t warn_ms = account->expires_at_ms + LIFECYCLE_WARN_DAYS * PL_DAY_MS;
     json_write_object(w);
     write_members(account, state, w);
     json_write_pair_time(w, "deletion_due_at", has_ended ? lifecycle_due_ms(account) : 0);
-    json_write_pair_bool(w, "overdue", has_ended && state != ACCOUNT_DELETED && now_ms >= warn_ms);
+    account_write_held(standing, w);
+    json_write_pair_bool(w, "overdue", standing->overdue);
     json_write_object_end(w);
 }
 

@@ -56,8 +56,16 @@ struct account_called account_called(const struct account *account);
 
 /* The state as of now: an active account whose date has passed is expired, whoever noticed. */
 enum account_state account_state_at(const struct account *account, int64_t now_ms);
+/* What account and holds say together (lifecycle_standing). */
+struct account_standing {
+    bool held, held_whole; /* by a hold on anything of it; on all of it */
+    bool overdue;
+};
+/* The member "held": "all", "days" or null. */
+void account_write_held(const struct account_standing *standing, struct json_writer *w);
 /* As the API gives it. */
-void account_write_json(const struct account *account, int64_t now_ms, struct json_writer *w);
+void account_write_json(const struct account *account, int64_t now_ms,
+                        const struct account_standing *standing, struct json_writer *w);
 
 /* As it is kept. */
 void account_write_record(const struct account *account, struct json_writer *w);

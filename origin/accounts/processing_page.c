@@ -13,6 +13,7 @@ static const struct {
     {"missing", "Still to be stated"},
     {"controller", "Controller"},
     {"processor", "Processor"},
+    {"processing", "Processing"},
     {"purposes", "Purposes"},
     {"legal_basis", "Legal basis"},
     {"data_subjects", "Data subjects"},

@@ -50,7 +50,28 @@ static void write_account(const struct account *account, int64_t now_ms, struct 
     json_write_pair_text(w, "state", account_state_name(account_state_at(account, now_ms)));
     json_write_pair_time(w, "created_at", account->created_ms);
     json_write_pair_time(w, "expires_at", account->expires_at_ms);
+    if (account->deletion_started_ms != 0) {
+        json_write_pair_time(w, "deletion_started_at", account->deletion_started_ms);
+        json_write_pair_time(w, "deleted_at", account->deleted_ms);
+    }
     json_write_object_end(w);
+}
+
+/* There is nothing left to be processed, nor what was said of it. */
+static void write_deleted(const struct account *account, struct json_writer *w)
+{
+    json_write_pair_text(
+        w, "processing",
+        account->state == ACCOUNT_DELETED
+            ? "None any more: all data of this account was deleted, with what it was processed "
+              "for; its certificate of deletion says when and how."
+            : "Only its deletion, which has begun: the key to its data is the first thing that is "
+              "destroyed.");
+    json_write_key(w, "retention");
+    json_write_array(w);
+    write_row(w, "what", "Audit log, certificates of deletion", "how_long",
+              "for good, without visitors' data and without names of accounts");
+    json_write_array_end(w);
 }
 
 static void write_parties(const struct origin_options *options,
@@ -247,6 +268,15 @@ static void write_retention(const struct origin_parts *parts, const struct accou
     json_write_array_end(w);
 }
 
+static void write_held_days(const struct hold *hold, struct json_writer *w)
+{
+    char first[PL_TIME_TEXT], last[PL_TIME_TEXT], text[64];
+    pl_time_format(hold->first_day * PL_DAY_MS, first);
+    pl_time_format(hold->last_day * PL_DAY_MS, last);
+    snprintf(text, sizeof(text), "%.10s to %.10s", first, last);
+    json_write_pair_text(w, "days", hold->whole ? "all of the account" : text);
+}
+
 static enum pl_err write_holds(const struct origin_parts *parts, const struct account *account,
                                int64_t now_ms, struct json_writer *w)
 {
@@ -263,8 +293,13 @@ static enum pl_err write_holds(const struct origin_parts *parts, const struct ac
         }
         json_write_object(w);
         json_write_pair_text(w, "reason", holds[i].reason);
+        write_held_days(&holds[i], w);
         json_write_pair_time(w, "placed_at", holds[i].placed_ms);
-        json_write_pair_time(w, "until", holds[i].until_ms);
+        if (holds[i].until_ms == 0) {
+            json_write_pair_text(w, "until", "it is released");
+        } else {
+            json_write_pair_time(w, "until", holds[i].until_ms);
+        }
         json_write_object_end(w);
     }
     json_write_array_end(w);
@@ -282,11 +317,11 @@ static void write_security(const struct origin_options *options, struct json_wri
         "certificates of both sides.",
         "At the origin each event is encrypted under keys of its account (AES-256-SIV). Ids stand "
         "in the database's keys as keyed hashes only.",
-        "The accounts' keys are wrapped by a key-encryption key kept elsewhere, and lie in a "
-        "keyring outside the database and its backups. An account's deletion destroys its key "
+        "The accounts' keys are wrapped by a key-encryption key, and lie in a keyring, neither of "
+        "which is in the database or in copies of it. An account's deletion destroys its key "
         "first; the destruction is signed.",
         "Access by role (operator, owner of one account, auditor) with tokens that are stored as "
-        "hashes, expire and can be revoked; failed attempts are limited.",
+        "hashes, can be given an end and can be revoked; failed attempts are limited.",
         "What people and the origin do is written to an append-only, hash-chained audit log "
         "without visitors' data.",
         "Edges confirm a deletion; it ends with a certificate that others can verify. A clock that "
@@ -300,8 +335,8 @@ static void write_security(const struct origin_options *options, struct json_wri
     snprintf(text, sizeof(text), "the keyring is kept on %zu paths", options->keyring_paths.count);
     json_write_text(w, text);
     json_write_text(w, options->kek_command[0] != '\0'
-                           ? "the key-encryption key comes from a command (a vault)"
-                           : "the key-encryption key comes from a file of mode 0600");
+                           ? "the key-encryption key comes from a command"
+                           : "the key-encryption key is in a file that only its owner may read");
     json_write_text(w, options->https_listen[0] != '\0'
                            ? "the API is served over TLS"
                            : "the API is served without TLS: to its own machine or network only");
@@ -320,6 +355,12 @@ enum pl_err processing_record_write(const struct origin_parts *parts, const stru
     json_write_pair_text(w, "title", "Record of processing activities (GDPR Art. 30)");
     json_write_pair_time(w, "made_at", now_ms);
     write_account(account, now_ms, w);
+    if (account->state >= ACCOUNT_DELETING) {
+        write_parties(options, said, w);
+        write_deleted(account, w);
+        json_write_object_end(w);
+        return PL_OK;
+    }
     write_missing(options, said, w);
     write_parties(options, said, w);
     json_write_pair_text(w, "purposes", said->purposes);

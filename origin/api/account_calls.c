@@ -8,9 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int64_t now_ms(const struct api_worker *worker)
+void api_write_account(struct api_worker *worker, const struct account *account)
 {
-    return pl_wall_ms(worker->api->parts->clock);
+    const struct origin_parts *parts = worker->api->parts;
+    const int64_t now_ms = pl_wall_ms(parts->clock);
+    const struct account_standing standing = lifecycle_standing(parts->lifecycle, account, now_ms);
+    account_write_json(account, now_ms, &standing, worker->writer);
 }
 
 API_HANDLER(api_account_create)
@@ -28,7 +31,7 @@ API_HANDLER(api_account_create)
     call->noted.account = account.id;
     snprintf(call->location, sizeof(call->location), "/api/v1/accounts/%016llx",
              (unsigned long long)account.id);
-    account_write_json(&account, now_ms(worker), worker->writer);
+    api_write_account(worker, &account);
     return PL_OK;
 }
 
@@ -47,7 +50,7 @@ API_HANDLER(api_account_list)
     json_write_array(worker->writer);
     for (size_t i = 0; i < count; i++) {
         if (!own_only || accounts[i].id == call->token.account) {
-            account_write_json(&accounts[i], now_ms(worker), worker->writer);
+            api_write_account(worker, &accounts[i]);
         }
     }
     json_write_array_end(worker->writer);
@@ -70,7 +73,7 @@ API_HANDLER(api_account_get)
     struct account account;
     enum pl_err err = find(worker, call->target.account, &account, why);
     if (err == PL_OK) {
-        account_write_json(&account, now_ms(worker), worker->writer);
+        api_write_account(worker, &account);
     }
     return err;
 }
@@ -85,7 +88,7 @@ API_HANDLER(api_account_update)
                               why);
     }
     if (err == PL_OK) {
-        account_write_json(&account, now_ms(worker), worker->writer);
+        api_write_account(worker, &account);
     }
     return err;
 }
@@ -116,7 +119,7 @@ API_HANDLER(api_account_expire)
                                why)) != PL_OK) {
         return err;
     }
-    account_write_json(&account, now_ms(worker), worker->writer);
+    api_write_account(worker, &account);
     return PL_OK;
 }
 
@@ -134,7 +137,7 @@ API_HANDLER(api_account_reinstate)
                                   &account, why)) != PL_OK) {
         return err;
     }
-    account_write_json(&account, now_ms(worker), worker->writer);
+    api_write_account(worker, &account);
     return PL_OK;
 }
 

@@ -195,6 +195,9 @@ void api_audit_cut(struct api_worker *worker, struct api_call *call, const char 
 
 /* ---- handlers */
 
+/* An account, as the API gives it, into the answer. */
+void api_write_account(struct api_worker *worker, const struct account *account);
+
 #define API_HANDLER(name)                                                                          \
     enum pl_err name(struct api_worker *worker, struct api_call *call, struct pl_why *why)
 API_HANDLER(api_account_create);

@@ -6,11 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int64_t now_ms(const struct api_worker *worker)
-{
-    return pl_wall_ms(worker->api->parts->clock);
-}
-
 API_HANDLER(api_deletion_request)
 {
     static const char *const members[] = {"reason", "now", NULL};
@@ -31,7 +26,7 @@ API_HANDLER(api_deletion_request)
     if (err == PL_OK) {
         snprintf(call->noted.detail, sizeof(call->noted.detail), "%s",
                  at_once ? "now" : "to be confirmed");
-        account_write_json(&account, now_ms(worker), worker->writer);
+        api_write_account(worker, &account);
     }
     return err;
 }
@@ -51,7 +46,7 @@ API_HANDLER(api_deletion_confirm)
                                          &account, why)) != PL_OK) {
         return err;
     }
-    account_write_json(&account, now_ms(worker), worker->writer);
+    api_write_account(worker, &account);
     return PL_OK;
 }
 
@@ -61,7 +56,7 @@ API_HANDLER(api_deletion_withdraw)
     enum pl_err err = accounts_withdraw_deletion(worker->api->parts->accounts, call->target.account,
                                                  &account, why);
     if (err == PL_OK) {
-        account_write_json(&account, now_ms(worker), worker->writer);
+        api_write_account(worker, &account);
     }
     return err;
 }

@@ -259,10 +259,14 @@ enum pl_err deletion_write_json(const struct lifecycle_config *config,
 {
     struct deletion *deletion = NULL;
     enum pl_err err = PL_OK;
+    const int64_t now_ms = pl_wall_ms(config->clock);
+    const struct account_standing standing = {
+        .held = holds_stand(config->holds, account->id, false, now_ms, NULL),
+        .held_whole = holds_stand(config->holds, account->id, true, now_ms, NULL)};
     json_write_object(w);
     json_write_pair_account(w, "account", account->id);
-    json_write_pair_text(w, "state",
-                         account_state_name(account_state_at(account, pl_wall_ms(config->clock))));
+    json_write_pair_text(w, "state", account_state_name(account_state_at(account, now_ms)));
+    account_write_held(&standing, w);
     json_write_pair_time(w, "due_at", lifecycle_due_ms(account));
     json_write_pair_bool(w, "on_request", account->deleted_on_request);
     json_write_pair_time(w, "requested_at", account->requested_ms);

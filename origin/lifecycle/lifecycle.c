@@ -252,6 +252,22 @@ static void complain(const struct account *account, enum account_state state, in
              why->text);
 }
 
+struct account_standing lifecycle_standing(const struct lifecycle *lifecycle,
+                                           const struct account *account, int64_t now_ms)
+{
+    struct account_standing standing = {.held = false};
+    const enum account_state state = account_state_at(account, now_ms);
+    if (lifecycle == NULL || state == ACCOUNT_DELETED) {
+        return standing;
+    }
+    struct holds *holds = lifecycle->config.holds;
+    standing.held = holds_stand(holds, account->id, false, now_ms, NULL);
+    standing.held_whole = holds_stand(holds, account->id, true, now_ms, NULL);
+    standing.overdue = state != ACCOUNT_ACTIVE && (state == ACCOUNT_DELETING || !standing.held) &&
+                       now_ms >= dates_of(lifecycle, account, now_ms).warn_ms;
+    return standing;
+}
+
 static void judge(const struct lifecycle *lifecycle, const struct account *account, int64_t now_ms,
                   bool believed, const struct pl_why *why, struct lifecycle_status *status)
 {
@@ -262,15 +278,14 @@ static void judge(const struct lifecycle *lifecycle, const struct account *accou
     if (state == ACCOUNT_ACTIVE || state == ACCOUNT_DELETED || !believed) {
         return;
     }
-    if (state != ACCOUNT_DELETING &&
-        holds_stand(lifecycle->config.holds, account->id, false, now_ms, NULL)) {
+    const struct account_standing standing = lifecycle_standing(lifecycle, account, now_ms);
+    if (state != ACCOUNT_DELETING && standing.held) {
         status->held += now_ms >= lifecycle_due_ms(account);
+    }
+    if (!standing.overdue) {
         return;
     }
     struct dates dates = dates_of(lifecycle, account, now_ms);
-    if (now_ms < dates.warn_ms) {
-        return;
-    }
     status->overdue++;
     /* Whichever is worst is the one that is named. */
     if (now_ms >= dates.limit_ms || !status->past_limit) {

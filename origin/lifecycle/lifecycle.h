@@ -92,6 +92,10 @@ struct lifecycle_status {
 };
 void lifecycle_status(struct lifecycle *lifecycle, struct lifecycle_status *out); /* any thread */
 
+/* What holds keep of the account, and whether readiness counts it as overdue. Any thread. NULL for
+ * lifecycle: nothing. */
+struct account_standing lifecycle_standing(const struct lifecycle *lifecycle,
+                                           const struct account *account, int64_t now_ms);
 /* How far an account's deletion is, one JSON object. Any thread; blocks. */
 enum pl_err lifecycle_write_deletion(struct lifecycle *lifecycle, const struct account *account,
                                      struct json_writer *w, struct pl_why *why);

@@ -118,16 +118,16 @@ test('accounts are named by id or by a name that one only has', async (t) => {
 test('tables align, shorten times, and print nothing that moves a cursor', async (t) => {
     const accounts = [
         account('00000000000000a1', 'größe', { config_version: 12 }),
-        account('00000000000000a2', 'a longer name', { expires_at: '2027-01-02T03:04:05.678Z' }),
-        account('00000000000000a3', 'evil\u001b[2J\u009b1A', {}),
+        account('00000000000000a2', 'a longer name', { expires_at: '2027-01-02T03:04:05.678Z', deletion_due_at: '2027-02-18T03:04:05.678Z', held: 'days', overdue: false }),
+        account('00000000000000a3', 'evil\u001b[2J\u009b1A', { overdue: true }),
     ];
     const origin = await scripted(t, (_, response) => send(response, 200, { accounts }));
     const args = ['account', 'list', '--origin', origin.url, '--token', 'pt_x'];
     assert.equal(await ok(args), [
-        `ACCOUNT           NAME           STATE   CONFIG  CREATED (UTC)     EXPIRES           WRITE KEY`,
-        `00000000000000a1  größe          active      12  2026-11-22 13:03  never             ${'e'.repeat(32)}`,
-        `00000000000000a2  a longer name  active       3  2026-11-22 13:03  2027-01-02 03:04  ${'e'.repeat(32)}`,
-        `00000000000000a3  evil?[2J??1A   active       3  2026-11-22 13:03  never             ${'e'.repeat(32)}`,
+        `ACCOUNT           NAME           STATE   CONFIG  CREATED (UTC)     EXPIRES           DELETION          WRITE KEY`,
+        `00000000000000a1  größe          active      12  2026-11-22 13:03  never             -                 ${'e'.repeat(32)}`,
+        `00000000000000a2  a longer name  active       3  2026-11-22 13:03  2027-01-02 03:04  2027-02-18, held  ${'e'.repeat(32)}`,
+        `00000000000000a3  evil?[2J??1A   active       3  2026-11-22 13:03  never             overdue           ${'e'.repeat(32)}`,
         '',
     ].join('\n'));
     assert.deepEqual(JSON.parse(await ok([...args, '--json'])), { accounts });

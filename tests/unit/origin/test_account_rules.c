@@ -32,7 +32,7 @@ static void shown(const struct account *account, struct pl_buf *out)
     pl_buf_init(out, 1u << 16);
     must(json_writer_new(&w, false), &r.why);
     json_writer_begin(w, out);
-    account_write_json(account, r.now_ms, w);
+    account_write_json(account, r.now_ms, &(struct account_standing){.held = false}, w);
     must(json_writer_end(w), &r.why);
     json_writer_free(w);
 }

@@ -489,12 +489,30 @@ static void assert_shown(struct house *house, const struct account *account, con
     pl_buf_init(&text, 65536);
     must(json_writer_new(&w, false), &house->why);
     json_writer_begin(w, &text);
-    account_write_json(account, house->now_ms, w);
+    const struct account_standing standing =
+        lifecycle_standing(house->lifecycle, account, house->now_ms);
+    account_write_json(account, house->now_ms, &standing, w);
     must(json_writer_end(w), &house->why);
     must(pl_buf_terminate(&text), &house->why);
     assert_non_null(strstr((char *)text.data, words));
     json_writer_free(w);
     pl_buf_release(&text);
+}
+
+/* As readiness counts it. */
+static void what_is_held_is_shown_and_not_overdue(void **state)
+{
+    struct house *house = *state;
+    struct account account = new_account(house, "held"), ended;
+    must(accounts_expire(house->accounts, account.id, 0, &ended, &house->why), &house->why);
+    assert_shown(house, &ended, "\"held\":null,\"overdue\":false");
+    struct hold placed = hold(house, account.id, "{\"reason\":\"HGB 257\"}");
+    pass_to(house, ended.expires_at_ms + 100 * PL_DAY_MS);
+    assert_shown(house, &ended, "\"held\":\"all\",\"overdue\":false");
+    release(house, &placed);
+    assert_shown(house, &ended, "\"held\":null,\"overdue\":false");
+    pass_to(house, ended.expires_at_ms + 120 * PL_DAY_MS);
+    assert_shown(house, &ended, "\"held\":null,\"overdue\":true");
 }
 
 static void an_account_that_ended_long_ago_is_deleted_at_once(void **state)
@@ -553,6 +571,7 @@ int main(void)
         T(an_account_that_ends_while_the_clock_is_behind_is_kept_its_time),
         T(a_clock_that_is_ahead_ends_no_hold),
         cmocka_unit_test(months_are_those_of_the_calendar),
+        T(what_is_held_is_shown_and_not_overdue),
         T(an_account_that_ended_long_ago_is_deleted_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
