@@ -33,7 +33,7 @@ enum ctl_exit account_record_run(struct ctl *ctl, const struct ctl_args *args, s
     snprintf(path, sizeof(path), "/accounts/%s/record%s", id,
              args->options[HTML] == NULL ? "" : "?as=html");
     if (args->options[HTML] != NULL)
-        return ctl_result(api_stream(ctl, path, to_output, NULL, why));
+        return ctl_result(api_stream(ctl, path, pl_span(NULL, 0), to_output, NULL, why));
     err = api_call(ctl, "GET", path, pl_span(NULL, 0), &answer, why);
     if (err == PL_OK)
         api_print(&answer);

@@ -292,7 +292,7 @@ enum pl_err api_fetch(struct ctl *ctl, const char *method, const char *path, str
     return err;
 }
 
-enum pl_err api_stream(struct ctl *ctl, const char *path,
+enum pl_err api_stream(struct ctl *ctl, const char *path, struct pl_span body,
                        enum pl_err (*sink)(void *ctx, struct pl_span bytes, struct pl_why *why),
                        void *ctx, struct pl_why *why)
 {
@@ -305,6 +305,10 @@ enum pl_err api_stream(struct ctl *ctl, const char *path,
     if (err == PL_OK) {
         x.sink = sink;
         x.sink_ctx = ctx;
+        if (body.len > 0) {
+            curl_easy_setopt(x.curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+            curl_easy_setopt(x.curl, CURLOPT_POSTFIELDS, (void *)body.data);
+        }
         curl_easy_setopt(x.curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
         curl_easy_setopt(x.curl, CURLOPT_LOW_SPEED_TIME, SILENCE_SECONDS);
         err = perform(&x, &access, &status, why);

@@ -33,9 +33,9 @@ enum pl_err api_call(struct ctl *ctl, const char *method, const char *path, stru
 enum pl_err api_fetch(struct ctl *ctl, const char *method, const char *path, struct pl_span body,
                       struct pl_buf *out, struct pl_why *why);
 
-/* GET of the same kind, handing on what comes as it comes. sink's error ends it and is given
- * back. PL_EIO: it broke off. */
-enum pl_err api_stream(struct ctl *ctl, const char *path,
+/* GET of the same kind, or, with a body, POST, handing on what comes as it comes. sink's error ends
+ * it and is given back. PL_EIO: it broke off. */
+enum pl_err api_stream(struct ctl *ctl, const char *path, struct pl_span body,
                        enum pl_err (*sink)(void *ctx, struct pl_span bytes, struct pl_why *why),
                        void *ctx, struct pl_why *why);
 

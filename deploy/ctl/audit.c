@@ -110,7 +110,7 @@ static enum pl_err read_origin(struct ctl *ctl, uint64_t from, struct follower *
         char path[API_PATH_BYTES];
         before = f->count;
         snprintf(path, sizeof(path), "/audit?from=%" PRIu64, from);
-        err = api_stream(ctl, path, on_bytes, f, why);
+        err = api_stream(ctl, path, pl_span(NULL, 0), on_bytes, f, why);
         if (err == PL_OK && f->tail.len > 0)
             err = pl_fail(why, PL_EIO, "the audit log broke off within a line");
         from = f->mark.n + 1;

@@ -2,6 +2,7 @@
 #include "deploy/ctl/events_counts.h"
 #include "deploy/ctl/export_sink.h"
 #include "deploy/ctl/names.h"
+#include "deploy/ctl/request.h"
 #include "deploy/ctl/table.h"
 #include "proto/base/text.h"
 
@@ -52,14 +53,14 @@ static enum pl_err fill_days(struct ctl *ctl, const char *id, const struct ctl_a
     return err;
 }
 
-/* What was asked for, in the words of the API. */
+/* What was asked for, in the words of the API; but for whose events, which the body says. */
 static enum pl_err request_of(struct ctl *ctl, const char *id, const struct ctl_args *args,
                               struct pl_buf *path, struct pl_why *why)
 {
     static const struct {
         int option;
         const char *name;
-    } words[] = {{TYPE, "type"}, {VISITOR, "visitor"}, {FORMAT, "format"}};
+    } words[] = {{TYPE, "type"}, {FORMAT, "format"}};
     char from[PL_TIME_TEXT], to[PL_TIME_TEXT];
     enum pl_err err = fill_days(ctl, id, args, from, to, why);
     if (err != PL_OK)
@@ -103,7 +104,14 @@ static enum pl_err export_to(struct ctl *ctl, struct export_sink *sink, struct p
     char path[API_PATH_BYTES + EXPORT_CURSOR_BYTES + 16];
     snprintf(path, sizeof(path), "%s%s%s", sink->path,
              sink->cursor[0] == '\0' ? "" : "&cursor=", sink->cursor);
-    enum pl_err err = api_stream(ctl, path, export_sink_write, sink, why);
+    const struct request_member members[] = {{.name = "visitor", .text = sink->visitor}, {0}};
+    struct pl_buf body;
+    pl_buf_init(&body, 8 * EXPORT_VISITOR_BYTES);
+    enum pl_err err =
+        sink->visitor[0] == '\0' ? PL_OK : request_write(members, "visitor", &body, why);
+    if (err == PL_OK)
+        err = api_stream(ctl, path, pl_buf_span(&body), export_sink_write, sink, why);
+    pl_buf_wipe(&body);
     err = export_sink_finish(sink, err, why);
     if (err == PL_OK)
         return tell(sink, why);
@@ -127,6 +135,8 @@ static enum ctl_exit check(const struct ctl_args *args, struct pl_why *why)
     if (usage == CTL_OK && format != NULL && strcmp(format, "csv") != 0 &&
         strcmp(format, "ndjson") != 0)
         usage = ctl_usage(why, "--format can be ndjson or csv, not '%.100s'", format);
+    if (usage == CTL_OK && args->options[VISITOR] != NULL && args->options[VISITOR][0] == '\0')
+        usage = ctl_usage(why, "--visitor must be an id");
     if (usage == CTL_OK && args->options[RESUME] != NULL && args->options[OUTPUT] == NULL)
         usage = ctl_usage(why, "--resume needs the --output FILE that broke off");
     return usage;
@@ -145,8 +155,9 @@ static enum ctl_exit run_export(struct ctl *ctl, const struct ctl_args *args, st
     if (err == PL_OK)
         err = request_of(ctl, id, args, &path, why);
     if (err == PL_OK)
-        err = export_sink_open(&sink, (const char *)path.data, args->options[OUTPUT],
-                               args->options[RESUME] != NULL, ctl->clock, why);
+        err =
+            export_sink_open(&sink, (const char *)path.data, args->options[VISITOR],
+                             args->options[OUTPUT], args->options[RESUME] != NULL, ctl->clock, why);
     if (err == PL_OK)
         err = export_to(ctl, &sink, why);
     export_sink_release(&sink);

@@ -34,6 +34,7 @@ static enum pl_err read_state(struct export_sink *s, struct pl_why *why)
     enum pl_err err = pl_file_read(s->state_file, "state of an export", false, &text, why);
     if (err == PL_OK && (json_parse(s->parser, pl_buf_span(&text), &root, NULL) != PL_OK ||
                          !take_text(root, "path", s->path, sizeof(s->path)) || s->path[0] == '\0' ||
+                         !take_text(root, "visitor", s->visitor, sizeof(s->visitor)) ||
                          !take_text(root, "cursor", s->cursor, sizeof(s->cursor)) ||
                          !json_get(root, "bytes", &bytes) || !json_u64(bytes, &s->cursor_bytes) ||
                          !json_get(root, "csv", &csv) || !json_bool(csv, &s->csv)))
@@ -58,6 +59,8 @@ static enum pl_err save_state(struct export_sink *s, struct pl_why *why)
     json_writer_begin(w, &text);
     json_write_object(w);
     json_write_pair_text(w, "path", s->path);
+    if (s->visitor[0] != '\0')
+        json_write_pair_text(w, "visitor", s->visitor);
     json_write_pair_text(w, "cursor", s->cursor);
     json_write_pair_u64(w, "bytes", s->cursor_bytes);
     json_write_pair_bool(w, "csv", s->csv);
@@ -113,8 +116,9 @@ static enum pl_err open_new(struct export_sink *s, bool resume, struct pl_why *w
     return s->out != NULL ? save_state(s, why) : pl_fail(why, PL_ENOMEM, "out of memory");
 }
 
-enum pl_err export_sink_open(struct export_sink *s, const char *path, const char *file, bool resume,
-                             const struct pl_clock *clock, struct pl_why *why)
+enum pl_err export_sink_open(struct export_sink *s, const char *path, const char *visitor,
+                             const char *file, bool resume, const struct pl_clock *clock,
+                             struct pl_why *why)
 {
     *s = (struct export_sink){.file = file, .clock = clock};
     pl_buf_init(&s->held, RECORD_BYTES_MAX);
@@ -125,6 +129,9 @@ enum pl_err export_sink_open(struct export_sink *s, const char *path, const char
     int len = snprintf(s->path, sizeof(s->path), "%s", path);
     if (len < 0 || (size_t)len >= sizeof(s->path))
         return pl_fail(why, PL_ELIMIT, "the request is too long");
+    len = snprintf(s->visitor, sizeof(s->visitor), "%s", visitor == NULL ? "" : visitor);
+    if (len < 0 || (size_t)len >= sizeof(s->visitor))
+        return pl_fail(why, PL_ELIMIT, "the visitor's id is too long");
     if (file == NULL) {
         s->out = stdout;
         return PL_OK;

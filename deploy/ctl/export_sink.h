@@ -13,15 +13,17 @@
 
 #include <stdio.h>
 
-#define EXPORT_CURSOR_BYTES 512
+#define EXPORT_CURSOR_BYTES  512
+#define EXPORT_VISITOR_BYTES 1024
 
 struct export_sink {
     FILE *out;
     const char *file; /* NULL: standard output */
     char state_file[FILES_PATH_BYTES];
-    char path[API_PATH_BYTES];        /* of the request, without a cursor */
-    char cursor[EXPORT_CURSOR_BYTES]; /* the last that came; "": from the beginning */
-    uint64_t cursor_bytes;            /* in out, up to there */
+    char path[API_PATH_BYTES];          /* of the request, without a cursor */
+    char visitor[EXPORT_VISITOR_BYTES]; /* whose events; "": everybody's */
+    char cursor[EXPORT_CURSOR_BYTES];   /* the last that came; "": from the beginning */
+    uint64_t cursor_bytes;              /* in out, up to there */
     bool csv;
 
     struct pl_buf held; /* of a record that is not whole, and what is to be written */
@@ -39,11 +41,12 @@ struct export_sink {
     uint64_t events, damaged, left_out, counted;
 };
 
-/* path: of a new export. file NULL: standard output. resume: where FILE.resume is there, goes on
- * with what it says, path included. PL_EEXISTS: file is there, and there is nothing to resume. The
- * caller releases sink whatever came of it. */
-enum pl_err export_sink_open(struct export_sink *sink, const char *path, const char *file,
-                             bool resume, const struct pl_clock *clock, struct pl_why *why);
+/* path, visitor (NULL: everybody's): of a new export. file NULL: standard output. resume: where
+ * FILE.resume is there, goes on with what it says, path and visitor included. PL_EEXISTS: file is
+ * there, and there is nothing to resume. The caller releases sink whatever came of it. */
+enum pl_err export_sink_open(struct export_sink *sink, const char *path, const char *visitor,
+                             const char *file, bool resume, const struct pl_clock *clock,
+                             struct pl_why *why);
 void export_sink_release(struct export_sink *sink);
 /* For api_stream; ctx is the sink. */
 enum pl_err export_sink_write(void *ctx, struct pl_span bytes, struct pl_why *why);

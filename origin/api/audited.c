@@ -4,7 +4,7 @@
 
 static bool changes(const struct api_route *route)
 {
-    return route->method != HTTP_GET;
+    return route->method != HTTP_GET && !api_streams(route);
 }
 
 static enum pl_err note(struct api_worker *worker, struct api_call *call,

@@ -120,7 +120,7 @@ API_HANDLER(api_events_export)
     exports_open(worker->api->parts->exports, &export->ticket);
     enum pl_err err = check_account(worker, call->target.account, why);
     if (err == PL_OK)
-        err = api_export_query(call, &query, why);
+        err = api_export_query(worker, call, &query, why);
     if (err != PL_OK)
         return err;
     if (query.cursor_len > 0)

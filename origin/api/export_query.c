@@ -1,5 +1,6 @@
 #include "origin/api/export_query.h"
 
+#include "origin/request.h"
 #include "proto/base/text.h"
 
 #define TYPES_BYTES 512
@@ -82,8 +83,32 @@ static enum pl_err read_word(struct api_call *call, const char *name, const char
                          count > 1 ? " or " : "", count > 1 ? words[1] : "");
 }
 
-enum pl_err api_export_query(struct api_call *call, struct api_export_query *out,
-                             struct pl_why *why)
+static enum pl_err read_visitor(struct api_worker *worker, struct api_call *call,
+                                struct export_request *r, struct pl_why *why)
+{
+    static const char *const members[] = {"visitor", NULL};
+    struct json body, visitor;
+    struct pl_span text = {NULL, 0};
+    if (pl_form_find(pl_buf_span(&call->query), "visitor", &text))
+        return pl_fail_field(why, PL_EINVAL, "visitor",
+                             "visitor goes into the body of a POST, {\"visitor\":ID}: addresses "
+                             "are written into logs");
+    enum pl_err err = api_body(worker, call, &body, why);
+    if (err == PL_OK)
+        err = request_only(body, members, why);
+    if (err != PL_OK || !json_get(body, "visitor", &visitor))
+        return err;
+    if (!json_string(visitor, &text) || text.len == 0)
+        return pl_fail_field(why, PL_EINVAL, "visitor", "visitor must be text that is not empty");
+    if (text.len > sizeof(r->visitor))
+        return pl_fail_field(why, PL_ELIMIT, "visitor", "visitor is too long");
+    memcpy(r->visitor, text.data, text.len);
+    r->visitor_len = text.len;
+    return PL_OK;
+}
+
+enum pl_err api_export_query(struct api_worker *worker, struct api_call *call,
+                             struct api_export_query *out, struct pl_why *why)
 {
     static const char *const formats[] = {"ndjson", "csv"}, *const includes[] = {"tally"},
                              *const marks[] = {"false", "true"};
@@ -98,7 +123,7 @@ enum pl_err api_export_query(struct api_call *call, struct api_export_query *out
     if (err == PL_OK)
         err = read_word(call, "include", includes, 1, &include, why);
     if (err == PL_OK)
-        err = read_text(call, "visitor", r->visitor, sizeof(r->visitor), &r->visitor_len, why);
+        err = read_visitor(worker, call, r, why);
     if (err == PL_OK)
         err = read_word(call, "format", formats, 2, &format, why);
     if (err == PL_OK)

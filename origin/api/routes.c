@@ -30,6 +30,8 @@ const struct api_route api_routes[] = {
     {HTTP_PUT, "accounts/{account}/config", OPERATOR, "config.publish", api_config_put, 0},
     {HTTP_GET, "accounts/{account}/config", OWNER, NULL, api_config_get, 0},
     {HTTP_GET, "accounts/{account}/events", OWNER, "events.export", api_events_export, API_STREAMS},
+    {HTTP_POST, "accounts/{account}/events", OWNER, "events.export", api_events_export,
+     API_STREAMS},
     {HTTP_GET, "accounts/{account}/counts", READER, NULL, api_account_counts, 0},
     {HTTP_GET, "counts", AUDITOR, NULL, api_counts, 0},
     {HTTP_GET, "accounts/{account}/outcomes", OWNER, NULL, api_account_outcomes, 0},

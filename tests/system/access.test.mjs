@@ -31,6 +31,7 @@ const table = {
     'PUT accounts/{account}/config': [O, 'config.publish', 200, (x) => x.config],
     'GET accounts/{account}/config': [OO, ''],
     'GET accounts/{account}/events': [OO, 'events.export'],
+    'POST accounts/{account}/events': [OO, 'events.export', 200, (x) => ({ visitor: x.visitor })],
     'GET accounts/{account}/counts': [ALL, ''],
     'GET accounts/{account}/outcomes': [OO, ''],
     'POST accounts/{account}/visitor/profile': [OO, 'visitor.show', 200, (x) => ({ id: x.visitor })],
@@ -203,13 +204,15 @@ test('every route, everybody, both accounts', { timeout: 240000 }, async (t) => 
 
     // What was allowed is there, too: begun and done for what changes, done for what was given out.
     const outcomes = (action) => lines.filter((line) => line.action === action && line.outcome !== 'denied').map((line) => line.outcome);
+    const expected = {};
     for (const [name, [roles, action, status = 200]] of Object.entries(table)) {
         if (!action) continue;
         const ended = status < 300 ? 'done' : 'failed';
         const times = (name.includes('{account}') ? 2 : 1) * (roles.includes('owner') ? 2 : 1);
-        const expected = Array(times).fill(name.startsWith('GET') ? [ended] : ['begun', ended]).flat();
-        assert.deepEqual(outcomes(action), expected, name);
+        const changes = !name.startsWith('GET') && action !== 'events.export';
+        (expected[action] ??= []).push(...Array(times).fill(changes ? ['begun', ended] : [ended]).flat());
     }
+    for (const [action, all] of Object.entries(expected)) assert.deepEqual(outcomes(action), all, action);
     for (const { detail } of lines.filter(({ action, outcome }) => action === 'events.export' && outcome === 'done')) assert.match(detail, /^days 1970-01-01 to \d{4}-/);
     for (const line of lines.filter(({ token }) => token === a.tokens.owner.id && token)) {
         assert.equal(line.actor, 'owner');

@@ -100,7 +100,9 @@ test('events export writes whole lines, and fails when the stream breaks off', a
     await ok([...args, '--from', '2026-11-05', '--to', '2026-11-06']);
     assert.equal(origin.requests.at(-1).url, '/api/v1/accounts/00000000000000a1/events?from=2026-11-05&to=2026-11-06&marks=true');
     await ok([...args, '--to', '2026-11-06', '--type', 'order,click', '--visitor', 'a b&c/ü', '--format', 'csv', '--tallies']);
-    assert.equal(origin.requests.at(-1).url, '/api/v1/accounts/00000000000000a1/events?from=2026-10-02&to=2026-11-06&marks=true&type=order%2Cclick&visitor=a%20b%26c%2F%C3%BC&format=csv&include=tally');
+    assert.equal(origin.requests.at(-1).url, '/api/v1/accounts/00000000000000a1/events?from=2026-10-02&to=2026-11-06&marks=true&type=order%2Cclick&format=csv&include=tally');
+    assert.deepEqual([origin.requests.at(-1).method, JSON.parse(origin.requests.at(-1).body)], ['POST', { visitor: 'a b&c/ü' }]);
+    assert.equal(origin.requests.at(-2).method, 'GET');
     await fails(2, /--format can be ndjson or csv/, [...args, '--format', 'xml']);
     await fails(2, /--resume needs the --output FILE/, [...args, '--resume']);
 
@@ -143,7 +145,7 @@ test('events export into a file goes on where it broke off', async (t) => {
         if (url.includes('/events')) return reply(response);
         return send(response, 200, account('00000000000000a1', 'shop'));
     });
-    const args = ['events', 'export', '00000000000000a1', '--origin', origin.url, '--token', 'pt_x', '--output', file, '--format', 'csv', '--from', '2026-11-01', '--to', '2026-11-02'];
+    const args = ['events', 'export', '00000000000000a1', '--origin', origin.url, '--token', 'pt_x', '--output', file, '--format', 'csv', '--from', '2026-11-01', '--to', '2026-11-02', '--visitor', 'ann'];
     // A line end between quotes does not end a record, and what looks like a mark there is none.
     const record = (n) => `${n},"two\r\n{""polder_cursor"":""9""}\r\n{\"\"polder_summary\"\":1}\r\nlines",x\r\n`;
     const mark = (n) => `{"polder_cursor":"2.${n}"}\r\n`;
@@ -162,6 +164,7 @@ test('events export into a file goes on where it broke off', async (t) => {
     assert.equal(fs.statSync(file).mode & 0o777, 0o600);
     assert.deepEqual(JSON.parse(fs.readFileSync(state)), {
         path: '/accounts/00000000000000a1/events?from=2026-11-01&to=2026-11-02&marks=true&format=csv',
+        visitor: 'ann',
         cursor: '2.3',
         bytes: (header + [1, 2, 3].map(record).join('')).length,
         csv: true,
@@ -170,7 +173,8 @@ test('events export into a file goes on where it broke off', async (t) => {
 
     // What came after the last mark comes again; other days on the command line change nothing.
     reply = (response) => send(response, 200, [4, 5, 6].map(record).join('') + summary);
-    assert.equal((await ctl([...args, '--resume', '--to', '2026-11-09'])).stderr, '');
+    assert.equal((await ctl([...args, '--resume', '--to', '2026-11-09', '--visitor', 'bob'])).stderr, '');
+    assert.deepEqual(JSON.parse(origin.requests.at(-1).body), { visitor: 'ann' });
     assert.match(origin.requests.at(-1).url, /to=2026-11-02&marks=true&format=csv&cursor=2\.3$/);
     assert.equal(fs.readFileSync(file, 'utf8'), header + [1, 2, 3, 4, 5, 6].map(record).join(''));
     assert.ok(!fs.existsSync(state));
