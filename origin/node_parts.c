@@ -52,6 +52,7 @@ static enum pl_err open_cutoffs(struct node *node, struct pl_why *why)
         .changelog = node->parts.changelog,
         .edges = node->parts.edges,
         .keyring = node->parts.keyring,
+        .audit = node->parts.audit,
         .seal_key_days = node->config.options->seal_key_days,
         .clock = &node->cautious,
         .log = node->config.log,

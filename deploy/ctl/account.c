@@ -278,6 +278,8 @@ static enum pl_err show_expiry(struct json account, struct pl_why *why)
     print_clean(member_text(account, "name"));
     if (pl_span_eq_str(member_text(account, "state"), "active"))
         printf(" will expire at %s UTC.\n", expires);
+    else if (member_is_true(account, "already"))
+        printf(" has expired already, at %s UTC.\n", expires);
     else
         printf(" has expired: edges stop serving it and collecting for it within a second.\n");
     if (member_short_time(account, "deletion_due_at", due))

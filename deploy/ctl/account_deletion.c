@@ -36,7 +36,8 @@ static bool is_id(const char *text)
 
 enum { DELETE_REASON, DELETE_NOW };
 const struct ctl_option account_delete_options[] = {
-    [DELETE_REASON] = {"reason", "TEXT", "Why; it is kept, so name no persons"},
+    [DELETE_REASON] = {"reason", "TEXT",
+                       "Why; it is kept for good, so name no visitors and no other persons"},
     [DELETE_NOW] = {"now", NULL, "Do not wait for a confirmation"},
     {0},
 };
@@ -45,9 +46,9 @@ static enum pl_err show_begun(struct json account, struct pl_why *why)
 {
     const struct pl_span id = member_text(account, "id");
     (void)why;
-    printf("The deletion of account %.*s has begun; how far it is: polderctl account deletion "
+    printf("The deletion of account %.*s has begun%s; how far it is: polderctl account deletion "
            "%.*s\n",
-           PL_SPAN_FMT(id), PL_SPAN_FMT(id));
+           PL_SPAN_FMT(id), member_is_true(account, "already") ? " already" : "", PL_SPAN_FMT(id));
     return PL_OK;
 }
 
@@ -90,7 +91,8 @@ enum ctl_exit account_confirm_delete_run(struct ctl *ctl, const struct ctl_args 
 static enum pl_err show_kept(struct json account, struct pl_why *why)
 {
     (void)why;
-    printf("The request is taken back: ");
+    printf(member_is_true(account, "already") ? "Nobody asks for its deletion: "
+                                              : "The request is taken back: ");
     print_clean(member_text(account, "name"));
     printf(" stays.\n");
     return PL_OK;
@@ -158,7 +160,8 @@ enum ctl_exit account_deletion_run(struct ctl *ctl, const struct ctl_args *args,
 
 enum { HOLD_REASON, HOLD_FROM, HOLD_TO, HOLD_UNTIL };
 const struct ctl_option account_hold_options[] = {
-    [HOLD_REASON] = {"reason", "TEXT", "Why; it is kept, so name no persons"},
+    [HOLD_REASON] = {"reason", "TEXT",
+                     "Why; it is kept for good, so name no visitors and no other persons"},
     [HOLD_FROM] = {"from", "DAY", "First day that is kept, e.g. 2026-03-01 (all of the account)"},
     [HOLD_TO] = {"to", "DAY", "Last one"},
     [HOLD_UNTIL] = {"until", "TIME", "When it ends: a date or RFC 3339 time (when released)"},
@@ -229,7 +232,7 @@ enum ctl_exit account_holds_run(struct ctl *ctl, const struct ctl_args *args, st
 }
 
 const struct ctl_option account_release_options[] = {
-    {"reason", "TEXT", "Why; it is kept, so name no persons"},
+    {"reason", "TEXT", "Why; it is kept for good, so name no visitors and no other persons"},
     {0},
 };
 

@@ -88,6 +88,13 @@ void table_format(struct table *table, const char *format, ...)
     table_text(table, text);
 }
 
+bool member_is_true(struct json object, const char *name)
+{
+    struct json value;
+    bool flag;
+    return json_get(object, name, &value) && json_bool(value, &flag) && flag;
+}
+
 struct pl_span member_text(struct json object, const char *name)
 {
     struct json value;

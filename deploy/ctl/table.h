@@ -49,6 +49,8 @@ enum pl_err table_list(struct json root, const char *list, const struct table_fi
  * where it has no value. Times say that they are UTC. */
 void table_fields(struct table *table, struct json object, const struct table_field *fields);
 
+/* Whether a member is true. */
+bool member_is_true(struct json object, const char *name);
 /* The text of a member; the empty span when it has none. */
 struct pl_span member_text(struct json object, const char *name);
 

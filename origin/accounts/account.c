@@ -91,6 +91,9 @@ void account_write_json(const struct account *account, int64_t now_ms,
     json_write_pair_time(w, "deletion_due_at", has_ended ? lifecycle_due_ms(account) : 0);
     account_write_held(standing, w);
     json_write_pair_bool(w, "overdue", standing->overdue);
+    if (account->was_so) {
+        json_write_pair_bool(w, "already", true);
+    }
     json_write_object_end(w);
 }
 

@@ -26,6 +26,12 @@ static enum pl_err edit_expire(void *ctx, struct account *account, struct pl_why
 {
     const struct change *change = ctx;
     enum account_state state = account_state_at(account, change->now_ms);
+    const bool so =
+        change->at_ms == account->expires_at_ms || (change->at_ms == 0 && state != ACCOUNT_ACTIVE);
+    if (so && account->expires_at_ms != 0 && state < ACCOUNT_DELETING) {
+        account->was_so = true;
+        return PL_OK;
+    }
     if (state != ACCOUNT_ACTIVE) {
         return pl_fail(why, PL_EEXPIRED, "account %s is %s already", account_called(account).text,
                        account_state_name(state));
@@ -72,6 +78,8 @@ static enum pl_err edit_reinstate(void *ctx, struct account *account, struct pl_
     if (change->at_ms != 0 && change->at_ms <= change->now_ms) {
         return pl_fail_field(why, PL_EINVAL, "expires_at", "expires_at has passed already");
     }
+    account->was_so = account->state == ACCOUNT_ACTIVE && account->expires_at_ms == change->at_ms &&
+                      account->requested_ms == 0;
     account->state = ACCOUNT_ACTIVE;
     account->expires_at_ms = change->at_ms;
     account->imported = false;
@@ -116,6 +124,10 @@ static enum pl_err may_delete(const struct change *change, const struct account 
 static enum pl_err edit_request(void *ctx, struct account *account, struct pl_why *why)
 {
     const struct change *change = ctx;
+    if (change->flag && account->state >= ACCOUNT_DELETING) {
+        account->was_so = true;
+        return PL_OK;
+    }
     enum pl_err err = may_delete(change, account, why);
     if (err == PL_OK) {
         account->requested_ms = change->now_ms;
@@ -163,7 +175,8 @@ static enum pl_err edit_confirm(void *ctx, struct account *account, struct pl_wh
     const struct change *change = ctx;
     bool mine = account->requested_ms != 0 && pl_id128_eq(&account->request_id, &change->request);
     if (mine && account->deleted_on_request && account->state >= ACCOUNT_DELETING) {
-        return PL_OK; /* said twice */
+        account->was_so = true;
+        return PL_OK;
     }
     enum pl_err err = may_delete(change, account, why);
     if (err != PL_OK) {
@@ -201,10 +214,7 @@ static enum pl_err edit_withdraw(void *ctx, struct account *account, struct pl_w
         return pl_fail(why, PL_EEXPIRED, "account %s is %s already: nothing can bring it back",
                        account_called(account).text, account_state_name(account->state));
     }
-    if (account->requested_ms == 0) {
-        return pl_fail(why, PL_ENOTFOUND, "nobody asked for the deletion of account %s",
-                       account_called(account).text);
-    }
+    account->was_so = account->requested_ms == 0;
     forget_request(account);
     return PL_OK;
 }
@@ -288,7 +298,8 @@ static enum pl_err edit_again(void *ctx, struct account *account, struct pl_why 
 {
     const struct change *change = ctx;
     (void)why;
-    if (account->state < ACCOUNT_DELETING) {
+    account->was_so = account->state >= ACCOUNT_DELETING;
+    if (!account->was_so) {
         begin_deletion(account, change->flag, change->at_ms);
     }
     return PL_OK;

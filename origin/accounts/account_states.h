@@ -14,7 +14,10 @@
 
 #define ACCOUNT_CONFIRM_DAYS 7 /* that a request for deletion waits to be confirmed */
 
-/* Expires at at_ms (0: now); a date in the future only sets it. PL_EEXPIRED: already expired. */
+/* Whoever asks for what is so already is not refused: out->was_so says it, and nothing changes. */
+
+/* Expires at at_ms (0: now); a date in the future only sets it. PL_EEXPIRED: it has expired at
+ * another time, or its deletion has started. */
 enum pl_err accounts_expire(struct accounts *accounts, uint64_t id, int64_t at_ms,
                             struct account *out, struct pl_why *why);
 /* Back to active, with a new date (0: none); a request for its deletion is forgotten. PL_EEXPIRED:
@@ -29,14 +32,14 @@ enum pl_err accounts_reinstate(struct accounts *accounts, uint64_t id, int64_t e
 enum pl_err accounts_request_deletion(struct accounts *accounts, struct holds *holds, uint64_t id,
                                       const char *reason, struct account *out, struct pl_why *why);
 /* Starts it. PL_ENOTFOUND: no such request, or it was made more than ACCOUNT_CONFIRM_DAYS ago;
- * others as above. Confirming what has started is fine. */
+ * others as above. */
 enum pl_err accounts_confirm_deletion(struct accounts *accounts, struct holds *holds, uint64_t id,
                                       const struct pl_id128 *request, struct account *out,
                                       struct pl_why *why);
-/* Both at once. */
+/* Both at once; whose deletion has started already is deleted. */
 enum pl_err accounts_delete_now(struct accounts *accounts, struct holds *holds, uint64_t id,
                                 const char *reason, struct account *out, struct pl_why *why);
-/* Takes a request back. PL_ENOTFOUND: there is none; PL_EEXPIRED: its deletion has started. */
+/* Takes a request back, if there is one. PL_EEXPIRED: its deletion has started. */
 enum pl_err accounts_withdraw_deletion(struct accounts *accounts, uint64_t id, struct account *out,
                                        struct pl_why *why);
 

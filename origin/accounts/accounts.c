@@ -339,7 +339,7 @@ enum pl_err accounts_change(struct accounts *accounts, uint64_t id, enum account
     if (err == PL_OK) {
         err = check_move(&before, &account, by, why);
     }
-    if (err == PL_OK) {
+    if (err == PL_OK && !account.was_so) {
         err = accounts_commit_alone(accounts, &account, why);
     }
     pthread_mutex_unlock(&accounts->changing);

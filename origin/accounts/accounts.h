@@ -49,11 +49,11 @@ enum pl_err accounts_list(struct accounts *accounts, struct account **out, size_
  */
 enum pl_err accounts_update(struct accounts *accounts, uint64_t id, struct json request,
                             struct account *out, struct pl_why *why);
-/* For account_states.c, which knows what may become of an account: edit gets a copy, changes it or
- * refuses; what it leaves is durable, and told to edges, before the call returns. A state that no
- * row of account_moves leads to is refused, too. Nobody else can change the account meanwhile; edit
- * must not call this room. out may be NULL. PL_ENOTFOUND, PL_EEXPIRED: there is no such row, what
- * edit gives, or the disk's error. Blocks. */
+/* For account_states.c, which knows what may become of an account: edit gets a copy, changes it,
+ * leaves it and sets was_so, or refuses; what it leaves is durable, and told to edges, before the
+ * call returns. A state that no row of account_moves leads to is refused, too. Nobody else can
+ * change the account meanwhile; edit must not call this room. out may be NULL. PL_ENOTFOUND,
+ * PL_EEXPIRED: there is no such row, what edit gives, or the disk's error. Blocks. */
 enum pl_err accounts_change(struct accounts *accounts, uint64_t id, enum account_mover by,
                             enum pl_err (*edit)(void *ctx, struct account *account,
                                                 struct pl_why *why),

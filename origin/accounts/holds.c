@@ -493,6 +493,32 @@ void holds_count(struct holds *holds, int64_t now_ms, struct holds_count *out)
     pthread_rwlock_unlock(&holds->lock);
 }
 
+enum pl_err holds_ended(struct holds *holds, int64_t after_ms, int64_t now_ms, struct hold **out,
+                        size_t *count)
+{
+    enum pl_err err = PL_OK;
+    *out = NULL;
+    *count = 0;
+    if (holds == NULL) {
+        return PL_OK;
+    }
+    pthread_rwlock_rdlock(&holds->lock);
+    for (size_t i = 0; i < holds->count && err == PL_OK; i++) {
+        const struct hold *hold = &holds->table[i];
+        if (hold->released_ms != 0 || hold->until_ms <= after_ms || hold->until_ms > now_ms) {
+            continue;
+        }
+        struct hold *grown = reallocarray(*out, *count + 1, sizeof(*grown));
+        err = grown == NULL ? PL_ENOMEM : PL_OK;
+        if (grown != NULL) {
+            *out = grown;
+            grown[(*count)++] = *hold;
+        }
+    }
+    pthread_rwlock_unlock(&holds->lock);
+    return err;
+}
+
 int64_t holds_ended_ms(struct holds *holds, uint64_t account, int64_t now_ms)
 {
     int64_t last_ms = 0;

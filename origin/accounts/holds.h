@@ -82,6 +82,10 @@ struct holds_count {
     uint64_t accounts, ranges, days;
 };
 void holds_count(struct holds *holds, int64_t now_ms, struct holds_count *out);
+/* Copies of those that ended by their date, after after_ms and at now_ms at the latest; the caller
+ * frees *out, which is NULL where there are none, or no memory (PL_ENOMEM). */
+enum pl_err holds_ended(struct holds *holds, int64_t after_ms, int64_t now_ms, struct hold **out,
+                        size_t *count);
 /* When the last hold of the account ended that does not stand any more; 0: there was none. */
 int64_t holds_ended_ms(struct holds *holds, uint64_t account, int64_t now_ms);
 

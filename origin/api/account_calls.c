@@ -119,6 +119,7 @@ API_HANDLER(api_account_expire)
                                why)) != PL_OK) {
         return err;
     }
+    api_note_already(call, &account);
     api_write_account(worker, &account);
     return PL_OK;
 }
@@ -137,6 +138,7 @@ API_HANDLER(api_account_reinstate)
                                   &account, why)) != PL_OK) {
         return err;
     }
+    api_note_already(call, &account);
     api_write_account(worker, &account);
     return PL_OK;
 }

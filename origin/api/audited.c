@@ -2,6 +2,8 @@
 #include "origin/api/call.h"
 #include "origin/journal/audit.h"
 
+#include <stdio.h>
+
 static bool changes(const struct api_route *route)
 {
     return route->method != HTTP_GET && !api_streams(route);
@@ -32,6 +34,13 @@ enum pl_err api_audit_begin(struct api_worker *worker, struct api_call *call, st
     }
     enum pl_err err = note(worker, call, AUDIT_BEGUN, NULL, why);
     return err == PL_OK ? err : pl_fail_in(why, err, "nothing was done, for it cannot be noted");
+}
+
+void api_note_already(struct api_call *call, const struct account *account)
+{
+    if (account->was_so) {
+        snprintf(call->noted.detail, sizeof(call->noted.detail), "already");
+    }
 }
 
 void api_audit_cut(struct api_worker *worker, struct api_call *call, const char *why_text)

@@ -66,11 +66,12 @@ static inline bool api_streams(const struct api_route *route)
     return (route->how & API_STREAMS) != 0;
 }
 
-/* What a handler adds to the audit log's line: no names, no visitor's data. */
+/* What a handler adds to the audit log's line: no names, no visitor's data. Reasons are an
+ * operator's words, who is told that they are kept and may name nobody. */
 struct api_noted {
     uint64_t account;           /* 0: the path's */
     char object[PL_ID128_TEXT]; /* "": the path's id */
-    char detail[128];
+    char detail[ACCOUNT_REASON_BYTES + 40];
 };
 
 /* What the path says. */
@@ -190,6 +191,8 @@ enum pl_err api_audit_begin(struct api_worker *worker, struct api_call *call, st
  * written the error is the answer. */
 enum pl_err api_audit_end(struct api_worker *worker, struct api_call *call, enum pl_err err,
                           struct pl_why *why);
+/* That a change had been made before; PL_OK all the same. */
+void api_note_already(struct api_call *call, const struct account *account);
 /* That what was being given out was cut off, and why. */
 void api_audit_cut(struct api_worker *worker, struct api_call *call, const char *why_text);
 

@@ -24,8 +24,8 @@ API_HANDLER(api_deletion_request)
     err = (at_once ? accounts_delete_now : accounts_request_deletion)(
         parts->accounts, parts->holds, call->target.account, reason, &account, why);
     if (err == PL_OK) {
-        snprintf(call->noted.detail, sizeof(call->noted.detail), "%s",
-                 at_once ? "now" : "to be confirmed");
+        snprintf(call->noted.detail, sizeof(call->noted.detail), "%s%s: %s",
+                 account.was_so ? "already, " : "", at_once ? "now" : "to be confirmed", reason);
         api_write_account(worker, &account);
     }
     return err;
@@ -46,6 +46,7 @@ API_HANDLER(api_deletion_confirm)
                                          &account, why)) != PL_OK) {
         return err;
     }
+    api_note_already(call, &account);
     api_write_account(worker, &account);
     return PL_OK;
 }
@@ -56,6 +57,7 @@ API_HANDLER(api_deletion_withdraw)
     enum pl_err err = accounts_withdraw_deletion(worker->api->parts->accounts, call->target.account,
                                                  &account, why);
     if (err == PL_OK) {
+        api_note_already(call, &account);
         api_write_account(worker, &account);
     }
     return err;
@@ -87,9 +89,10 @@ static const char *actor_of(const struct api_call *call)
     return call->token.name[0] == '\0' ? token_role_name(call->token.role) : call->token.name;
 }
 
-static void note_hold(struct api_call *call, const struct hold *hold)
+static void note_hold(struct api_call *call, const struct hold *hold, const char *reason)
 {
     pl_id128_format(&hold->id, call->noted.object);
+    snprintf(call->noted.detail, sizeof(call->noted.detail), "%s", reason);
 }
 
 API_HANDLER(api_hold_place)
@@ -104,7 +107,7 @@ API_HANDLER(api_hold_place)
         return err;
     }
     call->status = 201;
-    note_hold(call, &hold);
+    note_hold(call, &hold, hold.reason);
     hold_write_json(&hold, worker->writer);
     return PL_OK;
 }
@@ -140,6 +143,7 @@ API_HANDLER(api_hold_release)
                              request, actor_of(call), &hold, why)) != PL_OK) {
         return err;
     }
+    note_hold(call, &hold, hold.release_reason);
     hold_write_json(&hold, worker->writer);
     return PL_OK;
 }

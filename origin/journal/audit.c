@@ -217,6 +217,15 @@ enum pl_err audit_write_denials(struct audit *audit, int64_t mono_ms, struct pl_
 
 /* ---- reading */
 
+void audit_tell(struct audit *audit, const struct audit_entry *entry)
+{
+    struct pl_why why = {0};
+    if (audit_note(audit, entry, &why) != PL_OK) {
+        pl_log(audit->log, PL_LOG_ERROR, "audit", "%s of account %016llx is done and not noted: %s",
+               entry->action, (unsigned long long)entry->account, why.text);
+    }
+}
+
 void audit_head(struct audit *audit, uint64_t *n, uint8_t hash[PL_SHA256_BYTES])
 {
     struct journal_mark end = {.n = 0};

@@ -30,7 +30,7 @@ struct audit_entry {
     const char *action;               /* noun and verb, "account.expire" */
     uint64_t account;                 /* 0: none */
     const char *object;               /* the id of what it was done to; NULL: none */
-    const char *detail;               /* words and numbers of ours; NULL: none */
+    const char *detail; /* words and numbers of ours, or an operator's reason; NULL: none */
     enum audit_outcome outcome;
     struct pl_span from; /* address of who was denied, 4 or 16 bytes; empty: not told */
     uint64_t count;      /* how many denials the line stands for; 0: one */
@@ -52,6 +52,10 @@ void audit_close(struct audit *audit); /* writes what is counted; NULL is fine. 
 /* On disk when it is PL_OK. audit NULL, as in tests of other parts: PL_OK, nothing is noted.
  * Blocks. */
 enum pl_err audit_note(struct audit *audit, const struct audit_entry *entry, struct pl_why *why);
+
+/* As audit_note, of what is done whether it can be noted or not: then the log tells of it. Blocks.
+ */
+void audit_tell(struct audit *audit, const struct audit_entry *entry);
 
 /* The last line's number and the SHA-256 of its bytes, which whoever keeps them can hold the log
  * to; 0 and zeros when there is none, or audit is NULL. */

@@ -244,6 +244,11 @@ uint64_t cutoffs_position(const struct cutoffs *c)
     return changelog_settle_position(c->config.changelog);
 }
 
+void cutoffs_epoch(const struct cutoffs *c, struct pl_id128 *epoch)
+{
+    changelog_epoch(c->config.changelog, epoch);
+}
+
 const char *cutoff_state_name(enum cutoff_state state)
 {
     static const char *const names[] = {[CUTOFF_WAITING] = "waiting",

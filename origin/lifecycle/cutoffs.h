@@ -21,6 +21,7 @@
 
 #include "origin/accounts/changelog.h"
 #include "origin/accounts/edges.h"
+#include "origin/journal/audit.h"
 #include "origin/keyring/keyring.h"
 
 /* A deletion that waits for edges gets a new sealing key so long before its deadline, so that edges
@@ -33,6 +34,7 @@ struct cutoffs_config {
     struct changelog *changelog;
     struct edges *edges;
     struct keyring *keyring;
+    struct audit *audit;   /* NULL: there is none */
     int64_t seal_key_days; /* age at which a sealing key gets its successor */
     const struct pl_clock *clock;
     const struct pl_log *log;
@@ -53,6 +55,8 @@ enum pl_err cutoffs_announce(struct cutoffs *cutoffs, uint64_t *position, struct
 /* The newest position that edges make a cut-off at of their own accord. After a tombstone was
  * written: its own or a later one, so there is no need to announce. Memory only. */
 uint64_t cutoffs_position(const struct cutoffs *cutoffs);
+/* Of which changelog it is. Memory only. */
+void cutoffs_epoch(const struct cutoffs *cutoffs, struct pl_id128 *epoch);
 
 enum cutoff_state {
     CUTOFF_WAITING,

@@ -1,6 +1,7 @@
 /* The sealing keys: one after the other, and none longer than an edge needs it. */
 #include "origin/first_start.h"
 #include "origin/lifecycle/cutoffs_state.h"
+#include "proto/base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,6 +105,19 @@ static enum pl_err announce(struct cutoffs *c, struct pl_why *why)
     return first_start_announce(c->config.store, c->config.keyring, c->config.changelog, why);
 }
 
+static void note_key(struct cutoffs *c, const char *action, const uint8_t id[BLOCK_KEY_ID_BYTES],
+                     const char *detail)
+{
+    char text[2 * BLOCK_KEY_ID_BYTES + 1];
+    pl_hex_encode(pl_span(id, BLOCK_KEY_ID_BYTES), text);
+    const struct audit_entry entry = {.actor = "lifecycle",
+                                      .action = action,
+                                      .object = text,
+                                      .detail = detail,
+                                      .outcome = AUDIT_DONE};
+    audit_tell(c->config.audit, &entry);
+}
+
 static enum pl_err rotate(struct cutoffs *c, struct pl_why *why)
 {
     uint8_t public_key[PL_X25519_BYTES];
@@ -113,6 +127,7 @@ static enum pl_err rotate(struct cutoffs *c, struct pl_why *why)
         err = announce(c, why);
     }
     if (err == PL_OK) {
+        note_key(c, "sealing-key.made", c->keys.current, NULL);
         pl_log(c->config.log, PL_LOG_INFO, "cutoffs", "a new sealing key: edges are told of it");
     }
     return err;
@@ -125,6 +140,9 @@ static enum pl_err destroy_old(struct cutoffs *c, const char *reason, struct pl_
         c->keys.old_count < CUTOFFS_OLD_KEYS ? c->keys.old_count : CUTOFFS_OLD_KEYS;
     for (size_t i = 0; err == PL_OK && i < count; i++) {
         err = keyring_destroy_seal_key(c->config.keyring, c->keys.old[i], reason, NULL, why);
+        if (err == PL_OK) {
+            note_key(c, "sealing-key.destroyed", c->keys.old[i], reason);
+        }
     }
     cutoffs_look_at_keys(c);
     if (err == PL_OK) {

@@ -89,6 +89,7 @@ static enum pl_err destroy_key(struct doing *doing, struct pl_why *why)
     if (doing->config->cutoffs != NULL) {
         /* The tombstone's own position, or a later one. */
         doing->deletion->position = cutoffs_position(doing->config->cutoffs);
+        cutoffs_epoch(doing->config->cutoffs, &doing->deletion->epoch);
     }
     pl_time_format(account->deleted_on_request ? account->requested_ms : account->expires_at_ms,
                    since);
@@ -405,7 +406,6 @@ const char *deletion_step_name(enum deletion_step step)
  * entry and the certificate tell of it. */
 static void note(const struct doing *doing, enum deletion_step step)
 {
-    struct pl_why why = {0};
     char action[48];
     snprintf(action, sizeof(action), "deletion.%s", steps[step].name);
     const struct audit_entry entry = {
@@ -414,12 +414,36 @@ static void note(const struct doing *doing, enum deletion_step step)
         .account = doing->deletion->account,
         .outcome = AUDIT_DONE,
     };
-    if (audit_note(doing->config->audit, &entry, &why) != PL_OK) {
-        pl_log(doing->config->log, PL_LOG_ERROR, "lifecycle",
-               "%s of account %016llx is not in the "
-               "audit log: %s",
-               action, (unsigned long long)entry.account, why.text);
+    audit_tell(doing->config->audit, &entry);
+}
+
+/* Edges whose word was not waited for. */
+static void note_written_off(const struct doing *doing)
+{
+    struct cutoff_edge *edges;
+    size_t count;
+    bool done;
+    if (doing->config->cutoffs == NULL || is_certified(doing) ||
+        cutoffs_of(doing->config->cutoffs, doing->deletion->position, &edges, &count, &done) !=
+            PL_OK) {
+        return;
     }
+    for (size_t i = 0; i < count; i++) {
+        char id[PL_ID128_TEXT];
+        pl_id128_format(&edges[i].id, id);
+        const struct audit_entry entry = {
+            .actor = "lifecycle",
+            .action = "edge.written-off",
+            .account = doing->deletion->account,
+            .object = id,
+            .detail = edges[i].reason,
+            .outcome = AUDIT_DONE,
+        };
+        if (edges[i].state == CUTOFF_WRITTEN_OFF) {
+            audit_tell(doing->config->audit, &entry);
+        }
+    }
+    free(edges);
 }
 
 enum pl_err deletion_go_on(struct deletion *deletion, const struct lifecycle_config *config,
@@ -448,5 +472,8 @@ enum pl_err deletion_go_on(struct deletion *deletion, const struct lifecycle_con
         return err;
     }
     note(&doing, step);
+    if (step == DELETION_EDGES) {
+        note_written_off(&doing);
+    }
     return PL_OK;
 }

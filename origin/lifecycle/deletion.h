@@ -43,6 +43,7 @@ struct deletion {
     uint64_t account;
     enum deletion_step done;         /* the last step that is */
     int64_t done_ms[DELETION_STEPS]; /* wall clock; 0: not done */
+    struct pl_id128 epoch;           /* of the changelog that position is of */
     uint64_t position;               /* the cut-off that edges have to pass */
     struct certificate_count counts[DELETION_KINDS];
     struct certificate_count cleared; /* events of days that went before, for no hold kept them */

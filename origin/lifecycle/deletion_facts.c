@@ -22,6 +22,7 @@ static void set_times(struct certificate_facts *facts, const struct deletion *de
     facts->gone_ms = deletion->done_ms[DELETION_GONE];
     facts->edges_ms = deletion->done_ms[DELETION_EDGES];
     facts->ended_ms = now_ms;
+    facts->cutoff_epoch = deletion->epoch;
     facts->cutoff_position = deletion->position;
 }
 
@@ -36,11 +37,23 @@ static void set_counts(struct certificate_facts *facts, const struct deletion *d
     }
 }
 
+/* It had ended before it came here. */
+static void set_import(struct certificate_facts *facts, const struct account *account)
+{
+    struct certificate_delay *delay = &facts->delays[facts->delay_count++];
+    *delay = (struct certificate_delay){
+        .kind = "import", .from_ms = account->expires_at_ms, .until_ms = account->created_ms};
+    snprintf(delay->reason, sizeof(delay->reason), "imported after its end");
+}
+
 /* Holds that stood when the account would have been due. */
 static enum pl_err set_delays(struct certificate_facts *facts, struct holds *list,
                               const struct account *account)
 {
     const int64_t due_ms = lifecycle_due_ms(account);
+    if (account->imported) {
+        set_import(facts, account);
+    }
     struct hold *holds = calloc(HOLDS_ACCOUNT_MAX, sizeof(*holds));
     if (holds == NULL) {
         return PL_ENOMEM;

@@ -63,6 +63,7 @@ static void write_progress(const struct deletion *deletion, const struct lifecyc
     }
     json_write_object_end(w);
     write_key(config, account->id, w);
+    json_write_pair_hex(w, "epoch", pl_span(deletion->epoch.bytes, sizeof(deletion->epoch.bytes)));
     json_write_pair_u64(w, "position", deletion->position);
     if (deletion->done >= DELETION_COUNTED) {
         write_counts(deletion, account->cleared_ms != 0, w);
@@ -164,6 +165,9 @@ static enum pl_err parse(struct pl_span bytes, struct deletion *deletion)
         err = read_steps(record, deletion);
     }
     if (err == PL_OK) {
+        err = request_id128(record, "epoch", &deletion->epoch, NULL);
+    }
+    if (err == PL_OK) {
         err = request_u64(record, "position", &deletion->position, NULL);
     }
     if (err == PL_OK) {
@@ -178,6 +182,7 @@ static void start_over(struct deletion *deletion, const struct account *account)
     memset(deletion->done_ms, 0, sizeof(deletion->done_ms));
     deletion->done = DELETION_BEGUN;
     deletion->done_ms[DELETION_BEGUN] = account->deletion_started_ms;
+    deletion->epoch = (struct pl_id128){{0}};
     deletion->position = 0;
     for (size_t i = 0; i < deletion_kind_count; i++) {
         deletion->counts[i] = (struct certificate_count){.kind = deletion_kinds[i].name};

@@ -1,6 +1,7 @@
 #include "origin/lifecycle/lifecycle.h"
 #include "origin/accounts/account_states.h"
 #include "origin/families.h"
+#include "origin/lifecycle/hold_ends.h"
 #include "origin/lifecycle/retention.h"
 #include "origin/request.h"
 #include "proto/base/mailbox.h"
@@ -23,6 +24,7 @@ struct lifecycle {
     struct clock_watch clock_watch;
     bool doubt_noted; /* in the audit log, and not yet that it is over */
     struct retention *retention;
+    struct hold_ends hold_ends;
     struct deletion *deletions; /* under way */
     pthread_mutex_t lock;
     struct lifecycle_status status; /* under lock */
@@ -371,6 +373,8 @@ bool lifecycle_tick(struct lifecycle *lifecycle)
     }
     bool more = look_at_accounts(lifecycle, accounts, count, now_ms, believed, &status);
     if (believed) {
+        hold_ends_tell(&lifecycle->hold_ends, lifecycle->config.store, lifecycle->config.holds,
+                       lifecycle->config.audit, now_ms);
         retention_go_on(lifecycle->retention, accounts, count, now_ms, &more);
     }
     if (believed && lifecycle->config.cutoffs != NULL) {

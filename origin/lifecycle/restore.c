@@ -2,12 +2,14 @@
 #include "origin/accounts/account_states.h"
 #include "origin/lifecycle/certificate.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define HOLD_JSON_BYTES 8192
 
 struct restore {
     const struct origin_parts *parts;
+    uint64_t applied; /* records */
     uint64_t unknown; /* records of accounts that this database never knew */
 };
 
@@ -144,6 +146,7 @@ static enum pl_err apply(void *ctx, const struct redo_record *record, struct pl_
         [REDO_ERASURE] = apply_erasure, [REDO_TOKEN] = apply_token,
         [REDO_EDGE] = apply_edge,
     };
+    ((struct restore *)ctx)->applied++;
     return by_kind[record->kind] == NULL ? PL_OK : by_kind[record->kind](ctx, record, why);
 }
 
@@ -176,10 +179,24 @@ static enum pl_err delete_keyless(const struct origin_parts *parts, struct pl_wh
     return err;
 }
 
+static void note_restore(const struct restore *r)
+{
+    char detail[96];
+    snprintf(detail, sizeof(detail), "%llu lines of the redo log applied again",
+             (unsigned long long)r->applied);
+    const struct audit_entry entry = {
+        .actor = "origin", .action = "database.restored", .detail = detail, .outcome = AUDIT_DONE};
+    audit_tell(r->parts->audit, &entry);
+}
+
 enum pl_err restore_apply(const struct origin_parts *parts, struct pl_why *why)
 {
     struct restore r = {.parts = parts};
+    const bool restored = redo_is_restored(parts->redo);
     enum pl_err err = redo_replay(parts->redo, apply, &r, why);
+    if (err == PL_OK && restored) {
+        note_restore(&r);
+    }
     if (err == PL_OK && r.unknown > 0) {
         pl_log(parts->log, PL_LOG_WARN, "restore",
                "%llu records are of accounts that were made after this copy of the database",

@@ -5,6 +5,7 @@
 #include "origin/subjects/links.h"
 #include "origin/vault/vault_days.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -34,6 +35,7 @@ struct retention {
     uint64_t next_account; /* of the round */
     int64_t next_day;      /* of it; 0: at its beginning */
     uint8_t links_at[LINK_KEY_BYTES];
+    uint64_t retired;  /* events of it, since they were settled last */
     bool links_gone;   /* some were deleted */
     bool with_links;   /* this round looks at links, which is once a day */
     int64_t links_day; /* of that round */
@@ -192,6 +194,27 @@ static enum pl_err note_unsettled(struct retention *r, uint64_t account, int64_t
     return err;
 }
 
+/* Once they are in no file any more: a crash before that has them made sure of, and told, later,
+ * but nobody remembers how many they were. */
+static void note_retired(struct retention *r, uint64_t account, const struct unsettled *days)
+{
+    char from[PL_TIME_TEXT], to[PL_TIME_TEXT], detail[96];
+    pl_time_format(days->first_day * PL_DAY_MS, from);
+    pl_time_format(days->last_day * PL_DAY_MS, to);
+    snprintf(detail, sizeof(detail), "days %.10s to %.10s", from, to);
+    if (r->retired > 0) {
+        snprintf(detail, sizeof(detail), "%llu events of days %.10s to %.10s",
+                 (unsigned long long)r->retired, from, to);
+    }
+    const struct audit_entry entry = {.actor = "lifecycle",
+                                      .action = "events.retire",
+                                      .account = account,
+                                      .detail = detail,
+                                      .outcome = AUDIT_DONE};
+    audit_tell(r->config->audit, &entry);
+    r->retired = 0;
+}
+
 static enum pl_err settle(struct retention *r, uint64_t account, struct pl_why *why)
 {
     uint8_t key[UNSETTLED_KEY_BYTES];
@@ -212,6 +235,9 @@ static enum pl_err settle(struct retention *r, uint64_t account, struct pl_why *
         store_batch_delete(r->batch, r->config->store, FAMILY_META, unsettled_key(account, key));
         err = store_write(r->config->store, r->batch, false, why);
         store_batch_clear(r->batch);
+    }
+    if (err == PL_OK) {
+        note_retired(r, account, &days);
     }
     return err;
 }
@@ -259,7 +285,7 @@ static enum pl_err read_keys(struct retention *r, uint64_t account, int64_t day,
 static enum pl_err retire_some(struct retention *r, uint64_t account, int64_t day, bool *left,
                                struct pl_why *why)
 {
-    size_t count;
+    size_t count, removed = 0;
     enum pl_err err = read_keys(r, account, day, &count);
     *left = count == DAY_COUNTS_REMOVE_MAX;
     if (err == PL_OK && count > 0) {
@@ -269,9 +295,12 @@ static enum pl_err retire_some(struct retention *r, uint64_t account, int64_t da
     if (err != PL_OK) {
         return pl_fail(why, err, "a day's events cannot be read: %s", pl_err_word(err));
     }
-    return count == 0 ? PL_OK
-                      : day_counts_remove(r->config->day_counts, r->batch, r->keys, count,
-                                          DAY_COUNTS_RETIRED, false, NULL, why);
+    if (count > 0) {
+        err = day_counts_remove(r->config->day_counts, r->batch, r->keys, count, DAY_COUNTS_RETIRED,
+                                false, &removed, why);
+        r->retired += removed;
+    }
+    return err;
 }
 
 /* A part of the links that nobody was seen with since. Held events keep theirs. */
@@ -372,6 +401,7 @@ static void leave_account(struct retention *r, const struct account *account)
     r->next_day = 0;
     memset(r->links_at, 0, sizeof(r->links_at));
     r->links_gone = false;
+    r->retired = 0;
     r->next_account = account->id + 1;
     r->in_round = account->id != UINT64_MAX;
 }

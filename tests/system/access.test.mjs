@@ -49,7 +49,7 @@ const table = {
     'GET edges': [OA, ''],
     'GET tokens': [O, ''],
     'GET accounts/{account}/record': [ALL, ''],
-    'GET accounts/{account}/certificate': [ALL, '', 404],
+    'GET accounts/{account}/certificate': [OA, '', 404],
     'GET certificates': [OA, ''],
     'GET certificates/keys': [OA, ''],
     'POST edges': [O, 'edge.enroll', 201, newEdge],
@@ -68,7 +68,7 @@ const table = {
     'POST accounts/{account}/reinstate': [O, 'account.reinstate', 200, () => ({})],
     'POST accounts/{account}/deletion': [O, 'account.delete', 409, () => ({ reason: 'asked for' })], // it is held
     'POST accounts/{account}/deletion/confirm': [O, 'account.confirm-deletion', 409, () => ({ request: hex(16) })],
-    'DELETE accounts/{account}/deletion': [O, 'account.keep', 404],
+    'DELETE accounts/{account}/deletion': [O, 'account.keep'],
 };
 const anyones = ['GET /ready', 'GET /replication', 'GET /metrics'];
 

@@ -144,6 +144,33 @@ test('an origin that comes back a year later waits for two edges, then does what
     await stored(w, shop, ids);
 });
 
+test('an account that is still there on day 80 degrades readiness, and on day 90 takes it down', { timeout: 240000, skip: noFakeClock }, async (t) => {
+    const { cluster, clocks, gone } = await world(t);
+    await cluster.ctl('account', 'expire', gone.id);
+    await cluster.nodes.get('us').stop(); // its word is waited for
+    const onDay = async (day) => {
+        clocks.origin.set(day * DAY);
+        await doubt(cluster);
+        await cluster.ctl('lifecycle', 'confirm-clock', '--yes');
+        await belief(cluster);
+    };
+    const look = async () => {
+        const response = await fetch(`${cluster.url('origin')}/ready`);
+        return { status: response.status, ...await response.json() };
+    };
+    const saying = (words, list) => until(`/ready says ${words}`, 60000, async () => {
+        const ready = await look();
+        return ready[list].some((line) => words.test(line)) && ready;
+    });
+    await onDay(81);
+    const late = await saying(new RegExp(`^1 deletions are overdue: account ${gone.id} is still deleting on day 81 after its expiry`), 'warnings');
+    assert.equal(late.status, 200);
+    assert.equal(late.ready, true);
+    await onDay(90);
+    const broken = await saying(new RegExp(`^the deletion window is broken: account ${gone.id} is still deleting on day 90 after its expiry`), 'reasons');
+    assert.deepEqual([broken.status, broken.ready], [503, false]);
+});
+
 test('an origin that comes back a year earlier takes nothing for old, and all when its clock is right', { timeout: 180000, skip: noFakeClock }, async (t) => {
     const w = await world(t);
     const { cluster, clocks, shop, gone, startOrigin } = w;

@@ -130,7 +130,9 @@ test('every command against a real origin', { timeout: 120000 }, async (t) => {
 
     assert.match(await run('account', 'expire', 'my-shop', '--at', '2090-01-01'), /^my-shop will expire at 2090-01-01 00:00 UTC\.\n$/);
     assert.match(await run('account', 'expire', 'my-shop'), /^my-shop has expired: .*\nIts data will be deleted from \d{4}-\d\d-\d\d \d\d:\d\d UTC on; until then: polderctl account reinstate [0-9a-f]{16}\n$/);
-    await failing(/my-shop is expired already/, 'account', 'expire', 'my-shop');
+    assert.match(await run('account', 'expire', 'my-shop'), /^my-shop has expired already, at \d{4}-\d\d-\d\d \d\d:\d\d UTC\.\n/);
+    await failing(/my-shop is expired already/, 'account', 'expire', 'my-shop', '--at', '2090-01-01');
+    assert.match(await run('account', 'keep', 'my-shop'), /^Nobody asks for its deletion: my-shop stays\.\n$/);
     assert.match(await run('account', 'show', 'my-shop'), /^deletion due +\d{4}-/m);
     assert.match(await run('account', 'reinstate', 'my-shop', '--expires-at', '2095-06-01'), /^my-shop is active until 2095-06-01 00:00 UTC\.\n$/);
     assert.match(await run('account', 'reinstate', 'my-shop'), /^my-shop is active, without an end\.\n$/);

@@ -45,6 +45,8 @@ struct house {
     struct exports *exports;
     struct accounts *accounts;
     struct lifecycle *lifecycle;
+    struct audit *audit; /* of a house whose log is looked at */
+    bool audited;
     struct json_parser *parser;
     struct pl_buf signer_pem;
     struct pl_why why;
@@ -107,11 +109,24 @@ static inline void open_house(struct house *house, bool create)
 {
     struct pl_why why = {0};
     open_disk(house, create);
+    if (house->audited) {
+        char path[96];
+        snprintf(path, sizeof(path), "%s/audit.ndjson", house->dir);
+        const char *paths[] = {path};
+        const struct audit_config audit = {.paths = paths,
+                                           .path_count = 1,
+                                           .create = create,
+                                           .max_bytes = 1 << 20,
+                                           .clock = &house->clock,
+                                           .log = &house->log};
+        must(audit_open(&house->audit, &audit, &why), &why);
+    }
     must(edges_open(&house->edges, house->store, &house->clock, &why), &why);
     const struct cutoffs_config cutoffs = {.store = house->store,
                                            .changelog = house->changelog,
                                            .edges = house->edges,
                                            .keyring = house->keyring,
+                                           .audit = house->audit,
                                            .seal_key_days = 30,
                                            .clock = &house->clock,
                                            .log = &house->log};
@@ -141,6 +156,7 @@ static inline void open_house(struct house *house, bool create)
         .tokens = house->tokens,
         .day_counts = house->day_counts,
         .cutoffs = house->cutoffs,
+        .audit = house->audit,
         .clock = &house->clock,
         .belief = &house->belief,
         .random = pl_random_system(),
@@ -159,6 +175,7 @@ static inline void close_house(struct house *house)
     holds_close(house->holds);
     cutoffs_close(house->cutoffs);
     edges_close(house->edges);
+    audit_close(house->audit);
     changelog_close(house->changelog);
     keyring_close(house->keyring);
     store_close(house->store);
@@ -184,9 +201,10 @@ static inline void prepare(struct house *house)
     assert_int_equal(json_parser_new(&house->parser, 65536, 16), PL_OK);
 }
 
-static inline int setup(void **state)
+static inline int make_house(void **state, bool audited)
 {
     struct house *house = calloc(1, sizeof(*house));
+    house->audited = audited;
     strcpy(house->dir, "/tmp/polder-lifecycle-XXXXXX");
     assert_non_null(mkdtemp(house->dir));
     prepare(house);
@@ -194,6 +212,11 @@ static inline int setup(void **state)
     open_house(house, true);
     *state = house;
     return 0;
+}
+
+static inline int setup(void **state)
+{
+    return make_house(state, false);
 }
 
 static inline int unlink_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

@@ -150,8 +150,9 @@ static void a_request_ends_after_a_week(void **state)
                                                &asked, &house->why),
                      PL_ENOTFOUND);
     must(accounts_withdraw_deletion(house->accounts, account.id, &asked, &house->why), &house->why);
-    assert_int_equal(accounts_withdraw_deletion(house->accounts, account.id, &asked, &house->why),
-                     PL_ENOTFOUND);
+    assert_false(asked.was_so);
+    must(accounts_withdraw_deletion(house->accounts, account.id, &asked, &house->why), &house->why);
+    assert_true(asked.was_so);
     tick_on_day(house, 20);
     assert_int_equal(state_of(house, account.id), ACCOUNT_ACTIVE);
     assert_true(has_key(house, account.id));
@@ -180,6 +181,60 @@ static void deleting_at_once_needs_a_reason_and_cannot_be_undone(void **state)
     assert_int_equal(gone.state, ACCOUNT_DELETED);
     assert_string_equal(gone.name, "");
     assert_int_equal(gone.created_ms, account.created_ms);
+}
+
+static void assert_shown(struct house *house, const struct account *account, const char *words)
+{
+    struct json_writer *w;
+    struct pl_buf text;
+    pl_buf_init(&text, 65536);
+    must(json_writer_new(&w, false), &house->why);
+    json_writer_begin(w, &text);
+    const struct account_standing standing =
+        lifecycle_standing(house->lifecycle, account, house->now_ms);
+    account_write_json(account, house->now_ms, &standing, w);
+    must(json_writer_end(w), &house->why);
+    must(pl_buf_terminate(&text), &house->why);
+    assert_non_null(strstr((char *)text.data, words));
+    json_writer_free(w);
+    pl_buf_release(&text);
+}
+
+/* What is asked for twice, as after an answer that got lost, is done once and refused never. */
+static void what_is_so_already_is_no_error(void **state)
+{
+    struct house *house = *state;
+    struct account account = new_account(house, "twice"), first, again;
+    const int64_t end_ms = START_MS + PL_DAY_MS;
+    must(accounts_expire(house->accounts, account.id, end_ms, &first, &house->why), &house->why);
+    assert_false(first.was_so);
+    must(accounts_expire(house->accounts, account.id, end_ms, &again, &house->why), &house->why);
+    assert_true(again.was_so);
+    must(accounts_reinstate(house->accounts, account.id, 0, &again, &house->why), &house->why);
+    assert_false(again.was_so);
+    must(accounts_reinstate(house->accounts, account.id, 0, &again, &house->why), &house->why);
+    assert_true(again.was_so);
+    must(accounts_expire(house->accounts, account.id, 0, &first, &house->why), &house->why);
+    house->now_ms += PL_MINUTE_MS;
+    house->mono_ms += PL_MINUTE_MS;
+    const uint64_t position = changelog_position(house->changelog);
+    must(accounts_expire(house->accounts, account.id, 0, &again, &house->why), &house->why);
+    assert_true(again.was_so);
+    assert_int_equal(again.expires_at_ms, first.expires_at_ms);
+    assert_int_equal(changelog_position(house->changelog), position); /* edges learn nothing new */
+    assert_shown(house, &again, "\"already\":true");
+    must(accounts_delete_now(house->accounts, house->holds, account.id, "r", &first, &house->why),
+         &house->why);
+    assert_false(first.was_so);
+    must(accounts_delete_now(house->accounts, house->holds, account.id, "r", &again, &house->why),
+         &house->why);
+    assert_true(again.was_so);
+    assert_int_equal(again.deletion_started_ms, first.deletion_started_ms);
+    reopen_house(house);
+    again = account_of(house, account.id);
+    assert_false(again.was_so);
+    assert_int_equal(accounts_expire(house->accounts, account.id, 0, &again, &house->why),
+                     PL_EEXPIRED);
 }
 
 /* ---- holds */
@@ -482,23 +537,6 @@ static void months_are_those_of_the_calendar(void **state)
     }
 }
 
-static void assert_shown(struct house *house, const struct account *account, const char *words)
-{
-    struct json_writer *w;
-    struct pl_buf text;
-    pl_buf_init(&text, 65536);
-    must(json_writer_new(&w, false), &house->why);
-    json_writer_begin(w, &text);
-    const struct account_standing standing =
-        lifecycle_standing(house->lifecycle, account, house->now_ms);
-    account_write_json(account, house->now_ms, &standing, w);
-    must(json_writer_end(w), &house->why);
-    must(pl_buf_terminate(&text), &house->why);
-    assert_non_null(strstr((char *)text.data, words));
-    json_writer_free(w);
-    pl_buf_release(&text);
-}
-
 /* As readiness counts it. */
 static void what_is_held_is_shown_and_not_overdue(void **state)
 {
@@ -548,6 +586,17 @@ static void an_account_that_ended_long_ago_is_deleted_at_once(void **state)
     edge_settles(house, &edge);
     work(house);
     assert_int_equal(state_of(house, old.id), ACCOUNT_DELETED);
+    /* Its certificate says why it is late, and which cut-off its edges have passed. */
+    assert_certified(house, old.id,
+                     "\"delays\":[{\"kind\":\"import\",\"from\":\"2024-06-30T00:00:00.000Z\","
+                     "\"until\":\"2026-01-01T00:00:00.000Z\","
+                     "\"reason\":\"imported after its end\"}]");
+    struct pl_id128 epoch;
+    char text[PL_ID128_TEXT], words[80];
+    changelog_epoch(house->changelog, &epoch);
+    pl_id128_format(&epoch, text);
+    snprintf(words, sizeof(words), "\"cutoff\":{\"epoch\":\"%s\"", text);
+    assert_certified(house, old.id, words);
 }
 
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -560,6 +609,7 @@ int main(void)
         T(a_request_deletes_nothing_until_it_is_confirmed),
         T(a_request_ends_after_a_week),
         T(deleting_at_once_needs_a_reason_and_cannot_be_undone),
+        T(what_is_so_already_is_no_error),
         T(nothing_is_deleted_under_a_hold),
         T(a_hold_ends_by_its_date),
         T(a_hold_on_some_days_keeps_those),

@@ -111,7 +111,8 @@ static void test_expiry_by_date_needs_nobody(void **state)
     assert_int_equal(account_state_at(&account, r.now_ms), ACCOUNT_EXPIRED);
     assert_int_equal(accounts_fate(accounts, account.id ^ 1, r.now_ms, &expired_ms),
                      INTAKE_UNKNOWN);
-    assert_int_equal(accounts_expire(accounts, account.id, 0, &account, &r.why), PL_EEXPIRED);
+    must(accounts_expire(accounts, account.id, 0, &account, &r.why), &r.why);
+    assert_true(account.was_so);
 }
 
 static void test_expire_and_reinstate(void **state)

@@ -38,7 +38,34 @@ struct play {
 static const int64_t event_days[] = {-20, -10, 0}; /* from day 0 */
 #define EVENTS (sizeof(event_days) / sizeof(event_days[0]))
 
+/* What an account has beside its events, one of each. */
+static const struct {
+    unsigned family;
+    size_t key_bytes;
+} others[] = {
+    {FAMILY_DEDUPE, 17},       {FAMILY_CONFIGS, 16},  {FAMILY_LINKS, 25},
+    {FAMILY_SUPPRESSIONS, 24}, {FAMILY_ERASURES, 24},
+};
+#define OTHERS (sizeof(others) / sizeof(others[0]))
+
 /* ---- the play */
+
+static void give_others(struct house *house, uint64_t account)
+{
+    uint8_t key[32];
+    char request[128], text[TOKEN_TEXT_BYTES];
+    struct token_record token;
+    memset(key, 0xff, sizeof(key)); /* as of the last day that there is */
+    pl_store_u64(key, account);
+    for (size_t i = 0; i < OTHERS; i++)
+        must(store_put(house->store, others[i].family, pl_span(key, others[i].key_bytes),
+                       PL_SPAN_LIT("row"), false, &house->why),
+             &house->why);
+    snprintf(request, sizeof(request), "{\"role\":\"owner\",\"account\":\"%016llx\"}",
+             (unsigned long long)account);
+    must(tokens_create(house->tokens, parse(house, request), &token, text, &house->why),
+         &house->why);
+}
 
 static void begin(struct play *play)
 {
@@ -54,6 +81,7 @@ static void begin(struct play *play)
         s->account = make_account(house, request);
         for (size_t e = 0; e < EVENTS; e++)
             put_event_on(house, s->account.id, pl_day_of(START_MS) + event_days[e], 1);
+        give_others(house, s->account.id);
         if (s->kind == ENDS_AT_ONCE || s->kind == RETURNS || s->kind == HELD ||
             s->kind == HELD_DAYS)
             must(accounts_expire(house->accounts, s->account.id, 0, &s->account, &house->why),
@@ -101,31 +129,57 @@ static void hear_edges(struct play *play, int64_t day)
 
 /* ---- the promises */
 
+static size_t others_of(struct house *house, uint64_t account)
+{
+    struct token_record *list;
+    size_t rows = 0, count;
+    for (size_t i = 0; i < OTHERS; i++)
+        rows += rows_of(house, others[i].family, account);
+    must(tokens_list(house->tokens, &list, &count), &house->why);
+    for (size_t i = 0; i < count; i++)
+        rows += list[i].account == account;
+    free(list);
+    return rows;
+}
+
 static void assert_untouched(struct house *house, const struct subject *s)
 {
     assert_int_equal(events_of(house, s->account.id), EVENTS);
+    assert_int_equal(others_of(house, s->account.id), OTHERS + 1);
     assert_true(has_key(house, s->account.id));
     assert_false(has_certificate(house, s->account.id));
     assert_true(account_of(house, s->account.id).state < ACCOUNT_DELETING);
+}
+
+/* Whatever edges have said by then. */
+static void assert_unreadable(struct house *house, const struct subject *s)
+{
+    assert_int_equal(events_of(house, s->account.id), 0);
+    assert_int_equal(others_of(house, s->account.id), 0);
+    assert_int_equal(rows_of(house, FAMILY_DAYS, s->account.id), 0);
+    assert_false(has_key(house, s->account.id));
 }
 
 static void assert_gone(struct house *house, const struct subject *s)
 {
     int64_t expired_ms;
     assert_int_equal(account_of(house, s->account.id).state, ACCOUNT_DELETED);
-    assert_int_equal(events_of(house, s->account.id), 0);
-    assert_int_equal(rows_of(house, FAMILY_DAYS, s->account.id), 0);
-    assert_false(has_key(house, s->account.id));
+    assert_unreadable(house, s);
+    assert_int_equal(rows_of(house, FAMILY_HOLDS, s->account.id), 0);
     assert_true(has_certificate(house, s->account.id));
     assert_int_equal(accounts_fate(house->accounts, s->account.id, house->now_ms, &expired_ms),
                      INTAKE_DELETED);
 }
 
-/* Deleted within [45, 90] days of expiry, nothing before, everything after. */
+/* Deleted within [45, 90] days of expiry, nothing before, everything after; between, all or
+ * nothing of it is there. */
 static void look_at_window(struct house *house, const struct subject *s, int64_t after_expiry)
 {
-    if (after_expiry < LIFECYCLE_KEEP_DAYS)
+    if (after_expiry < LIFECYCLE_KEEP_DAYS ||
+        account_of(house, s->account.id).state < ACCOUNT_DELETING)
         assert_untouched(house, s);
+    else
+        assert_unreadable(house, s);
     if (after_expiry >= LIFECYCLE_WARN_DAYS + 1)
         assert_gone(house, s); /* and that is well before day 90 */
 }

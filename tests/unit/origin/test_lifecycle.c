@@ -95,7 +95,11 @@ static void a_date_in_the_future_expires_by_itself(void **state)
     /* Nobody has ticked yet: the date counts all the same. */
     assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms, &expired_ms),
                      INTAKE_EXPIRED);
-    assert_int_equal(accounts_expire(house->accounts, account.id, 0, &account, &why), PL_EEXPIRED);
+    must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
+    assert_true(account.was_so);
+    assert_int_equal(
+        accounts_expire(house->accounts, account.id, house->now_ms + PL_DAY_MS, &account, &why),
+        PL_EEXPIRED);
 }
 
 static void assert_records_hold(struct house *house, uint64_t account, const char *one,
