@@ -112,7 +112,7 @@ static void a_wiped_key_without_destruction_is_an_alarm(void **state)
 {
     struct keyring_fixture *f = *state;
     struct pl_buf file;
-    struct pl_span wrap;
+    struct pl_span wrap = pl_span(NULL, 0);
     uint8_t key[32];
     struct keyring *k = open_ok(f);
     assert_int_equal(keyring_new_key(k, 5, NULL), PL_OK);
@@ -176,7 +176,7 @@ static void an_older_copy_on_one_path_cannot_bring_a_key_back(void **state)
 {
     struct keyring_fixture *f = *state;
     struct pl_buf old, now;
-    struct pl_span wrap;
+    struct pl_span wrap = pl_span(NULL, 0);
     uint8_t key[32];
     struct keyring *k = open_ok(f);
     assert_int_equal(keyring_new_key(k, 1, NULL), PL_OK);
