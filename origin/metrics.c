@@ -14,6 +14,7 @@ struct numbers {
     struct store_usage store;
     uint64_t ready, alarms, keys_live, keys_destroyed, keys_missing, keys_locked, keyring_behind;
     uint64_t redo_bytes, restored, optouts_late, orphan_keys;
+    uint64_t erasures_open, erasures_unfinished;
     uint64_t settle_position, edges_waiting, seal_key_age_s, old_seal_keys;
     uint64_t expired, deleting, deleted, overdue, held;
     struct holds_count holds;
@@ -75,6 +76,10 @@ static const struct row rows[] = {
     GAUGE("redo_optouts_late", "1 while opt-outs wait for room in the redo log.", "", optouts_late),
     GAUGE("keyring_orphans", "Data keys of accounts that the database does not know.", "",
           orphan_keys),
+    GAUGE("erasures_open", "Erasures of visitors that are guarded against late events.", "",
+          erasures_open),
+    GAUGE("erasures_unfinished", "Of them, those that are not physically gone yet.", "",
+          erasures_unfinished),
     GAUGE("restored", "1 for a day after the database was found to be restored.", "", restored),
     GAUGE("keyring_paths_behind", "Paths on which the last write failed.", "", keyring_behind),
     GAUGE("accounts_ended", "Accounts that are not active, by state.", "{state=\"expired\"}",
@@ -134,6 +139,8 @@ static void collect(const struct view *view, const struct origin_parts *parts,
     n->restored = view->redo.restored;
     n->optouts_late = view->redo.late_ms != 0;
     n->orphan_keys = view->orphan_count;
+    n->erasures_open = view->erasures.open;
+    n->erasures_unfinished = view->erasures.unfinished;
     n->settle_position = view->cutoffs.position;
     n->edges_waiting = view->cutoffs.waiting;
     n->seal_key_age_s = (uint64_t)(view->seal_key_age_ms / PL_SECOND_MS);

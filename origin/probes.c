@@ -103,6 +103,18 @@ static void check_redo(const struct redo_status *redo, struct reasons *warnings)
     }
 }
 
+static void check_erasures(const struct erasures_status *erasures, struct reasons *warnings)
+{
+    char since[PL_TIME_TEXT];
+    if (erasures->trouble[0] == '\0') {
+        return;
+    }
+    pl_time_format(erasures->oldest_unfinished_ms, since);
+    add(warnings, PROBES_DEGRADED, "%zu erasures of visitors are not finished%s%s: %s",
+        erasures->unfinished, erasures->unfinished > 0 ? ", the oldest since " : "",
+        erasures->unfinished > 0 ? since : "", erasures->trouble);
+}
+
 /* Nothing is wrong with it until somebody minds. */
 static void tell_orphans(const struct view *view, struct reasons *warnings)
 {
@@ -175,6 +187,7 @@ static void check_ready(const struct view *view, struct reasons *reasons, struct
     }
     check_audit(&view->audit, warnings);
     check_redo(&view->redo, warnings);
+    check_erasures(&view->erasures, warnings);
     tell_orphans(view, warnings);
 }
 

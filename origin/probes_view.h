@@ -41,6 +41,7 @@ struct view {
     struct lifecycle_status lifecycle;
     struct audit_status audit;
     struct redo_status redo;
+    struct erasures_status erasures;
     struct orphan_key orphans[VIEW_ORPHANS_SHOWN];
     size_t orphan_count;
     int64_t certificate_ends_ms, certificate_left_ms; /* of the link */

@@ -115,6 +115,9 @@ test('a person is shown, exported and erased, wherever the events are', { timeou
     const again = await visitor('erase', 'ann');
     assert.equal(again.erased.events, 1);
     assert.equal((await visitor('erase', 'phone')).erased.events, 0);
+    const metrics = async () => (await fetch(`${cluster.url('origin')}/metrics`)).text();
+    assert.match(await metrics(), /^polder_erasures_open [1-9]/m);
+    await until('an operator sees that all are gone', 30000, async () => /^polder_erasures_unfinished 0$/m.test(await metrics()));
     assert.equal((await cluster.replication('origin')).status, 'healthy');
 });
 
