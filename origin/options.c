@@ -53,7 +53,7 @@ static const struct pl_option table[] = {
     INT(http_loops, "1", 1, 64, "threads that serve connections"),
     INT(api_workers, "2", 1, 64, "threads that do the API's work"),
     INT(openers, "2", 1, 64, "threads that open and re-encrypt blocks"),
-    INT(exports_max, "4", 1, 1024, "exports that may run at once"),
+    INT(exports_max, "4", 1, 1024, "exports that may run at once, half of them of one account"),
     INT(hole_alarm_seconds, "30", 1, 86400, "a block missing for longer is an alarm"),
     INT(seal_key_days, "30", 1, 365, "age at which the key that edges seal for is replaced"),
     INT(edge_silent_seconds, "30", 1, 86400, "an edge not heard of for longer is an alarm"),

@@ -21,8 +21,12 @@ enum pl_err api_new(struct api **out, const struct origin_parts *parts, struct p
     api->workers = calloc(api->worker_count, sizeof(*api->workers));
     api->away = calloc((size_t)parts->options->http_loops, sizeof(*api->away));
     api->streams = calloc((size_t)parts->options->http_loops, sizeof(struct api_export *));
+    api->export_accounts = calloc(api->export_max, sizeof(*api->export_accounts));
+    const struct rate wrong_tokens = {API_WRONG_TOKENS, API_WRONG_TOKENS_EVERY_MS};
+    const struct rate owners = {API_OWNER_CALLS, API_OWNER_CALLS_EVERY_MS};
     if (api->workers == NULL || api->away == NULL || api->streams == NULL ||
-        attempts_new(&api->attempts) != PL_OK) {
+        api->export_accounts == NULL || rates_new(&api->wrong_tokens, wrong_tokens) != PL_OK ||
+        rates_new(&api->owners, owners) != PL_OK) {
         api_free(api);
         return pl_fail(why, PL_ENOMEM, "no memory for the API");
     }
@@ -35,7 +39,9 @@ void api_free(struct api *api)
     if (api == NULL) {
         return;
     }
-    attempts_free(api->attempts);
+    rates_free(api->wrong_tokens);
+    rates_free(api->owners);
+    free(api->export_accounts);
     free(api->workers);
     free(api->away);
     free(api->streams);
@@ -84,15 +90,15 @@ static bool bearer(const struct http_request *request, struct pl_span *token)
     return token->len > 0;
 }
 
-static void refuse_often(struct api *api, struct http_request *request, int64_t left_ms)
+static void refuse_often(struct api *api, struct http_request *request, int64_t left_ms,
+                         const char *message)
 {
     char seconds[24];
     int len = snprintf(seconds, sizeof(seconds), "%lld",
                        (long long)((left_ms + PL_SECOND_MS - 1) / PL_SECOND_MS));
     struct http_header retry = {PL_SPAN_LIT("retry-after"), pl_span(seconds, (size_t)len)};
     api->refused_often++;
-    api_refuse(request, 429, "over-limit",
-               "too many wrong tokens came from this address; wait a minute", &retry, 1);
+    api_refuse(request, 429, "over-limit", message, &retry, 1);
 }
 
 static void refuse_unknown(struct api *api, struct http_request *request, bool token_given)
@@ -148,10 +154,11 @@ static bool authenticate(struct api *api, struct http_request *request, struct t
     note_unknown(api, request, given, err == PL_EEXPIRED ? who : NULL);
     if (given && http_request_peer(request, &peer)) {
         left_ms =
-            attempts_failed(api->attempts, peer, http_loop_mono_ms(http_request_loop(request)));
+            rates_take(api->wrong_tokens, peer, http_loop_mono_ms(http_request_loop(request)));
     }
     if (left_ms > 0) {
-        refuse_often(api, request, left_ms);
+        refuse_often(api, request, left_ms,
+                     "too many wrong tokens came from this address; wait as Retry-After says");
     } else {
         refuse_unknown(api, request, given);
     }
@@ -250,6 +257,42 @@ static void refuse_busy(struct api *api, struct http_request *request, int statu
     api_refuse(request, status, status == 429 ? "over-limit" : "again", message, &retry, 1);
 }
 
+/* At most half of the places are one account's, for slow readers of it would keep out all others.
+ * NULL: there was one. */
+static const char *no_export_place(struct api *api, uint64_t account)
+{
+    const size_t account_max = api->export_max < 2 ? 1 : api->export_max / 2;
+    size_t of_account = 0, free_at = api->export_max;
+    pthread_mutex_lock(&api->lock);
+    for (size_t i = 0; i < api->export_max; i++) {
+        of_account += api->export_accounts[i] == account;
+        free_at = api->export_accounts[i] == 0 ? i : free_at;
+    }
+    const bool place = of_account < account_max && free_at < api->export_max;
+    if (place) {
+        api->export_accounts[free_at] = account;
+        api->exports++;
+    }
+    pthread_mutex_unlock(&api->lock);
+    return place ? NULL
+           : of_account >= account_max
+               ? "as many exports of this account are running as may at once"
+               : "as many exports are running as are allowed at once";
+}
+
+void api_export_leave(struct api *api, uint64_t account)
+{
+    pthread_mutex_lock(&api->lock);
+    for (size_t i = 0; i < api->export_max; i++) {
+        if (api->export_accounts[i] == account) {
+            api->export_accounts[i] = 0;
+            api->exports--;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&api->lock);
+}
+
 static void hand_over(struct api *api, struct http_request *request, const struct api_route *route,
                       const struct api_target *target, const struct token_record *who)
 {
@@ -257,9 +300,9 @@ static void hand_over(struct api *api, struct http_request *request, const struc
         refuse_busy(api, request, 503, "the origin is busy; come again in a moment");
         return;
     }
-    if (api_streams(route) && ++api->exports > api->export_max) {
-        api->exports--;
-        refuse_busy(api, request, 429, "as many exports are running as are allowed at once");
+    const char *crowded = api_streams(route) ? no_export_place(api, target->account) : NULL;
+    if (crowded != NULL) {
+        refuse_busy(api, request, 429, crowded);
         return;
     }
     struct api_call *call = new_call(api, request, route);
@@ -272,7 +315,7 @@ static void hand_over(struct api *api, struct http_request *request, const struc
         if (call != NULL) {
             api_call_free(call);
         } else if (api_streams(route)) {
-            api->exports--;
+            api_export_leave(api, target->account);
         }
         refuse_busy(api, request, 503, "the origin is out of memory");
         return;
@@ -319,6 +362,23 @@ static void refuse(struct api *api, struct http_request *request, const struct a
     }
 }
 
+/* Answers when an owner's calls would fill the audit log. */
+static bool in_time(struct api *api, struct http_request *request, const struct api_route *route,
+                    const struct token_record *who)
+{
+    if (who->role != ROLE_OWNER || route->action == NULL) {
+        return true;
+    }
+    int64_t left_ms = rates_take(api->owners, pl_span(who->id.bytes, sizeof(who->id.bytes)),
+                                 http_loop_mono_ms(http_request_loop(request)));
+    if (left_ms > 0) {
+        refuse_often(api, request, left_ms,
+                     "an owner may make sixty calls a minute that the audit log notes; wait as "
+                     "Retry-After says");
+    }
+    return left_ms == 0;
+}
+
 static void on_api(struct http_request *request, void *arg)
 {
     struct api *api = arg;
@@ -338,7 +398,7 @@ static void on_api(struct http_request *request, void *arg)
         api_refuse(request, 404, "not-found", "there is nothing at this path", NULL, 0);
     } else if (!permitted(route, &target, &who)) {
         refuse(api, request, route, &target, &who);
-    } else {
+    } else if (in_time(api, request, route, &who)) {
         hand_over(api, request, route, &target, &who);
     }
 }

@@ -25,7 +25,7 @@ void api_free(struct api *api); /* stopped; NULL is fine */
 struct api_stats {
     uint64_t calls;         /* handed to workers */
     uint64_t refused_auth;  /* 401 */
-    uint64_t refused_often; /* 429, failed attempts */
+    uint64_t refused_often; /* 429: wrong tokens, owners' audited calls */
     uint64_t refused_busy;  /* 503, and 429 of exports */
     unsigned waiting, exports;
 };

@@ -29,10 +29,14 @@ static enum pl_err note(struct api_worker *worker, struct api_call *call,
 
 enum pl_err api_audit_begin(struct api_worker *worker, struct api_call *call, struct pl_why *why)
 {
-    if (call->route->action == NULL || !changes(call->route)) {
+    if (call->route->action == NULL) {
         return PL_OK;
     }
-    enum pl_err err = note(worker, call, AUDIT_BEGUN, NULL, why);
+    enum pl_err err = audit_room_for(worker->api->parts->audit, &call->token, why);
+    if (err != PL_OK || !changes(call->route)) {
+        return err;
+    }
+    err = note(worker, call, AUDIT_BEGUN, NULL, why);
     return err == PL_OK ? err : pl_fail_in(why, err, "nothing was done, for it cannot be noted");
 }
 

@@ -9,14 +9,20 @@
 
 #include "origin/accounts/outcomes.h"
 #include "origin/api/api.h"
-#include "origin/api/attempts.h"
+#include "origin/api/rates.h"
 #include "origin/subjects/visitors.h"
 #include "origin/vault/export.h"
 #include "proto/base/mailbox.h"
 
 #define API_REPLY_BYTES_MAX ((size_t)64 << 20)
 #define API_WAITING_MAX     256 /* calls with the workers */
-#define API_HTTP_ROUTES     8
+/* Of one address. */
+#define API_WRONG_TOKENS          20
+#define API_WRONG_TOKENS_EVERY_MS INT64_C(3000)
+/* That an owner's token may make and the audit log takes note of. */
+#define API_OWNER_CALLS          120
+#define API_OWNER_CALLS_EVERY_MS INT64_C(1000)
+#define API_HTTP_ROUTES          8
 
 struct api_call;
 
@@ -110,10 +116,12 @@ struct api_call {
 
 struct api {
     const struct origin_parts *parts;
-    struct attempts *attempts;
+    struct rates *wrong_tokens; /* by peer */
+    struct rates *owners;       /* audited calls by token */
     struct api_worker *workers;
     size_t worker_count, started;
     size_t export_max;
+    uint64_t *export_accounts; /* whose each running export is; 0: free. Under lock */
     _Atomic unsigned waiting, exports;
     _Atomic uint64_t calls, refused_auth, refused_often, refused_busy;
     /* Calls of each loop that are with the workers: a loop waits for them before it ends. */
@@ -183,9 +191,13 @@ enum pl_err api_read_day(struct api_call *call, const char *name, int64_t *day, 
 enum pl_err api_body(struct api_worker *worker, struct api_call *call, struct json *root,
                      struct pl_why *why);
 
+/* Gives an export's place back. Any thread. */
+void api_export_leave(struct api *api, uint64_t account);
+
 /* ---- audited.c */
 
-/* Before a change: it is on disk who is about to do it, or nothing is done. */
+/* Before a change: it is on disk who is about to do it, or nothing is done. Before data are given
+ * out: there is room to say so. */
 enum pl_err api_audit_begin(struct api_worker *worker, struct api_call *call, struct pl_why *why);
 /* How it ended; gives err on. What gives out data says so before it does: when that cannot be
  * written the error is the answer. */

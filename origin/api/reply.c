@@ -168,7 +168,7 @@ void api_call_free(struct api_call *call)
 {
     if (api_streams(call->route)) {
         api_export_free(call);
-        call->api->exports--;
+        api_export_leave(call->api, call->target.account);
     }
     pl_buf_release(&call->query);
     pl_buf_wipe(&call->body);

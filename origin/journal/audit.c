@@ -11,6 +11,7 @@
 
 struct audit {
     struct journal *journal;
+    uint64_t owners_bytes; /* owners' calls are noted up to here */
     const struct pl_log *log;
     pthread_mutex_t writing; /* over the line's making and the disk */
     struct json_writer *writer;
@@ -119,6 +120,17 @@ static enum pl_err write_line(struct audit *audit, const struct audit_entry *ent
     }
     set_trouble(audit, failure.text);
     return err == PL_OK ? err : pl_fail(why, err, "%s", failure.text);
+}
+
+enum pl_err audit_room_for(struct audit *audit, const struct token_record *who, struct pl_why *why)
+{
+    if (audit == NULL || who->role != ROLE_OWNER ||
+        journal_bytes(audit->journal) < audit->owners_bytes) {
+        return PL_OK;
+    }
+    return pl_fail(why, PL_ENOSPC,
+                   "the audit log has no room left for owners' calls; the origin's operator has to "
+                   "give it more (audit_max_bytes)");
 }
 
 enum pl_err audit_note(struct audit *audit, const struct audit_entry *entry, struct pl_why *why)
@@ -301,6 +313,7 @@ enum pl_err audit_open(struct audit **out, const struct audit_config *config, st
         return pl_fail(why, PL_ENOMEM, "no memory for the audit log");
     }
     audit->log = config->log;
+    audit->owners_bytes = config->max_bytes - config->max_bytes / 8;
     pl_buf_init(&audit->line, ENTRY_BYTES_MAX);
     pthread_mutex_init(&audit->writing, NULL);
     pthread_mutex_init(&audit->lock, NULL);

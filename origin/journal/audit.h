@@ -6,7 +6,9 @@
  * or taken out, nor cut off by age: a log that is full stops changes, and says so long before. No
  * visitor's data and no secret stands in it, and an account appears by its id only, which is
  * random: so the log stays when the account is deleted. A flood of denials is told in a bounded
- * number of lines, with counts: none is left out of them.
+ * number of lines, with counts: what a process that is killed had only counted, of an hour at most,
+ * goes with it. The last eighth of the log's room is not for what owners begin: they cannot keep
+ * operators and the lifecycle from changing anything.
  *
  * Any thread; only what says so blocks on the disk.
  */
@@ -49,6 +51,9 @@ struct audit_config {
 enum pl_err audit_open(struct audit **out, const struct audit_config *config, struct pl_why *why);
 void audit_close(struct audit *audit); /* writes what is counted; NULL is fine. Blocks */
 
+/* Before anything of a call of who's is noted. PL_ENOSPC: the room that is left is not for owners'
+ * calls. Memory only. */
+enum pl_err audit_room_for(struct audit *audit, const struct token_record *who, struct pl_why *why);
 /* On disk when it is PL_OK. audit NULL, as in tests of other parts: PL_OK, nothing is noted.
  * Blocks. */
 enum pl_err audit_note(struct audit *audit, const struct audit_entry *entry, struct pl_why *why);

@@ -2,11 +2,14 @@
  * denials: who was refused, kept until it is written, in a number of lines that no flood can raise.
  * Part of audit.
  *
- * Promise: every denial is either told by itself or counted in a line of its source, or in the one
- * line for sources that there was no room for. A window is a minute, and an hour after one in which
- * something was only counted: at its worst, a flood makes some 850 lines an hour. Edges that are
- * refused come again every few seconds for as long as nobody looks: theirs is a window of its own,
- * in which an edge that is left running makes three lines an hour. Memory is fixed.
+ * Promise: while the process lives, every denial is either told by itself or counted in a line of
+ * its source, or in the one line for sources that there was no room for. A window is a minute, and
+ * an hour after one in which something was only counted: at its worst, a flood makes some 850 lines
+ * an hour. Edges that are refused come again every few seconds for as long as nobody looks: theirs
+ * is a window of its own, in which an edge that is left running makes three lines an hour. Memory
+ * is fixed. What is only counted is in memory until its window ends: a process that is killed takes
+ * with it the counts of an hour at most, never a denial that was told by itself and written. Counts
+ * written each minute would be up to 9000 lines an hour.
  *
  * Not thread-safe: under audit's lock.
  */

@@ -1,4 +1,4 @@
-/* The API's parts that need no server: paths, and wrong tokens by peer.
+/* The API's parts that need no server: paths, and how often somebody may.
  * tests/system/origin.test.mjs asks every route of the real program. */
 #include "origin/api/call.h"
 
@@ -158,54 +158,60 @@ static void test_every_error_has_a_status(void **state)
     assert_int_equal(api_status_of((enum pl_err)999), 500);
 }
 
-/* ---- attempts */
+/* ---- rates */
 
-static struct attempts *attempts;
+#define BURST    20
+#define EVERY_MS INT64_C(3000)
+
+static struct rates *rates;
 
 static int setup(void **state)
 {
     (void)state;
-    return attempts_new(&attempts);
+    return rates_new(&rates, (struct rate){BURST, EVERY_MS});
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    attempts_free(attempts);
+    rates_free(rates);
     return 0;
 }
 
-static void fail_times(int times, struct pl_span peer, int64_t mono_ms)
+static void take_times(int times, struct pl_span key, int64_t mono_ms)
 {
     for (int i = 0; i < times; i++)
-        assert_int_equal(attempts_failed(attempts, peer, mono_ms), 0);
+        assert_int_equal(rates_take(rates, key, mono_ms), 0);
 }
 
-static void test_wrong_tokens_are_counted_by_peer(void **state)
+static void test_a_burst_passes_and_then_one_at_a_time(void **state)
 {
     struct pl_span a = pl_span("\x7f\0\0\1", 4), b = pl_span("\x7f\0\0\2", 4);
     (void)state;
-    fail_times(ATTEMPTS_MAX, a, 1000);
-    assert_int_equal(attempts_failed(attempts, a, 2000), ATTEMPTS_WINDOW_MS - 1000);
-    assert_int_equal(attempts_failed(attempts, a, 1000 + ATTEMPTS_WINDOW_MS - 1), 1);
-    fail_times(ATTEMPTS_MAX, b, 2000);
-    /* The window ends although it was hit all along. */
-    fail_times(ATTEMPTS_MAX, a, 1000 + ATTEMPTS_WINDOW_MS);
-    assert_true(attempts_failed(attempts, a, 1000 + ATTEMPTS_WINDOW_MS) > 0);
+    take_times(BURST, a, 1000);
+    assert_int_equal(rates_take(rates, a, 2000), EVERY_MS - 1000);
+    assert_int_equal(rates_take(rates, a, 1000 + EVERY_MS - 1), 1);
+    take_times(BURST, b, 2000);
+    /* Its time comes although it was asked for all along. */
+    take_times(1, a, 1000 + EVERY_MS);
+    assert_int_equal(rates_take(rates, a, 1000 + EVERY_MS), EVERY_MS);
+    /* After a rest it may burst again, and no more than that. */
+    take_times(BURST, a, 1000 + 1000 * EVERY_MS);
+    assert_int_equal(rates_take(rates, a, 1000 + 1000 * EVERY_MS), EVERY_MS);
 }
 
 static void test_one_host_cannot_hide_in_its_ipv6_network(void **state)
 {
     uint8_t peer[16] = {0x20, 0x01, 0x0d, 0xb8};
     (void)state;
-    for (int i = 0; i < ATTEMPTS_MAX; i++) {
+    for (int i = 0; i < BURST; i++) {
         peer[15] = (uint8_t)i;
-        assert_int_equal(attempts_failed(attempts, pl_span(peer, 16), 5), 0);
+        take_times(1, pl_span(peer, 16), 5);
     }
     peer[9] = 9;
-    assert_true(attempts_failed(attempts, pl_span(peer, 16), 5) > 0);
+    assert_true(rates_take(rates, pl_span(peer, 16), 5) > 0);
     peer[7] = 1;
-    assert_int_equal(attempts_failed(attempts, pl_span(peer, 16), 5), 0);
+    take_times(1, pl_span(peer, 16), 5);
 }
 
 static void test_many_peers_do_not_grow_it(void **state)
@@ -215,11 +221,11 @@ static void test_many_peers_do_not_grow_it(void **state)
     for (uint32_t i = 0; i < 100000; i++) {
         uint8_t peer[4];
         pl_store_u32(peer, 0xc0000000 + i);
-        assert_int_equal(attempts_failed(attempts, pl_span(peer, 4), 1), 0);
+        take_times(1, pl_span(peer, 4), 1);
     }
     /* A full table still counts. */
-    fail_times(ATTEMPTS_MAX, busy, 2);
-    assert_true(attempts_failed(attempts, busy, 2) > 0);
+    take_times(BURST, busy, 2);
+    assert_true(rates_take(rates, busy, 2) > 0);
 }
 
 int main(void)
@@ -231,7 +237,8 @@ int main(void)
         cmocka_unit_test(test_what_changes_or_gives_out_is_audited),
         cmocka_unit_test(test_roles_keep_to_what_they_are_for),
         cmocka_unit_test(test_every_error_has_a_status),
-        cmocka_unit_test_setup_teardown(test_wrong_tokens_are_counted_by_peer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_burst_passes_and_then_one_at_a_time, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_one_host_cannot_hide_in_its_ipv6_network, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_many_peers_do_not_grow_it, setup, teardown),

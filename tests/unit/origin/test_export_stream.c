@@ -1,7 +1,7 @@
 /* An export over HTTP whose account's key is destroyed while the client reads. */
 #include "records_fixture.h"
 
-#include "origin/api/api.h"
+#include "origin/api/call.h"
 #include "origin/options.h"
 #include "origin/vault/vault.h"
 #include "proto/base/text.h"
@@ -31,7 +31,7 @@ static void make_parts(struct stage *s)
     char hash_text[65];
     pl_sha256_one(PL_SPAN_LIT(TOKEN), hash);
     pl_hex_encode(pl_span(hash, sizeof(hash)), hash_text);
-    s->options = (struct origin_options){.http_loops = 1, .api_workers = 2, .exports_max = 4};
+    s->options = (struct origin_options){.http_loops = 1, .api_workers = 2, .exports_max = 8};
     s->parts = (struct origin_parts){.options = &s->options,
                                      .clock = pl_clock_system(),
                                      .log = &s->r.f.silent,
@@ -145,7 +145,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static int ask_for_export_as(struct stage *s, const char *token)
+static int ask(struct stage *s, const char *token, uint64_t account, const char *rest)
 {
     char request[256];
     int buffer_bytes = 256 * 1024, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -155,11 +155,16 @@ static int ask_for_export_as(struct stage *s, const char *token)
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof(buffer_bytes));
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     int len = snprintf(request, sizeof(request),
-                       "GET /api/v1/accounts/%016llx/events HTTP/1.1\r\nHost: t\r\n"
+                       "GET /api/v1/accounts/%016llx%s HTTP/1.1\r\nHost: t\r\n"
                        "Authorization: Bearer %s\r\n\r\n",
-                       (unsigned long long)s->account.id, token);
+                       (unsigned long long)account, rest, token);
     assert_int_equal(send(fd, request, (size_t)len, MSG_NOSIGNAL), len);
     return fd;
+}
+
+static int ask_for_export_as(struct stage *s, const char *token)
+{
+    return ask(s, token, s->account.id, "/events");
 }
 
 static int ask_for_export(struct stage *s)
@@ -391,6 +396,83 @@ static void test_cancelling_waits_for_the_slice(void **state)
     exports_free(x);
 }
 
+/* The status that a request of the account is answered with. */
+static int status_of(struct stage *s, const char *token, uint64_t account, const char *rest)
+{
+    int status = 0, fd = ask(s, token, account, rest);
+    pl_buf_reset(&s->heard);
+    hear(s, fd, 1);
+    must(pl_buf_terminate(&s->heard), &s->r.why);
+    assert_int_equal(sscanf((char *)s->heard.data, "HTTP/1.1 %d", &status), 1);
+    close(fd);
+    return status;
+}
+
+static void test_slow_readers_of_one_account_leave_places_for_others(void **state)
+{
+    struct stage *s = *state;
+    struct account other;
+    int fds[4];
+    const int64_t until_ms = pl_mono_ms(pl_clock_system()) + 10000;
+    must(accounts_create(s->parts.accounts, parse(&s->r, "{\"name\":\"b\"}"), &other, &s->r.why),
+         &s->r.why);
+    for (int i = 0; i < 4; i++) {
+        fds[i] = ask_for_export(s);
+        assert_true(hear(s, fds[i], 1000)); /* and no more */
+    }
+    assert_int_equal(status_of(s, TOKEN, s->account.id, "/events"), 429);
+    assert_non_null(strstr((char *)s->heard.data, "exports of this account"));
+    assert_non_null(strcasestr((char *)s->heard.data, "\r\nretry-after: "));
+    assert_int_equal(status_of(s, TOKEN, other.id, "/events"), 200);
+    /* A place is free again when its reader has left. */
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    while (exports_running(s) > 0 && pl_mono_ms(pl_clock_system()) < until_ms)
+        poll(NULL, 0, 10);
+    assert_int_equal(exports_running(s), 0);
+    assert_int_equal(status_of(s, TOKEN, s->account.id, "/events"), 200);
+}
+
+/* No visitor's data is given out by these: what counts is that they are noted. */
+static void test_an_owner_cannot_call_as_fast_as_it_likes(void **state)
+{
+    struct stage *s = *state;
+    char text[TOKEN_TEXT_BYTES];
+    int calls = 0;
+    (void)make_owner(s, "", text);
+    while (calls < 1000 && status_of(s, text, s->account.id, "/events?from=x") == 400)
+        calls++;
+    assert_in_range(calls, API_OWNER_CALLS, 900);
+    assert_non_null(strstr((char *)s->heard.data, "HTTP/1.1 429"));
+    assert_non_null(strstr((char *)s->heard.data, "sixty calls a minute"));
+    assert_non_null(strcasestr((char *)s->heard.data, "\r\nretry-after: 1\r\n"));
+    /* What is not noted may go on, and so may operators. */
+    assert_int_equal(status_of(s, text, s->account.id, ""), 200);
+    for (int i = 0; i < API_OWNER_CALLS + 20; i++)
+        assert_int_equal(status_of(s, TOKEN, s->account.id, "/events?from=x"), 400);
+}
+
+/* A log of a MiB. */
+static void test_the_last_of_the_log_is_not_for_owners(void **state)
+{
+    struct stage *s = *state;
+    const struct audit_entry filler = {
+        .actor = "lifecycle", .action = "account.expire", .outcome = AUDIT_DONE};
+    struct audit_status status;
+    char text[TOKEN_TEXT_BYTES];
+    (void)make_owner(s, "", text);
+    assert_int_equal(status_of(s, text, s->account.id, "/events"), 200);
+    do {
+        must(audit_note(s->parts.audit, &filler, &s->r.why), &s->r.why);
+        audit_status(s->parts.audit, &status);
+    } while (status.journal.bytes < status.journal.max_bytes / 8 * 7);
+    assert_int_equal(status_of(s, text, s->account.id, "/events"), 503);
+    assert_non_null(strstr((char *)s->heard.data, "no room left for owners"));
+    audit_status(s->parts.audit, &status);
+    assert_string_equal(status.trouble, "");
+    assert_int_equal(status_of(s, TOKEN, s->account.id, "/events"), 200);
+}
+
 static void test_clients_that_leave_take_nothing_with_them(void **state)
 {
     struct stage *s = *state;
@@ -419,6 +501,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_revoked_token_breaks_its_exports_off, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_token_that_expires_breaks_its_exports_off, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_slow_readers_of_one_account_leave_places_for_others,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_owner_cannot_call_as_fast_as_it_likes, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_the_last_of_the_log_is_not_for_owners, setup,
                                         teardown),
         cmocka_unit_test(test_cancelling_waits_for_the_slice),
         cmocka_unit_test_setup_teardown(test_clients_that_leave_take_nothing_with_them, setup,
