@@ -133,6 +133,31 @@ static void tell_orphans(const struct view *view, struct reasons *warnings)
         view->orphan_count, ids, view->orphan_count > VIEW_ORPHANS_SHOWN ? ", …" : "");
 }
 
+static const char *edge_name(const struct view *view, const struct pl_id128 *id)
+{
+    for (size_t i = 0; i < view->edge_count; i++) {
+        if (pl_id128_eq(&view->records[i].id, id)) {
+            return view->records[i].name;
+        }
+    }
+    return "unknown";
+}
+
+/* For a day, like the restore itself: it cannot be mended. */
+static void tell_losses(const struct view *view, struct reasons *warnings)
+{
+    for (size_t i = 0; i < view->chain_count; i++) {
+        const struct ledger_loss *loss = &view->chains[i].loss;
+        if (loss->blocks > 0 && view->wall_ms - loss->since_ms < PL_DAY_MS) {
+            add(warnings, PROBES_DEGRADED,
+                "edge %s had acks for %" PRIu64 " blocks (%" PRIu64 " to %" PRIu64 ") with %" PRIu64
+                " events that are lost with the copy that the database was restored from",
+                edge_name(view, &view->chains[i].edge), loss->blocks, loss->first, loss->last,
+                loss->events);
+        }
+    }
+}
+
 static void check_ready(const struct view *view, struct reasons *reasons, struct reasons *warnings)
 {
     const struct keyring_status *keyring = &view->keyring;
@@ -189,6 +214,7 @@ static void check_ready(const struct view *view, struct reasons *reasons, struct
     check_redo(&view->redo, warnings);
     check_erasures(&view->erasures, warnings);
     tell_orphans(view, warnings);
+    tell_losses(view, warnings);
 }
 
 /* What /replication says of each edge, in short: the blocks that come are taken all the same. */
@@ -235,16 +261,6 @@ enum pl_err probes_ready(const struct origin_parts *parts, struct json_writer *w
 }
 
 /* ---- replication */
-
-static const char *edge_name(const struct view *view, const struct pl_id128 *id)
-{
-    for (size_t i = 0; i < view->edge_count; i++) {
-        if (pl_id128_eq(&view->records[i].id, id)) {
-            return view->records[i].name;
-        }
-    }
-    return "unknown";
-}
 
 static void check_edge(const struct view_edge *edge, int64_t silent_limit_ms,
                        struct reasons *reasons)
@@ -315,22 +331,44 @@ static void write_chains(const struct view *view, const struct pl_id128 *edge,
     json_write_array_end(w);
 }
 
-/* What it was acked, and is not here. */
-static void write_losses(const struct books_edge *books, struct json_writer *w)
+static void write_loss(const struct pl_id128 *incarnation, const struct books_loss *loss,
+                       bool booked, struct json_writer *w)
 {
+    json_write_object(w);
+    json_write_pair_hex(w, "incarnation", pl_span(incarnation->bytes, 16));
+    json_write_pair_u64(w, "first", loss->first);
+    json_write_pair_u64(w, "last", loss->last);
+    json_write_pair_u64(w, "blocks", loss->blocks);
+    json_write_pair_u64(w, "events", loss->events);
+    json_write_pair_bool(w, "booked", booked);
+    json_write_object_end(w);
+}
+
+/* What it was acked, and is not here: what is found just now, and what the ledger has booked. */
+static void write_losses(const struct view *view, const struct view_edge *edge,
+                         struct json_writer *w)
+{
+    size_t shown = 0;
     json_write_key(w, "lost");
     json_write_array(w);
-    for (size_t i = 0; i < books->loss_count; i++) {
-        const struct books_loss *loss = &books->losses[i];
-        json_write_object(w);
-        json_write_pair_hex(w, "incarnation", pl_span(loss->incarnation.bytes, 16));
-        json_write_pair_u64(w, "first", loss->first);
-        json_write_pair_u64(w, "last", loss->last);
-        json_write_pair_u64(w, "blocks", loss->blocks);
-        json_write_pair_u64(w, "events", loss->events);
-        json_write_object_end(w);
+    for (size_t i = 0; i < edge->books.loss_count; i++) {
+        write_loss(&edge->books.losses[i].incarnation, &edge->books.losses[i], false, w);
+    }
+    for (size_t i = 0; i < view->chain_count && shown < VIEW_CHAINS_SHOWN; i++) {
+        const struct ledger_chain *chain = &view->chains[i];
+        if (chain->loss.blocks > 0 && chain->loss.since_ms != 0 &&
+            pl_id128_eq(&chain->edge, &edge->record->id)) {
+            const struct books_loss loss = {.first = chain->loss.first,
+                                            .last = chain->loss.last,
+                                            .blocks = chain->loss.blocks,
+                                            .events = chain->loss.events};
+            write_loss(&chain->record.incarnation, &loss, true, w);
+            shown++;
+        }
     }
     json_write_array_end(w);
+    json_write_pair_u64(w, "lost_blocks", edge->lost_blocks);
+    json_write_pair_u64(w, "lost_events", edge->lost_events);
 }
 
 static void write_edge(const struct view *view, const struct view_edge *edge, struct json_writer *w)
@@ -357,7 +395,7 @@ static void write_edge(const struct view *view, const struct view_edge *edge, st
     json_write_pair_bool(w, "balanced", edge->books.balanced);
     json_write_pair_u64(w, "settled", edge->cutoff.settled);
     json_write_pair_time(w, "settled_at", edge->cutoff.settled_ms);
-    write_losses(&edge->books, w);
+    write_losses(view, edge, w);
     write_chains(view, &record->id, w);
     json_write_pair_u64(w, "accepted", edge->events);
     json_write_pair_u64(w, "stored", edge->stored);
@@ -381,6 +419,7 @@ static void write_totals(const struct ledger_counts *totals, struct json_writer 
         json_write_pair_u64(w, drop_reason_name((enum drop_reason)i), totals->dropped[i]);
     }
     json_write_object_end(w);
+    json_write_pair_u64(w, "lost_blocks", totals->lost_blocks);
     json_write_object_end(w);
 }
 

@@ -43,6 +43,8 @@ static void add_chains(const struct view *view, struct view_edge *edge)
             edge->stored += chain->record.stored;
             edge->duplicate += chain->record.duplicate;
             edge->dropped += chain->record.dropped;
+            edge->lost_blocks += chain->loss.blocks;
+            edge->lost_events += chain->loss.events;
         }
     }
 }
@@ -100,6 +102,7 @@ enum pl_err view_new(struct view **out, const struct origin_parts *parts)
     if (view == NULL) {
         return PL_ENOMEM;
     }
+    view->wall_ms = pl_wall_ms(parts->clock);
     enum pl_err err = read_chains(view, parts);
     if (err == PL_OK) {
         err = read_edges(view, parts);

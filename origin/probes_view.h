@@ -18,9 +18,11 @@ struct view_edge {
     struct books_edge books;
     struct cutoffs_edge cutoff;
     uint64_t events, stored, duplicate, dropped; /* over all of its chains */
+    uint64_t lost_blocks, lost_events;           /* booked as lost with a restored copy, too */
 };
 
 struct view {
+    int64_t wall_ms;
     struct view_edge *edges;
     size_t edge_count;
     struct edge_record *records;

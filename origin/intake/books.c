@@ -9,11 +9,16 @@
 /* Acks under way: an edge's mark trails the ledger by a window. Further back is left to a later
  * claim, because adding up takes a read of every block between. */
 #define TRAIL_MAX 16384
+/* Chains of an edge whose losses are noted at once, and how long one more takes: an edge that errs
+ * must not fill the audit log. */
+#define LOSSES_NOTED   8
+#define LOSS_REFILL_MS (10 * 60 * PL_SECOND_MS)
 
 struct broken_chain {
     struct pl_id128 incarnation;
-    bool lost;              /* blocks of it: */
-    struct books_loss loss; /* which */
+    bool lost;                /* blocks of it: */
+    struct books_loss loss;   /* which */
+    struct chain_claim noted; /* in the audit log, so to be booked up to its mark */
     char reason[240];
 };
 
@@ -23,6 +28,8 @@ struct entry {
     uint64_t pending_blocks;
     struct broken_chain broken[BROKEN_MAX]; /* oldest first */
     size_t broken_count;
+    unsigned losses_noted;
+    int64_t noted_mono_ms; /* since when fewer of these count */
 };
 
 struct books {
@@ -148,52 +155,39 @@ static enum pl_err compare(struct books *books, const struct pl_id128 *edge,
     return err;
 }
 
+/* Under lock. */
+static struct broken_chain *find_broken(struct entry *entry, const struct pl_id128 *incarnation)
+{
+    for (size_t i = 0; i < entry->broken_count; i++) {
+        if (pl_id128_eq(&entry->broken[i].incarnation, incarnation)) {
+            return &entry->broken[i];
+        }
+    }
+    return NULL;
+}
+
 /* Under lock. True: something is out of balance that was not. */
 static bool set_broken(struct entry *entry, const struct broken_chain *found)
 {
-    size_t at = 0;
-    while (at < entry->broken_count &&
-           !pl_id128_eq(&entry->broken[at].incarnation, &found->incarnation)) {
-        at++;
-    }
-    const bool known = at < entry->broken_count;
+    struct broken_chain *known = find_broken(entry, &found->incarnation);
     if (found->reason[0] == '\0') {
-        if (known) {
-            entry->broken_count--;
-            memmove(&entry->broken[at], &entry->broken[at + 1],
-                    (entry->broken_count - at) * sizeof(entry->broken[0]));
+        if (known != NULL) {
+            const struct broken_chain *end = entry->broken + entry->broken_count--;
+            memmove(known, known + 1, (size_t)(end - known - 1) * sizeof(*known));
         }
         return false;
     }
-    if (at == BROKEN_MAX) {
+    if (known != NULL) {
+        const struct chain_claim noted = known->noted;
+        *known = *found;
+        known->noted = noted;
+        return false;
+    }
+    if (entry->broken_count == BROKEN_MAX) {
         return false; /* as bad as it gets */
     }
-    entry->broken_count += !known;
-    entry->broken[at] = *found;
-    return !known;
-}
-
-static void tell(struct books *books, const struct pl_id128 *edge, const struct broken_chain *found)
-{
-    struct pl_why why = {0};
-    char text[PL_ID128_TEXT], chain[PL_ID128_TEXT], detail[160];
-    pl_id128_format(edge, text);
-    pl_id128_format(&found->incarnation, chain);
-    pl_log(books->log, PL_LOG_ERROR, "books", "an edge's books do not balance: %s edge=%s chain=%s",
-           found->reason, text, chain);
-    snprintf(detail, sizeof(detail),
-             "%" PRIu64 " blocks (%" PRIu64 " to %" PRIu64 ") of chain %s with %" PRIu64 " events",
-             found->loss.blocks, found->loss.first, found->loss.last, chain, found->loss.events);
-    const struct audit_entry entry = {
-        .actor = "origin",
-        .action = "edge.lost",
-        .object = text,
-        .detail = detail,
-        .outcome = AUDIT_DONE,
-    };
-    if (found->lost && audit_note(books->audit, &entry, &why) != PL_OK) {
-        pl_log(books->log, PL_LOG_ERROR, "books", "this is not in the audit log: %s", why.text);
-    }
+    entry->broken[entry->broken_count++] = *found;
+    return true;
 }
 
 static void note(struct books *books, const struct pl_id128 *edge, const struct broken_chain *found)
@@ -203,7 +197,87 @@ static void note(struct books *books, const struct pl_id128 *edge, const struct 
     bool news = entry != NULL && set_broken(entry, found);
     pthread_mutex_unlock(&books->lock);
     if (news) {
-        tell(books, edge, found);
+        char text[PL_ID128_TEXT], chain[PL_ID128_TEXT];
+        pl_id128_format(edge, text);
+        pl_id128_format(&found->incarnation, chain);
+        pl_log(books->log, PL_LOG_ERROR, "books",
+               "an edge's books do not balance: %s edge=%s chain=%s", found->reason, text, chain);
+    }
+}
+
+/* ---- what is lost */
+
+static enum pl_err audit_loss(struct books *books, const struct pl_id128 *edge,
+                              const struct books_loss *loss)
+{
+    struct pl_why why = {0};
+    char text[PL_ID128_TEXT], chain[PL_ID128_TEXT], detail[160];
+    pl_id128_format(edge, text);
+    pl_id128_format(&loss->incarnation, chain);
+    snprintf(detail, sizeof(detail),
+             "%" PRIu64 " blocks (%" PRIu64 " to %" PRIu64 ") of chain %s with %" PRIu64 " events",
+             loss->blocks, loss->first, loss->last, chain, loss->events);
+    const struct audit_entry entry = {
+        .actor = "origin",
+        .action = "edge.lost",
+        .object = text,
+        .detail = detail,
+        .outcome = AUDIT_DONE,
+    };
+    enum pl_err err = audit_note(books->audit, &entry, &why);
+    if (err != PL_OK) {
+        pl_log(books->log, PL_LOG_ERROR, "books",
+               "lost blocks are not booked, for that is not in the audit log: %s", why.text);
+    }
+    return err;
+}
+
+/* Under lock. */
+static bool may_note(struct entry *entry, int64_t now_ms)
+{
+    if (entry->losses_noted == 0) {
+        entry->noted_mono_ms = now_ms;
+    }
+    while (entry->losses_noted > 0 && now_ms - entry->noted_mono_ms >= LOSS_REFILL_MS) {
+        entry->losses_noted--;
+        entry->noted_mono_ms += LOSS_REFILL_MS;
+    }
+    if (entry->losses_noted == LOSSES_NOTED) {
+        return false;
+    }
+    entry->losses_noted++;
+    return true;
+}
+
+/* The writer may be long in booking what was noted, and is told again then. What a chain lost on
+ * top of it is another loss. */
+static void lose(struct books *books, const struct pl_id128 *edge, const struct chain_claim *claim,
+                 const struct chain_record *record)
+{
+    struct chain_claim noted = {.acked = 0};
+    struct books_loss loss;
+    bool news = false;
+    pthread_mutex_lock(&books->lock);
+    struct entry *entry = find(books, edge);
+    struct broken_chain *broken = entry == NULL ? NULL : find_broken(entry, &claim->incarnation);
+    if (broken != NULL) {
+        noted = broken->noted;
+        loss = broken->loss;
+        news = noted.acked <= record->contiguous && may_note(entry, pl_mono_ms(books->clock));
+    }
+    pthread_mutex_unlock(&books->lock);
+    if (news && audit_loss(books, edge, &loss) == PL_OK) {
+        noted = *claim;
+        pthread_mutex_lock(&books->lock);
+        entry = find(books, edge);
+        broken = entry == NULL ? NULL : find_broken(entry, &claim->incarnation);
+        if (broken != NULL) {
+            broken->noted = noted;
+        }
+        pthread_mutex_unlock(&books->lock);
+    }
+    if (noted.acked > record->contiguous) {
+        ledger_lose(books->ledger, edge, &noted);
     }
 }
 
@@ -224,6 +298,9 @@ enum pl_err books_answer(struct books *books, const struct pl_id128 *edge,
         }
         if (known) {
             note(books, edge, &found);
+        }
+        if (found.lost) {
+            lose(books, edge, &claims[i], &records[i]);
         }
         const uint64_t here =
             claims[i].acked > records[i].contiguous ? claims[i].acked : records[i].contiguous;

@@ -6,9 +6,10 @@
  * its mark equal those that the ledger counted in the same blocks; where they do not, or where
  * the edge has seen acks that the ledger knows nothing of, the edge is out of balance until a
  * later claim agrees. Blocks that an edge was acked, and so has let go of, and that the ledger does
- * not know are lost, as after the restore of an older copy of the database: which those are is told
- * as long as the edge names their chain, and stands in the audit log for good. Memory is bounded:
- * LIMIT_EDGES edges, FRAME_CHAINS_MAX chains each.
+ * not know are lost, as after the restore of an older copy of the database: once that stands in the
+ * audit log, the ledger is told to book them and to go on behind them. Some chains of an edge at a
+ * time, for each is a line there. Memory is bounded: LIMIT_EDGES edges, FRAME_CHAINS_MAX chains
+ * each.
  */
 #ifndef POLDER_ORIGIN_INTAKE_BOOKS_H
 #define POLDER_ORIGIN_INTAKE_BOOKS_H
@@ -31,7 +32,8 @@ enum pl_err books_answer(struct books *books, const struct pl_id128 *edge,
 /* For receiver_ops.session. */
 void books_session(struct books *books, const struct pl_id128 *edge, bool up);
 
-/* Blocks of a chain that its edge had acks for and that are not in the ledger. */
+/* Blocks of a chain that its edge had acks for and that are not in the ledger, nor booked as lost
+ * there yet. */
 struct books_loss {
     struct pl_id128 incarnation;
     uint64_t first, last;    /* their lowest and highest number */

@@ -4,6 +4,7 @@
 
 #define HOLE_ALARM_MS    (30 * PL_SECOND_MS)
 #define QUARANTINE_BYTES ((size_t)64 << 20)
+#define AHEAD_MAX        ((size_t)128 << 10)
 
 const char *drop_reason_name(enum drop_reason reason)
 {
@@ -17,6 +18,7 @@ const char *drop_reason_name(enum drop_reason reason)
         [DROP_OPTED_OUT] = "opted_out",
         [DROP_ERASED] = "erased",
         [DROP_KEY_DESTROYED] = "key_destroyed",
+        [DROP_RESTORED] = "restored",
     };
     return names[reason];
 }
@@ -30,6 +32,7 @@ enum pl_err ledger_new(struct ledger **out, const struct ledger_config *config, 
     l->hole_alarm_ms = config->hole_alarm_ms == 0 ? HOLE_ALARM_MS : config->hole_alarm_ms;
     l->quarantine_bytes_max =
         config->quarantine_bytes_max == 0 ? QUARANTINE_BYTES : config->quarantine_bytes_max;
+    l->ahead_max = config->ahead_max == 0 ? AHEAD_MAX : config->ahead_max;
     l->clock = config->clock;
     l->log = config->log;
     pthread_mutex_init(&l->lock, NULL);
@@ -74,27 +77,19 @@ static enum block_verdict against(const struct ledger_row *row, const struct led
     return same && !row->lost ? BLOCK_REPEAT : BLOCK_FORK;
 }
 
-static enum pl_err against_stored(struct ledger *l, const struct ledger_block *block,
-                                  enum block_verdict *verdict, struct pl_why *why)
+/* PL_ENOTFOUND: there is none. */
+static enum pl_err read_row(struct ledger *l, const struct ledger_block *block, uint64_t number,
+                            struct ledger_row *row)
 {
     uint8_t key[LEDGER_BLOCK_KEY_BYTES];
-    struct ledger_row row;
-    ledger_block_key(&block->edge, &block->incarnation, block->number, key);
+    ledger_block_key(&block->edge, &block->incarnation, number, key);
     size_t before = l->row.len;
     enum pl_err err = store_get(l->store, FAMILY_LEDGER, pl_span(key, sizeof(key)), &l->row);
     if (err == PL_OK)
         err = ledger_row_decode(pl_span(key, sizeof(key)),
-                                pl_span(l->row.data + before, l->row.len - before), &row);
+                                pl_span(l->row.data + before, l->row.len - before), row);
     l->row.len = before;
-    if (err == PL_ENOTFOUND) { /* dropped for its age; nothing of it is new */
-        *verdict = BLOCK_REPEAT;
-        return PL_OK;
-    }
-    if (err != PL_OK)
-        return pl_fail(why, err, "the ledger's row of a block cannot be read: %s",
-                       pl_err_word(err));
-    *verdict = against(&row, block);
-    return PL_OK;
+    return err;
 }
 
 /* Whether `later` may follow a block with that hash. What is not known is not held against it, nor
@@ -122,18 +117,56 @@ static bool fits(const struct ledger_links *chain, const struct ledger_block *bl
            links(block->hash, next->previous_hash, next->lost);
 }
 
+/* Like fits, for a lost block that comes after all: its neighbours are on the disk, or lost. */
+static enum pl_err fits_lost(struct ledger *l, const struct ledger_block *block, bool *fit)
+{
+    struct ledger_row row;
+    *fit = block->number > 0 || block->lost || is_zero(block->previous_hash);
+    enum pl_err err =
+        block->number == 0 ? PL_ENOTFOUND : read_row(l, block, block->number - 1, &row);
+    if (err == PL_OK && !row.refused)
+        *fit = links(row.hash, block->previous_hash, block->lost);
+    if (err == PL_OK || err == PL_ENOTFOUND)
+        err = read_row(l, block, block->number + 1, &row);
+    if (err == PL_OK && !row.refused)
+        *fit = *fit && links(block->hash, row.previous_hash, row.lost);
+    return err == PL_ENOTFOUND ? PL_OK : err;
+}
+
+/* A block below its chain's contiguous mark. */
+static enum pl_err check_old(struct ledger *l, const struct ledger_links *chain,
+                             const struct ledger_block *block, enum block_verdict *verdict,
+                             struct pl_why *why)
+{
+    struct ledger_row row;
+    bool fit = false;
+    enum pl_err err = read_row(l, block, block->number, &row);
+    if (err == PL_OK) {
+        *verdict = against(&row, block);
+    } else if (err == PL_ENOTFOUND && ledger_is_lost(l, chain, block->number)) {
+        err = fits_lost(l, block, &fit);
+        *verdict = fit ? BLOCK_STORED : BLOCK_REFUSED;
+    } else if (err == PL_ENOTFOUND) { /* dropped for its age; nothing of it is new */
+        *verdict = BLOCK_REPEAT;
+        err = PL_OK;
+    }
+    return err == PL_OK ? PL_OK
+                        : pl_fail(why, err, "the ledger's row of a block cannot be read: %s",
+                                  pl_err_word(err));
+}
+
 enum pl_err ledger_check(struct ledger *l, const struct ledger_block *block,
                          enum block_verdict *verdict, struct pl_why *why)
 {
     struct ledger_links *chain = ledger_find(l, &block->edge, &block->incarnation);
     static const struct ledger_links fresh = {.contiguous = 0};
     const struct ledger_links *c = chain == NULL ? &fresh : chain;
-    if (block->number < c->contiguous)
-        return against_stored(l, block, verdict, why);
     size_t at = ledger_ahead_at(c, block->number);
     if (at < c->ahead_count && c->ahead[at].number == block->number)
         *verdict = against(&c->ahead[at], block);
-    else if (c->ahead_count >= LEDGER_AHEAD_MAX && block->number >= c->highest)
+    else if (block->number < c->contiguous)
+        return check_old(l, c, block, verdict, why);
+    else if (c->ahead_count >= l->ahead_max && block->number >= c->highest)
         *verdict = BLOCK_RETRY;
     else
         *verdict = fits(c, block, at) && block->number < UINT64_MAX ? BLOCK_STORED : BLOCK_REFUSED;
@@ -205,16 +238,9 @@ static enum pl_err write_chain(struct ledger *l, struct ledger_links *chain,
         chain->staged--;
     }
     pthread_mutex_lock(&l->lock);
-    ledger_advance(chain);
+    ledger_advance(chain, &l->found);
     pthread_mutex_unlock(&l->lock);
-    uint8_t key[LEDGER_CHAIN_KEY_BYTES];
-    ledger_chain_key(&chain->edge, &chain->incarnation, key);
-    pl_buf_reset(&l->row);
-    enum pl_err err = ledger_chain_encode(chain, &l->row);
-    if (err == PL_OK)
-        store_batch_put(batch, l->store, FAMILY_CHAINS, pl_span(key, sizeof(key)),
-                        pl_buf_span(&l->row));
-    return err;
+    return ledger_put_chain(l, batch, chain);
 }
 
 enum pl_err ledger_write(struct ledger *l, struct store_batch *batch)
@@ -233,8 +259,12 @@ void ledger_commit(struct ledger *l)
         ledger_show(l, l->dirty);
     }
     ledger_counts_add(&l->totals, &l->staged);
+    l->totals.events -= l->found.events;
+    l->totals.dropped[DROP_RESTORED] -= l->found.events;
+    l->totals.lost_blocks -= l->found.lost_blocks;
     pthread_mutex_unlock(&l->lock);
     memset(&l->staged, 0, sizeof(l->staged));
+    memset(&l->found, 0, sizeof(l->found));
 }
 
 enum pl_err ledger_reload(struct ledger *l, struct pl_why *why)
@@ -302,8 +332,10 @@ size_t ledger_chains(struct ledger *l, struct ledger_chain *out, size_t max)
     if (order != NULL)
         qsort(order, count, sizeof(struct ledger_links *), newest_first);
     for (size_t i = 0; order != NULL && i < count && i < max; i++)
-        out[i] = (struct ledger_chain){
-            .edge = order[i]->edge, .record = order[i]->shown, .last_ms = order[i]->shown_ms};
+        out[i] = (struct ledger_chain){.edge = order[i]->edge,
+                                       .record = order[i]->shown,
+                                       .last_ms = order[i]->shown_ms,
+                                       .loss = order[i]->shown_loss};
     pthread_mutex_unlock(&l->lock);
     free(order);
     return order == NULL ? 0 : count;

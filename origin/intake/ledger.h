@@ -4,7 +4,9 @@
  * Promise: a block is recorded once, in the same batch as its events. Blocks come in any order;
  * where neighbours meet, the hash chain between them is verified. A repeat is told from a fork
  * by its hash. Holes are dated and alarmed when they last. What a chain's blocks held is counted
- * here independently of the edge: events = stored + duplicate + dropped, per reason.
+ * here independently of the edge: events = stored + duplicate + dropped, per reason. Blocks that an
+ * edge was acked and that a restored database lacks are booked as lost, at the edge's word as to
+ * its own chain, and their chain goes on behind them; one that comes after all is taken.
  *
  * The writer stages and commits; any thread may ask for books, alarms and totals.
  */
@@ -24,6 +26,7 @@ enum drop_reason {
     DROP_OPTED_OUT, /* of somebody who had said no when it was accepted */
     DROP_ERASED,    /* of before its visitor's erasure */
     DROP_KEY_DESTROYED, /* in a block whose sealing key is destroyed, as counted by its header */
+    DROP_RESTORED,      /* acked, and lost with the copy that was restored; as the edge counted */
     DROP_COUNT
 };
 const char *drop_reason_name(enum drop_reason reason); /* "malformed" */
@@ -32,6 +35,7 @@ struct ledger_counts {
     uint64_t blocks; /* in totals only */
     uint64_t events, stored, duplicate;
     uint64_t dropped[DROP_COUNT];
+    uint64_t lost_blocks; /* behind dropped[DROP_RESTORED], and not in blocks; of chains, totals */
 };
 
 uint64_t ledger_counts_dropped(const struct ledger_counts *counts); /* for whatever reason */
@@ -60,6 +64,7 @@ struct ledger_config {
     struct store *store;
     int64_t hole_alarm_ms;       /* a hole older than this is an alarm; 0: 30 s */
     size_t quarantine_bytes_max; /* blocks kept aside; 0: 64 MiB */
+    size_t ahead_max;            /* of one chain above a hole; 0: 128 Ki, a window of tiny ones */
     const struct pl_clock *clock;
     const struct pl_log *log;
 };
@@ -95,6 +100,9 @@ enum pl_err ledger_quarantine(struct ledger *ledger, struct store_batch *batch,
                               const struct ledger_block *block, enum ledger_alarm_kind kind,
                               struct pl_span bytes, const char *reason);
 
+/* Books what was handed to ledger_lose, each chain in a write of its own. Blocks on the disk. */
+enum pl_err ledger_book_losses(struct ledger *ledger, struct pl_why *why);
+
 /* Accounts live on for so long after their expiry, and what is kept aside may be theirs. */
 #define LEDGER_KEEP_DAYS 45
 /* Drops what was kept aside, and rows of blocks below their chain's contiguous mark,
@@ -123,13 +131,27 @@ struct ledger_gap {
 void ledger_gap(struct ledger *ledger, const struct pl_id128 *edge,
                 const struct pl_id128 *incarnation, uint64_t from, uint64_t to,
                 struct ledger_gap *out);
+/* The edge has acks for all blocks below claim->acked, and has let go of them: those that are not
+ * recorded are lost, and the writer is to book them. Until LEDGER_KEEP_DAYS later one of them is
+ * new when it comes all the same. Nothing is done for more blocks or events than an edge can have
+ * made, or for a chain that stands on an earlier identity's; some at a time: say it again until the
+ * chain's record shows it. Any thread; memory only. */
+void ledger_lose(struct ledger *ledger, const struct pl_id128 *edge,
+                 const struct chain_claim *claim);
 /* Everything recorded since the store was made. */
 void ledger_totals(struct ledger *ledger, struct ledger_counts *out);
 
+/* Blocks of a chain that are booked as lost with a restored copy. */
+struct ledger_loss {
+    uint64_t blocks, events; /* blocks 0: none */
+    uint64_t first, last;    /* both 0 in the sum of chains that were dropped */
+    int64_t since_ms;        /* wall clock, of the latest; 0 in that sum */
+};
 struct ledger_chain {
     struct pl_id128 edge;
     struct chain_record record;
     int64_t last_ms; /* when its last block was recorded */
+    struct ledger_loss loss;
 };
 /* Newest first, at most max; returns how many there are. */
 size_t ledger_chains(struct ledger *ledger, struct ledger_chain *out, size_t max);

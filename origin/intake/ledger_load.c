@@ -112,20 +112,52 @@ enum pl_err ledger_ahead_insert(struct ledger_links *chain, const struct ledger_
     return PL_OK;
 }
 
-void ledger_advance(struct ledger_links *chain)
+void ledger_take_next(struct ledger_links *chain, const struct ledger_row *row)
 {
-    size_t run = 0;
-    while (run < chain->ahead_count && chain->ahead[run].number == chain->contiguous) {
-        ledger_counts_add(&chain->counts, &chain->ahead[run].counts);
-        if (chain->ahead[run].refused)
-            memset(chain->last_hash, 0, BLOCK_HASH_BYTES);
-        else
-            memcpy(chain->last_hash, chain->ahead[run].hash, BLOCK_HASH_BYTES);
-        chain->contiguous++;
-        run++;
-    }
+    ledger_counts_add(&chain->counts, &row->counts);
+    if (row->refused)
+        memset(chain->last_hash, 0, BLOCK_HASH_BYTES);
+    else
+        memcpy(chain->last_hash, row->hash, BLOCK_HASH_BYTES);
+    chain->contiguous++;
+}
+
+/* One that was booked as lost is here. */
+static void take_lost(struct ledger_links *chain, const struct ledger_row *row,
+                      struct ledger_counts *found)
+{
+    struct ledger_counts *counts = &chain->counts;
+    uint64_t events = counts->dropped[DROP_RESTORED];
+    if (row->counts.events < events)
+        events = row->counts.events;
+    counts->events -= events;
+    counts->dropped[DROP_RESTORED] -= events;
+    counts->lost_blocks--;
+    found->events += events;
+    found->lost_blocks++;
+    ledger_counts_add(counts, &row->counts);
+    if (row->number + 1 == chain->contiguous && !row->refused)
+        memcpy(chain->last_hash, row->hash, BLOCK_HASH_BYTES);
+}
+
+void ledger_ahead_shift(struct ledger_links *chain, size_t run)
+{
+    if (run == 0)
+        return;
     chain->ahead_count -= run;
     memmove(chain->ahead, chain->ahead + run, chain->ahead_count * sizeof(*chain->ahead));
+}
+
+void ledger_advance(struct ledger_links *chain, struct ledger_counts *found)
+{
+    size_t run = 0;
+    for (; run < chain->ahead_count && chain->ahead[run].number <= chain->contiguous; run++) {
+        if (chain->ahead[run].number < chain->contiguous)
+            take_lost(chain, &chain->ahead[run], found);
+        else
+            ledger_take_next(chain, &chain->ahead[run]);
+    }
+    ledger_ahead_shift(chain, run);
 }
 
 const struct ledger_links *ledger_earlier(const struct ledger *l, const struct pl_id128 *edge,
@@ -173,6 +205,11 @@ void ledger_show(const struct ledger *l, struct ledger_links *chain)
     chain->shown.duplicate = chain->counts.duplicate;
     chain->shown.dropped = ledger_counts_dropped(&chain->counts);
     chain->shown_ms = chain->last_ms;
+    chain->shown_loss = (struct ledger_loss){.blocks = chain->counts.lost_blocks,
+                                             .events = chain->counts.dropped[DROP_RESTORED],
+                                             .first = chain->lost_from,
+                                             .last = chain->lost_to > 0 ? chain->lost_to - 1 : 0,
+                                             .since_ms = chain->lost_ms};
     chain->told = chain->shown;
     const struct ledger_links *earlier = NULL;
     if (chain->contiguous == 0 && !ledger_is_sum(chain))
@@ -283,6 +320,7 @@ static void take_over(struct ledger *l, struct ledger *fresh)
     pthread_mutex_unlock(&l->lock);
     l->dirty = NULL;
     memset(&l->staged, 0, sizeof(l->staged));
+    memset(&l->found, 0, sizeof(l->found));
     ledger_forget(&old);
 }
 

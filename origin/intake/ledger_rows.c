@@ -33,6 +33,7 @@ void ledger_counts_add(struct ledger_counts *sum, const struct ledger_counts *mo
     sum->duplicate += more->duplicate;
     for (int i = 0; i < DROP_COUNT; i++)
         sum->dropped[i] += more->dropped[i];
+    sum->lost_blocks += more->lost_blocks;
 }
 
 uint64_t ledger_counts_dropped(const struct ledger_counts *counts)
@@ -117,7 +118,26 @@ enum pl_err ledger_chain_encode(const struct ledger_links *chain, struct pl_buf 
     pl_buf_append(out, chain->last_hash, BLOCK_HASH_BYTES);
     pl_buf_put_u64(out, (uint64_t)chain->last_ms);
     put_counts(out, &chain->counts);
+    if (chain->counts.lost_blocks > 0 || chain->lost_to > 0) {
+        pl_buf_put_varint(out, chain->counts.lost_blocks);
+        pl_buf_put_u64(out, chain->lost_from);
+        pl_buf_put_u64(out, chain->lost_to);
+        pl_buf_put_u64(out, (uint64_t)chain->lost_ms);
+    }
     return PL_OK;
+}
+
+enum pl_err ledger_put_chain(struct ledger *l, struct store_batch *batch,
+                             const struct ledger_links *chain)
+{
+    uint8_t key[LEDGER_CHAIN_KEY_BYTES];
+    ledger_chain_key(&chain->edge, &chain->incarnation, key);
+    pl_buf_reset(&l->row);
+    enum pl_err err = ledger_chain_encode(chain, &l->row);
+    if (err == PL_OK)
+        store_batch_put(batch, l->store, FAMILY_CHAINS, pl_span(key, sizeof(key)),
+                        pl_buf_span(&l->row));
+    return err;
 }
 
 enum pl_err ledger_chain_decode(struct pl_span key, struct pl_span value,
@@ -133,6 +153,12 @@ enum pl_err ledger_chain_decode(struct pl_span key, struct pl_span value,
     pl_get_bytes(&r, chain->last_hash, BLOCK_HASH_BYTES);
     chain->last_ms = (int64_t)pl_get_u64(&r);
     get_counts(&r, &chain->counts);
+    if (!r.failed && r.rest.len > 0) {
+        chain->counts.lost_blocks = pl_get_varint(&r);
+        chain->lost_from = pl_get_u64(&r);
+        chain->lost_to = pl_get_u64(&r);
+        chain->lost_ms = (int64_t)pl_get_u64(&r);
+    }
     return r.failed || r.rest.len > 0 ? PL_ECORRUPT : PL_OK;
 }
 

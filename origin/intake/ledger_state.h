@@ -12,9 +12,8 @@
 #define LEDGER_CHAIN_KEY_BYTES 32u
 #define LEDGER_BLOCK_KEY_BYTES 40u
 #define LEDGER_KEPT_KEY_BYTES  48u
-/* Blocks of one chain that may wait above a hole; a window's worth of tiny ones. */
-#define LEDGER_AHEAD_MAX (128u * 1024u)
-#define LEDGER_KEPT_MAX  256u /* alarms about blocks held in memory */
+#define LEDGER_KEPT_MAX        256u /* alarms about blocks held in memory */
+#define LEDGER_LOST_MAX        64u  /* claims that wait for the writer */
 
 /* A recorded (or staged) block. */
 struct ledger_row {
@@ -34,26 +33,30 @@ struct ledger_links {
     uint8_t last_hash[BLOCK_HASH_BYTES]; /* of block contiguous - 1; zeros: not known */
     int64_t last_ms;
     struct ledger_counts counts; /* of the blocks below contiguous */
-    struct ledger_row *ahead;    /* recorded above contiguous, ascending */
+    uint64_t lost_from, lost_to; /* of these, those without a row are lost; since: */
+    int64_t lost_ms;
+    struct ledger_row *ahead; /* recorded above contiguous, ascending; staged ones, lost before */
     size_t ahead_count, ahead_room;
     size_t staged; /* of them, not yet written */
     struct ledger_links *next_dirty;
     bool dirty;                /* its row is to be written */
     struct chain_record shown; /* as of the last commit */
-    bool let_go;               /* the edge names its chains, and this is none of them; under lock */
-    struct chain_record told;  /* to the edge: what its earlier identity brought counts as well */
+    struct ledger_loss shown_loss;
+    bool let_go;              /* the edge names its chains, and this is none of them; under lock */
+    struct chain_record told; /* to the edge: what its earlier identity brought counts as well */
     int64_t shown_ms;
 };
 
 struct ledger {
     struct store *store;
     int64_t hole_alarm_ms;
-    size_t quarantine_bytes_max;
+    size_t quarantine_bytes_max, ahead_max;
     const struct pl_clock *clock;
     const struct pl_log *log;
 
     /* the writer's */
     struct ledger_counts staged;
+    struct ledger_counts found; /* of what is staged, what was booked as lost */
     struct ledger_links *dirty;
     struct pl_buf row;
 
@@ -65,6 +68,11 @@ struct ledger {
     struct ledger_alarm *kept; /* oldest first */
     size_t kept_count;
     struct ledger_kept stored_kept;
+    struct ledger_lost {
+        struct pl_id128 edge;
+        struct chain_claim claim;
+    } lost[LEDGER_LOST_MAX]; /* any thread adds to them */
+    size_t lost_count;
     int64_t let_go_ms; /* what was kept aside before is to go; any thread raises it */
 };
 
@@ -99,8 +107,18 @@ enum pl_err ledger_find_or_add(struct ledger *l, const struct pl_id128 *edge,
 /* Where number is in ahead, or belongs. */
 size_t ledger_ahead_at(const struct ledger_links *chain, uint64_t number);
 enum pl_err ledger_ahead_insert(struct ledger_links *chain, const struct ledger_row *row);
-/* Recorded blocks that follow without a hole become part of the contiguous run. */
-void ledger_advance(struct ledger_links *chain);
+/* The next block becomes part of the contiguous run. */
+void ledger_take_next(struct ledger_links *chain, const struct ledger_row *row);
+/* Recorded blocks that follow without a hole become part of the contiguous run, and those that were
+ * lost count anew: adds to *found what they had counted as. */
+void ledger_advance(struct ledger_links *chain, struct ledger_counts *found);
+/* So many rows are in the run by now. */
+void ledger_ahead_shift(struct ledger_links *chain, size_t run);
+/* Whether a number without a row is that of a lost block, which is new when it comes. */
+bool ledger_is_lost(const struct ledger *l, const struct ledger_links *chain, uint64_t number);
+/* Puts the chain's row into the batch. */
+enum pl_err ledger_put_chain(struct ledger *l, struct store_batch *batch,
+                             const struct ledger_links *chain);
 /* As of a commit. */
 void ledger_show(const struct ledger *l, struct ledger_links *chain);
 /* What stands recorded of a chain whose edge had another identity when it began it; NULL: nothing.

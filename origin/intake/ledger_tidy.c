@@ -45,8 +45,12 @@ static enum pl_err drop_rows(struct ledger *l, struct store_batch *batch,
     struct pl_span key, value;
     struct ledger_row row;
     uint8_t from[LEDGER_BLOCK_KEY_BYTES], to[LEDGER_BLOCK_KEY_BYTES];
+    /* A row among lost blocks tells that its own is none of them. For a day longer than it matters,
+     * should the clock go back. */
+    const bool telling = chain->lost_to > 0 && chain->lost_ms >= before_ms - PL_DAY_MS;
+    const uint64_t below = telling ? chain->lost_from : chain->contiguous;
     ledger_block_key(&chain->edge, &chain->incarnation, 0, from);
-    ledger_block_key(&chain->edge, &chain->incarnation, chain->contiguous, to);
+    ledger_block_key(&chain->edge, &chain->incarnation, below, to);
     enum pl_err err = store_scan_new(&scan, l->store, FAMILY_LEDGER, pl_span(from, sizeof(from)),
                                      pl_span(to, sizeof(to)));
     if (err != PL_OK)
@@ -83,19 +87,6 @@ static bool may_go(struct ledger *l, const struct ledger_links *chain, int64_t b
            chain->last_ms < before_ms;
 }
 
-static enum pl_err put_chain(struct ledger *l, struct store_batch *batch,
-                             const struct ledger_links *chain)
-{
-    uint8_t key[LEDGER_CHAIN_KEY_BYTES];
-    ledger_chain_key(&chain->edge, &chain->incarnation, key);
-    pl_buf_reset(&l->row);
-    enum pl_err err = ledger_chain_encode(chain, &l->row);
-    if (err == PL_OK)
-        store_batch_put(batch, l->store, FAMILY_CHAINS, pl_span(key, sizeof(key)),
-                        pl_buf_span(&l->row));
-    return err;
-}
-
 /* Its counts go on in the edge's sum, so that nobody's totals shrink. */
 static enum pl_err drop_chain(struct ledger *l, struct ledger_links *chain, struct pl_why *why)
 {
@@ -112,7 +103,7 @@ static enum pl_err drop_chain(struct ledger *l, struct ledger_links *chain, stru
     ledger_counts_add(&grown.counts, &chain->counts);
     if (grown.last_ms < chain->last_ms)
         grown.last_ms = chain->last_ms;
-    err = put_chain(l, batch, &grown);
+    err = ledger_put_chain(l, batch, &grown);
     ledger_chain_key(&chain->edge, &chain->incarnation, key);
     ledger_block_key(&chain->edge, &chain->incarnation, 0, from);
     ledger_block_key(&chain->edge, &chain->incarnation, UINT64_MAX, to);

@@ -480,6 +480,14 @@ static void tidy(struct intake *intake)
         pl_log(intake->config.log, PL_LOG_WARN, "intake", "%s", why.text);
 }
 
+/* Chains of the ledger that have to go on behind blocks which nobody has any more. */
+static void book_losses(struct intake *intake)
+{
+    struct pl_why why = {.err = PL_OK};
+    if (!intake->writer.failed && ledger_book_losses(intake->config.ledger, &why) != PL_OK)
+        pl_log(intake->config.log, PL_LOG_WARN, "intake", "%s", why.text);
+}
+
 void *intake_writer_run(void *arg)
 {
     struct intake *intake = arg;
@@ -496,6 +504,7 @@ void *intake_writer_run(void *arg)
         if (w->pending == NULL && closed)
             break;
         tidy(intake);
+        book_losses(intake);
         if (!form_group(intake))
             continue;
         struct pl_why why = {.err = PL_OK};

@@ -130,6 +130,76 @@ static void test_an_origin_that_forgot_is_told(void **state)
     assert_int_equal(edge.loss_count, 0);
 }
 
+static struct ledger_chain booked(void)
+{
+    struct ledger_chain chain = {.last_ms = 0};
+    must(ledger_book_losses(ledger, &r.why), &r.why);
+    ledger_chains(ledger, &chain, 1);
+    return chain;
+}
+
+static void test_what_is_lost_is_booked_and_balances(void **state)
+{
+    (void)state;
+    for (uint64_t n = 0; n < 4; n++)
+        record(n);
+    record(6);
+    assert_false(claim(6, events_below(6), 7).balanced);
+    const struct ledger_chain chain = booked();
+    assert_true(chain.loss.first == 4 && chain.loss.last == 5 && chain.loss.blocks == 2);
+    assert_true(chain.loss.events == 11 && chain.record.contiguous == 7);
+    for (uint64_t acked = 6; acked < 8; acked++) {
+        struct books_edge edge = claim(acked, events_below(acked), 7);
+        assert_true(edge.balanced);
+        assert_int_equal(edge.loss_count, 0);
+    }
+    assert_false(claim(7, events_below(7) - 1, 7).balanced);
+    /* One of them comes after all, in place of its share of what was lost. */
+    record(4);
+    assert_true(claim(7, events_below(7), 7).balanced);
+    assert_int_equal(booked().loss.events, 6);
+}
+
+/* What is booked is in the audit log, up to the mark that stands there; an edge that loses without
+ * end does not fill it. */
+static void test_losses_are_audited_and_few(void **state)
+{
+    struct audit *audit;
+    uint64_t lines;
+    uint8_t hash[PL_SHA256_BYTES];
+    char path[96];
+    const char *const paths[] = {path};
+    const struct audit_config config = {.paths = paths,
+                                        .path_count = 1,
+                                        .create = true,
+                                        .max_bytes = 1u << 20,
+                                        .clock = &r.clock,
+                                        .log = &r.f.silent};
+    (void)state;
+    snprintf(path, sizeof(path), "%s/journal", r.f.dir);
+    must(audit_open(&audit, &config, &r.why), &r.why);
+    books_free(books);
+    must(books_new(&books, ledger, audit, &r.clock, &r.f.silent, &r.why), &r.why);
+    uint64_t acked = 0;
+    for (int i = 0; i < 30; i++) {
+        acked++;
+        claim(acked, acked, acked);
+        claim(acked + 100, acked + 100, acked + 100); /* not noted: not booked in this round */
+        booked();
+    }
+    audit_head(audit, &lines, hash);
+    assert_int_equal(lines, 8);
+    assert_int_equal(booked().loss.blocks, 8);
+    assert_false(claim(acked, acked, acked).balanced);
+    r.now_ms += 10 * 60 * PL_SECOND_MS;
+    claim(acked, acked, acked);
+    assert_int_equal(booked().loss.blocks, acked);
+    assert_true(claim(acked, acked, acked).balanced);
+    books_free(books);
+    audit_close(audit);
+    must(books_new(&books, ledger, NULL, &r.clock, &r.f.silent, &r.why), &r.why);
+}
+
 static void test_a_hole_is_not_a_difference(void **state)
 {
     (void)state;
@@ -210,6 +280,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_wrong_count_is_found_wherever_the_edge_stands, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_an_origin_that_forgot_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_lost_is_booked_and_balances, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_losses_are_audited_and_few, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_hole_is_not_a_difference, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_broken_chain_stays_broken_when_it_is_no_longer_named,
                                         setup, teardown),
