@@ -162,21 +162,11 @@ static rocksdb_options_t *family_options(const struct store_config *config, rock
     return o;
 }
 
-/* Compactions give way to whoever commits. Were they starved, writers would come to wait for them
- * (level0_slowdown_writes_trigger) and make room. Flushes have threads of their own. */
-static void lower_compactions(void)
-{
-    rocksdb_env_t *env = rocksdb_create_default_env();
-    rocksdb_env_lower_thread_pool_cpu_priority(env);
-    rocksdb_env_destroy(env);
-}
-
 void store_options_build(struct store *store, const struct store_config *config)
 {
     static const struct store_family own = {.name = "default"};
     store->cache = rocksdb_cache_create_lru(config->cache_bytes);
     store->options = database_options(config);
-    lower_compactions();
     store->slots[0].options = family_options(config, store->cache, &own);
     for (size_t i = 0; i < config->family_count; i++)
         store->slots[i + 1].options = family_options(config, store->cache, &config->families[i]);
