@@ -110,7 +110,7 @@ static off_t fill_tables(struct fixture *f, struct spool *spool, uint64_t number
                          struct pl_id128 *incarnation)
 {
     struct chain_claim claim;
-    off_t at;
+    off_t at = 0;
     for (uint32_t i = 0; i < 6; i++)
         commit_one(f, spool, i + 1, 100 * 1024);
     assert_int_equal(store_flush(f->store, NULL), PL_OK);

@@ -22,7 +22,7 @@ static off_t place_of_block(struct fixture *f, const struct pl_id128 *incarnatio
                             char *path, size_t path_size)
 {
     uint8_t needle[4 + 16 + 16 + 8] = {'P', 'L', 'B', '1'};
-    off_t offset;
+    off_t offset = 0;
     memcpy(needle + 4 + 16, incarnation->bytes, 16);
     pl_store_u64(needle + 4 + 16 + 16, number);
     assert_true(find_in_logs(f, needle, sizeof(needle), path, path_size, &offset));
@@ -35,7 +35,7 @@ static struct pl_id128 incarnation_in_logs(struct fixture *f)
     uint8_t needle[4 + 16] = {'P', 'L', 'B', '1'}; /* magic and the fixture's edge id, zeros */
     struct pl_id128 incarnation;
     char path[512];
-    off_t offset;
+    off_t offset = 0;
     assert_true(find_in_logs(f, needle, sizeof(needle), path, sizeof(path), &offset));
     int fd = open(path, O_RDONLY);
     assert_int_equal(pread(fd, incarnation.bytes, 16, offset + 20), 16);
