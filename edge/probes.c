@@ -139,6 +139,11 @@ static void judge_spool(const struct look *l, struct verdict *v)
         say(v, DEGRADED, true,
             "the disk has lost %" PRIu64 " blocks with %" PRIu64 " events since the start",
             l->spool.lost_blocks, l->spool.lost_events);
+    if (l->spool.log_rotten)
+        say(v, DEGRADED, true,
+            "a log of the spool was damaged when this edge started: beside the blocks that are "
+            "declared lost, the last ones before its end may be missing, and nothing tells how "
+            "many; look at the disk and the kernel's log");
 }
 
 static void judge_choices(const struct edge_loop *loop, const struct look *l, struct verdict *v)
@@ -272,6 +277,7 @@ static void write_spool(struct json_writer *w, const struct look *l)
     json_write_pair_i64(w, "oldest_pending_seconds", l->oldest_pending_s);
     json_write_pair_u64(w, "lost_blocks", l->spool.lost_blocks);
     json_write_pair_u64(w, "lost_events", l->spool.lost_events);
+    json_write_pair_bool(w, "log_rotten", l->spool.log_rotten);
     json_write_pair_u64(w, "quarantined_blocks", l->spool.quarantined_blocks);
     json_write_pair_u64(w, "quarantined_bytes", l->spool.quarantined_bytes);
     json_write_pair_i64(w, "quarantined_oldest_seconds", l->quarantined_s);
@@ -375,6 +381,8 @@ static enum pl_err write_replication(const struct look *l, struct pl_buf *out)
          (double)l->oldest_pending_s},
         {"polder_spool_lost_events_total", "counter", "Events the disk did not give back",
          (double)l->spool.lost_events},
+        {"polder_spool_log_rotten", "gauge", "1 when a log was damaged at the start",
+         l->spool.log_rotten ? 1.0 : 0.0},
         {"polder_spool_quarantined_blocks", "gauge", "Blocks the origin refused",
          (double)l->spool.quarantined_blocks},
         {"polder_books_mismatches", "gauge", "Chains whose books do not balance",

@@ -327,6 +327,7 @@ void spool_status(struct spool *spool, struct spool_status *out)
         out->unread_chains += c->failed_reads > 0 && !ackset_has(&c->acks, c->unread);
     }
     pthread_mutex_unlock(&spool->lock);
+    out->log_rotten = store_log_was_rotten(spool->config.store);
 }
 
 void spool_measures(const struct spool *spool, struct spool_measures *out)

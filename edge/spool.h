@@ -113,6 +113,7 @@ struct spool_status {
     uint64_t unread_chains;            /* wait for the disk to give back a block */
     uint64_t trimmed_blocks;           /* since this process began */
     uint64_t mismatches;               /* chains whose books don't balance */
+    bool log_rotten; /* the last blocks before this process began may be missing, uncounted */
 };
 void spool_status(struct spool *spool, struct spool_status *out);
 struct spool_measures {

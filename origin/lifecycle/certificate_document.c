@@ -6,11 +6,14 @@
 
 static const char *const method[] = {
     "The account's data key was destroyed in the keyring, on every path of it. Every stored event "
-    "of the account was encrypted with keys derived from it (AES-256-SIV): no copy of the "
-    "database, wherever it is, can be read any more. Copies of the keyring from before are kept "
-    "until last_backup_ends at most.",
+    "of the account was encrypted with keys derived from it (AES-256-SIV): what a copy of the "
+    "database has of them, wherever it is, cannot be read any more. Copies of the keyring from "
+    "before are to be deleted by last_backup_ends: that is the operator's word, for nothing can "
+    "observe it.",
     "Every record of the account was deleted from the database. Its files were rewritten without "
-    "them, and the old files were observed to be gone.",
+    "them, and the old files were observed to be gone. Blocks that had been kept aside unopened "
+    "went with them; what a copy of the database has of those is closed once the sealing keys of "
+    "before cutoff are destroyed, a month later as a rule, which the audit log tells.",
     "Each edge confirmed that no file of it holds a block from before the deletion. Where an edge "
     "never did, the keys that its blocks were sealed to were destroyed.",
 };

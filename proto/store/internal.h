@@ -61,7 +61,7 @@ struct store {
 
     bool quarantine; /* a table is rotten: no compaction may meet it */
 
-    atomic_bool failed;
+    atomic_bool failed, log_rotten;
     struct pl_why failure; /* the gate's mutex guards it */
     atomic_uint_fast64_t read_errors;
 };

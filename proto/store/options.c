@@ -56,10 +56,7 @@ static rocksdb_options_t *database_options(const struct store_config *config)
     rocksdb_options_set_create_missing_column_families(o, 1);
     /* Without these checks a flush that fails is neither told nor tried again: writers hang. */
     rocksdb_options_set_paranoid_checks(o, 1);
-    rocksdb_options_set_wal_recovery_mode(o,
-                                          config->recovery == STORE_RECOVER_SKIP_CORRUPT
-                                              ? rocksdb_skip_any_corrupted_records_recovery
-                                              : rocksdb_tolerate_corrupted_tail_records_recovery);
+    rocksdb_options_set_wal_recovery_mode(o, rocksdb_tolerate_corrupted_tail_records_recovery);
     rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
 
     /* Logs: never reused, or a purged record would survive in a recycled file's tail. A family

@@ -50,6 +50,7 @@ static enum pl_err new_store(struct store **out, const struct store_config *conf
     store->log = config->log;
     store->recovery = config->recovery;
     atomic_init(&store->failed, false);
+    atomic_init(&store->log_rotten, false);
     atomic_init(&store->read_errors, 0);
     store->path = strdup(config->path);
     store->slots = calloc(config->family_count + 1, sizeof(*store->slots));
@@ -112,6 +113,27 @@ static enum pl_err explain_open(struct store *store, char *message, struct pl_wh
     return PL_ECORRUPT;
 }
 
+static enum pl_err open_database(struct store *store, struct pl_why *why);
+
+/* Who copes with holes must still know that there may be one: what is rotten at a log's end has
+ * nothing behind it that would tell. */
+static enum pl_err open_readable(struct store *store, struct pl_why *why)
+{
+    enum pl_err err = open_database(store, why);
+    if (err != PL_ECORRUPT || store->recovery != STORE_RECOVER_SKIP_CORRUPT)
+        return err;
+    rocksdb_options_set_wal_recovery_mode(store->options,
+                                          rocksdb_skip_any_corrupted_records_recovery);
+    err = open_database(store, why);
+    if (err != PL_OK)
+        return err;
+    atomic_store(&store->log_rotten, true);
+    pl_log(store->log, PL_LOG_ERROR, "store",
+           "a log in %s has a record that is not what was written; it was read without it",
+           store->path);
+    return PL_OK;
+}
+
 static enum pl_err open_database(struct store *store, struct pl_why *why)
 {
     char *message = NULL;
@@ -156,7 +178,7 @@ enum pl_err store_open(struct store **out, const struct store_config *config, st
     err = new_store(&store, config);
     if (err != PL_OK)
         return pl_fail(why, err, "no memory for the store in %s", config->path);
-    err = open_database(store, why);
+    err = open_readable(store, why);
     if (err != PL_OK) {
         free_store(store);
         return err;
@@ -230,7 +252,7 @@ static enum pl_err reopen(struct store *store, struct pl_why *why)
             return err;
         close_database(store);
     }
-    err = open_database(store, why);
+    err = open_readable(store, why);
     if (err == PL_OK)
         err = store_probe(store, why);
     if (err != PL_OK)
@@ -238,6 +260,11 @@ static enum pl_err reopen(struct store *store, struct pl_why *why)
     atomic_store(&store->failed, false);
     pl_log(store->log, PL_LOG_INFO, "store", "recovered path=%s", store->path);
     return PL_OK;
+}
+
+bool store_log_was_rotten(const struct store *store)
+{
+    return atomic_load(&store->log_rotten);
 }
 
 enum pl_err store_recover(struct store *store, struct pl_why *why)

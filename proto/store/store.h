@@ -22,7 +22,8 @@ struct store_scan;
 
 enum store_recovery {
     STORE_RECOVER_TORN_TAIL,   /* a torn last record is dropped, anything else refused */
-    STORE_RECOVER_SKIP_CORRUPT /* corrupt log records are skipped: the caller finds the holes */
+    STORE_RECOVER_SKIP_CORRUPT /* corrupt log records are skipped: the caller finds the holes, but
+                                  for what followed the last readable one: store_log_was_rotten */
 };
 
 struct store_family {
@@ -146,6 +147,11 @@ enum pl_err store_compact(struct store *store, unsigned family);
 /* A consistent copy (hard links on the same file system) in a new directory. PL_EEXISTS when the
  * path is there already. */
 enum pl_err store_checkpoint(struct store *store, const char *path, struct pl_why *why);
+
+/* Whether a log could only be read by skipping what is corrupt: since store_open, any recovery
+ * included. Then what was written shortly before it was last closed may be missing, without a hole
+ * that shows. Any thread. */
+bool store_log_was_rotten(const struct store *store);
 
 struct store_usage {
     uint64_t disk_bytes;   /* tables and logs on disk */

@@ -401,7 +401,7 @@ test('TLS: certificates are read again on SIGHUP, and kept when the new ones are
             });
             socket.once('error', reject);
         });
-    const https = port();
+    const https = await until('it has said its port', 10000, async () => port()); // said after it serves
     assert.equal(await name(https), 'first');
     issue('second');
     node.child.kill('SIGHUP');

@@ -90,7 +90,7 @@ test('every command against a real origin', { timeout: 120000 }, async (t) => {
     assert.deepEqual([shop.name, shop.state, shop.regions, shop.origins, shop.honour_dnt, shop.config_version], ['my-shop', 'active', ['eu', 'us'], ['https://shop.example'], true, 0]);
     assert.match(shop.write_key, /^[0-9a-f]{32}$/);
     assert.deepEqual(await json('account', 'show', 'my-shop'), shop);
-    assert.match(await run('account', 'list'), new RegExp(`^${shop.id}  my-shop  active +0  \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d  2099-12-31 00:00  ${shop.write_key}$`, 'm'));
+    assert.match(await run('account', 'list'), new RegExp(`^${shop.id}  my-shop  active +0  \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d  2099-12-31 00:00  - +${shop.write_key}$`, 'm'));
 
     await failing(/my-shop has published no config yet/, 'config', 'show', 'my-shop');
     assert.match(await run('config', 'publish', 'my-shop', campaign), /^Published as version 1;/);
