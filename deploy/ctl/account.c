@@ -364,21 +364,21 @@ const struct ctl_command account_commands[] = {
      "  polderctl account reinstate my-shop --expires-at 2028-12-31",
      reinstate_options, run_reinstate},
     ACCOUNT_DELETION_COMMANDS,
-    {"processing", "ACCOUNT", "Says what its visitors' data is processed for",
+    {"processing", "ACCOUNT", "Says what its data is processed for",
      "For the record of processing; what is not given stays.\n\n"
      "Example:\n"
      "  polderctl account processing my-shop --controller \"Shop GmbH, Berlin\" \\\n"
      "      --contact privacy@shop.example --purposes \"Optimising the shop\" \\\n"
      "      --legal-basis \"Consent, Art. 6(1)(a) GDPR\"",
      account_processing_options, account_processing_run},
-    {"record", "ACCOUNT", "Prints its record of processing (GDPR Art. 30)",
+    {"record", "ACCOUNT", "Prints its record of processing (Art. 30)",
      "Made from what is configured at the origin, the edges and the account; `missing` names what "
      "nobody has stated yet.\n\n"
      "Examples:\n"
      "  polderctl account record my-shop\n"
      "  polderctl account record my-shop --html > record.html",
      account_record_options, account_record_run},
-    {"outcomes", "ACCOUNT", "Shows what became of its requests beside plain success",
+    {"outcomes", "ACCOUNT", "Shows what became of its requests",
      "Refusals and special outcomes by day, dialect and name, as the edges have counted them: "
      "they tell it once a minute.\n\n"
      "Examples:\n"

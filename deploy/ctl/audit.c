@@ -268,7 +268,7 @@ const struct ctl_command audit_commands[] = {
      "  polderctl audit export >audit.ndjson\n"
      "  polderctl audit export --from 1042 >>audit.ndjson",
      export_options, run_export},
-    {"verify", "[FILE]", "Checks that nothing in the audit log was changed or left out",
+    {"verify", "[FILE]", "Checks the audit log for changes and gaps",
      "FILE is an exported log, on any machine; - is standard input; without it the origin's is "
      "read. What breaks the chain first is named, with exit status 1. That nothing is missing at "
      "the end only a head can tell that somebody else kept: an earlier verify's, or the one in a "

@@ -166,7 +166,7 @@ static enum ctl_exit run_export(struct ctl *ctl, const struct ctl_args *args, st
 }
 
 const struct ctl_command events_commands[] = {
-    {"export", "ACCOUNT", "Writes an account's events to standard output",
+    {"export", "ACCOUNT", "Writes its events to standard output",
      "One JSON object a line, or CSV with a header, in order of day, visitor and time. Only whole "
      "records are written; when the export breaks off, or has not as many events as the origin "
      "counts, the exit status is 1. With --output it can be resumed: FILE.resume says where, until "
@@ -182,7 +182,7 @@ const struct ctl_command events_commands[] = {
      "were older than the account keeps events.\n\n"
      "Example:\n  polderctl events counts my-shop --from 2026-11-01",
      events_counts_options, events_counts_run},
-    {"check", "", "Compares what all accounts hold with the ledger",
+    {"check", "", "Compares all counts with the ledger",
      "Every event that the ledger has booked as stored is some account's, or was before its "
      "deletion. The exit status is 1 when the sums differ.\n\n"
      "Example:\n  polderctl events check",

@@ -249,7 +249,7 @@ static enum ctl_exit run_init(struct ctl *ctl, const struct ctl_args *args, stru
 const struct ctl_command init_commands[] = {
     {
         .arguments = "DIR",
-        .about = "Makes keys, certificates and configuration",
+        .about = "Makes keys, certificates, configuration",
         .more = "Writes into DIR: the CA of the replication link, an operator's token, and what an "
                 "origin needs (keys, certificate, origin.yaml). Nothing is ever overwritten.\n\n"
                 "Examples:\n"

@@ -221,7 +221,7 @@ const struct ctl_command keyring_commands[] = {
      "edges hold is lost: the old key is destroyed once they have delivered it.\n\n"
      "Example:\n  polderctl keyring rotate",
      NULL, run_keyring_rotate},
-    {"orphans", "", "Lists data keys of accounts that the database does not know",
+    {"orphans", "", "Lists keys that belong to no account",
      "After a restore these are of accounts that were made after the copy. The origin keeps their "
      "keys, for a newer copy may be restored yet, and says so in /ready. With --destroy they go, "
      "for good, with a signed record in the keyring.\n\n"

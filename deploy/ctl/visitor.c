@@ -391,7 +391,7 @@ const struct ctl_command visitor_commands[] = {
      "  polderctl visitor show my-shop 7f4e2c1a-7a52-4f0e-9d55-3c1f6f0f7d11\n"
      "  polderctl visitor show my-shop ann@example.com --json",
      options, run_show},
-    {"export", "ACCOUNT VISITOR", "Writes all that is held of a visitor to standard output",
+    {"export", "ACCOUNT VISITOR", "Writes all that is held of a visitor",
      "One JSON object a line: events, then links between ids and opt-outs.\n\n"
      "Example:\n"
      "  polderctl visitor export my-shop ann@example.com >ann.ndjson",

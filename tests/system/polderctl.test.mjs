@@ -68,6 +68,7 @@ test('wrong calls end with 2 and say what there is; help ends with 0', async () 
     const commands = [...help.matchAll(/^ {2}([a-z]+)(?: ([a-z-]+))?(?: \[?[A-Z]+\]?)* {2,}\S/gm)].map((match) => match.slice(1, 3).filter(Boolean));
     assert.ok(commands.length >= 24);
     assert.equal(commands.length, help.split('\n').filter((line) => /^ {2}[a-z]/.test(line)).length);
+    assert.doesNotMatch(help, /^ {2}[a-z].*\n(?! {2}[a-z]).+/m, 'a command has a line of its own');
     for (const words of commands) {
         const text = await ok([...words, '--help']);
         assert.match(text, new RegExp(`Usage: polderctl ${words.join(' ')} `));
