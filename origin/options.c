@@ -18,7 +18,7 @@
         .default_text = (initial), .min = (low), .max = (high), .help = (words)                    \
     }
 
-static const struct pl_option table[] = {
+const struct pl_option origin_option_table[] = {
     TEXT(http_listen, "127.0.0.1:8080", "address of the API and the probes; port 0: any free one"),
     TEXT(https_listen, "", "the same behind TLS; empty: none"),
     TEXT(tls_cert_file, "", "PEM certificate chain of https_listen; read again on SIGHUP"),
@@ -69,7 +69,7 @@ static const struct pl_option table[] = {
     LIST(sub_processors, "", "whom it engages, e.g. \"Hoster GmbH, Germany: servers\""),
     TEXT(log_level, "info", "error, warn, info or debug"),
 };
-#define COUNT (sizeof(table) / sizeof(table[0]))
+const size_t origin_option_count = sizeof(origin_option_table) / sizeof(origin_option_table[0]);
 
 static bool set(const char *text)
 {
@@ -123,7 +123,8 @@ static enum pl_err check(struct origin_options *options, struct pl_why *why)
 enum pl_err origin_options_load(const char *path, struct origin_options *out, struct pl_why *why)
 {
     struct origin_options options = {.level = PL_LOG_INFO};
-    enum pl_err err = pl_options_load(table, COUNT, path, &options, why);
+    enum pl_err err =
+        pl_options_load(origin_option_table, origin_option_count, path, &options, why);
     if (err != PL_OK) {
         return err;
     }
@@ -138,10 +139,5 @@ enum pl_err origin_options_load(const char *path, struct origin_options *out, st
 
 void origin_options_release(struct origin_options *options)
 {
-    pl_options_release(table, COUNT, options);
-}
-
-enum pl_err origin_options_describe(struct pl_buf *out)
-{
-    return pl_options_describe(table, COUNT, out);
+    pl_options_release(origin_option_table, origin_option_count, options);
 }

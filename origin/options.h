@@ -36,10 +36,11 @@ struct origin_options {
     enum pl_log_level level;
 };
 
+extern const struct pl_option origin_option_table[];
+extern const size_t origin_option_count;
+
 /* path NULL: environment and defaults only. */
 enum pl_err origin_options_load(const char *path, struct origin_options *out, struct pl_why *why);
 void origin_options_release(struct origin_options *options);
-/* All options as a commented file. Appends. */
-enum pl_err origin_options_describe(struct pl_buf *out);
 
 #endif

@@ -91,7 +91,7 @@ static void test_every_option_is_described(void **state)
     struct pl_buf text;
     (void)state;
     pl_buf_init(&text, 1u << 20);
-    assert_int_equal(origin_options_describe(&text), PL_OK);
+    assert_int_equal(pl_options_describe(origin_option_table, origin_option_count, &text), PL_OK);
     assert_int_equal(pl_buf_terminate(&text), PL_OK);
     assert_non_null(strstr((const char *)text.data, "edge_silent_seconds"));
     assert_non_null(strstr((const char *)text.data, "POLDER_KEK_COMMAND"));
