@@ -30,6 +30,13 @@ static void add(struct reasons *reasons, enum probes_verdict verdict, const char
     va_end(args);
 }
 
+static void add_alarms(struct reasons *reasons, const struct alarms *alarms)
+{
+    for (size_t i = 0; i < alarms->count; i++) {
+        add(reasons, PROBES_DEGRADED, "%s", alarms->text[i]);
+    }
+}
+
 static void write_reasons(const struct reasons *reasons, const char *name, struct json_writer *w)
 {
     json_write_key(w, name);
@@ -61,9 +68,7 @@ static void check_audit(const struct audit_status *audit, struct reasons *warnin
             "full, nothing can be changed or exported: raise audit_max_bytes and restart",
             journal->bytes, journal->max_bytes);
     }
-    for (size_t i = 0; i < journal->alarm_count && i < JOURNAL_ALARM_LIMIT; i++) {
-        add(warnings, PROBES_DEGRADED, "%s", journal->alarms[i]);
-    }
+    add_alarms(warnings, &journal->alarms);
 }
 
 static void check_redo(const struct redo_status *redo, struct reasons *warnings)
@@ -89,9 +94,7 @@ static void check_redo(const struct redo_status *redo, struct reasons *warnings)
         add(warnings, PROBES_DEGRADED, "the redo log cannot be written on %zu of %zu paths",
             journal->paths_failed, journal->paths);
     }
-    for (size_t i = 0; i < journal->alarm_count && i < JOURNAL_ALARM_LIMIT; i++) {
-        add(warnings, PROBES_DEGRADED, "%s", journal->alarms[i]);
-    }
+    add_alarms(warnings, &journal->alarms);
     if (redo->restored) {
         char when[PL_TIME_TEXT];
         pl_time_format(redo->restored_ms, when);
@@ -207,9 +210,7 @@ static void check_ready(const struct view *view, struct reasons *reasons, struct
         add(warnings, PROBES_DEGRADED, "the keyring cannot be written on %zu of %zu paths",
             keyring->paths_behind, keyring->paths);
     }
-    for (size_t i = 0; i < keyring->alarm_count && i < KEYRING_ALARM_LIMIT; i++) {
-        add(warnings, PROBES_DEGRADED, "%s", keyring->alarms[i]);
-    }
+    add_alarms(warnings, &keyring->alarms);
     check_audit(&view->audit, warnings);
     check_redo(&view->redo, warnings);
     check_erasures(&view->erasures, warnings);
@@ -457,10 +458,10 @@ static void write_alarms(const struct view *view, struct json_writer *w)
         json_write_pair_text(w, "text", alarm->text);
         json_write_object_end(w);
     }
-    for (size_t i = 0; i < view->keyring.alarm_count && i < KEYRING_ALARM_LIMIT; i++) {
+    for (size_t i = 0; i < view->keyring.alarms.count; i++) {
         json_write_object(w);
         json_write_pair_text(w, "kind", "keyring");
-        json_write_pair_text(w, "text", view->keyring.alarms[i]);
+        json_write_pair_text(w, "text", view->keyring.alarms.text[i]);
         json_write_object_end(w);
     }
     json_write_array_end(w);

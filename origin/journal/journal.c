@@ -104,20 +104,6 @@ enum pl_err journal_keep_place(struct journal *j, uint64_t n, uint64_t at)
     return PL_OK;
 }
 
-void journal_alarm(struct journal *j, const char *format, ...)
-{
-    char text[JOURNAL_ALARM_TEXT];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    pl_log(j->log, PL_LOG_ERROR, "journal", "%s", text);
-    pthread_mutex_lock(&j->state);
-    if (j->alarm_count < JOURNAL_ALARM_LIMIT)
-        memcpy(j->alarms[j->alarm_count++], text, sizeof(text));
-    pthread_mutex_unlock(&j->state);
-}
-
 /* ---- appending: under `writing` */
 
 static void set_failed(struct journal *j, size_t i, bool failed)
@@ -360,7 +346,6 @@ void journal_status(struct journal *j, struct journal_status *out)
     out->paths = j->path_count;
     for (size_t i = 0; i < j->path_count; i++)
         out->paths_failed += j->paths[i].failed;
-    out->alarm_count = j->alarm_count;
-    memcpy(out->alarms, j->alarms, sizeof(out->alarms));
+    out->alarms = j->alarms;
     pthread_mutex_unlock(&j->state);
 }

@@ -16,13 +16,12 @@
 #ifndef POLDER_ORIGIN_JOURNAL_JOURNAL_H
 #define POLDER_ORIGIN_JOURNAL_JOURNAL_H
 
+#include "origin/alarms.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/wire/journal_line.h"
 
-#define JOURNAL_PATH_LIMIT  8
-#define JOURNAL_ALARM_LIMIT 8
-#define JOURNAL_ALARM_TEXT  320
+#define JOURNAL_PATH_LIMIT 8
 
 struct journal;
 struct journal_config {
@@ -83,8 +82,7 @@ struct journal_status {
     uint64_t lines, bytes, max_bytes;
     bool nearly_full;           /* over four fifths of max_bytes */
     size_t paths, paths_failed; /* the last append failed there: it is put right by the next one */
-    size_t alarm_count;
-    char alarms[JOURNAL_ALARM_LIMIT][JOURNAL_ALARM_TEXT]; /* for people; since open */
+    struct alarms alarms;
 };
 void journal_status(struct journal *journal, struct journal_status *out);
 

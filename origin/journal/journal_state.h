@@ -41,14 +41,13 @@ struct journal {
     uint64_t begin, bytes; /* of its first line, and behind the last that every path holds */
     uint64_t *places;      /* of lines base.n + 1, base.n + 1 + JOURNAL_STEP, … */
     size_t place_count, place_room;
-    size_t alarm_count;
-    char alarms[JOURNAL_ALARM_LIMIT][JOURNAL_ALARM_TEXT];
+    struct alarms alarms;
 };
 
 /* Keeps the place of the line that stands at `at`, if it is one to be kept. */
 enum pl_err journal_keep_place(struct journal *j, uint64_t n, uint64_t at);
-void journal_alarm(struct journal *j, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+#define journal_alarm(j, ...)                                                                      \
+    alarms_raise(&(j)->alarms, &(j)->state, (j)->log, "journal", __VA_ARGS__)
 
 /* Lines of a file, one after the other. */
 struct journal_reader {

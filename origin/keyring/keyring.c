@@ -198,7 +198,6 @@ void keyring_status(struct keyring *k, struct keyring_status *out)
     memcpy(out->kek_id, k->kek_id, sizeof(out->kek_id));
     out->records = k->records;
     memcpy(out->chain_hash, k->chain_hash, sizeof(out->chain_hash));
-    out->alarm_count = k->alarm_count;
-    memcpy(out->alarms, k->alarms, sizeof(out->alarms));
+    out->alarms = k->alarms;
     pthread_mutex_unlock(&k->state);
 }

@@ -18,6 +18,7 @@
 #ifndef POLDER_ORIGIN_KEYRING_KEYRING_H
 #define POLDER_ORIGIN_KEYRING_KEYRING_H
 
+#include "origin/alarms.h"
 #include "proto/base/clock.h"
 #include "proto/base/crypto.h"
 #include "proto/base/log.h"
@@ -29,8 +30,6 @@
 #define KEYRING_KEK_LIMIT      16
 #define KEYRING_PATH_LIMIT     8
 #define KEYRING_FILE_BYTES_MAX (256u << 20)
-#define KEYRING_ALARM_TEXT     320
-#define KEYRING_ALARM_LIMIT    32
 
 struct keyring;
 
@@ -154,8 +153,7 @@ struct keyring_status {
     uint8_t kek_id[8];          /* current */
     uint64_t records;
     uint8_t chain_hash[PL_SHA256_BYTES];
-    size_t alarm_count;
-    char alarms[KEYRING_ALARM_LIMIT][KEYRING_ALARM_TEXT]; /* for people; since open */
+    struct alarms alarms;
 };
 void keyring_status(struct keyring *keyring, struct keyring_status *out);
 

@@ -108,17 +108,3 @@ void keyring_pick_seal_key(struct keyring *k)
         k->has_seal_key = true;
     }
 }
-
-void keyring_alarm(struct keyring *k, const char *format, ...)
-{
-    char text[KEYRING_ALARM_TEXT];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    pl_log(k->log, PL_LOG_ERROR, "keyring", "%s", text);
-    pthread_mutex_lock(&k->state);
-    if (k->alarm_count < KEYRING_ALARM_LIMIT)
-        memcpy(k->alarms[k->alarm_count++], text, sizeof(text));
-    pthread_mutex_unlock(&k->state);
-}

@@ -58,8 +58,7 @@ struct keyring {
     uint8_t kek_id[8];
     uint8_t **pages; /* locked memory for keys */
     size_t page_count, keys_in_last;
-    size_t alarm_count;
-    char alarms[KEYRING_ALARM_LIMIT][KEYRING_ALARM_TEXT];
+    struct alarms alarms;
 };
 
 /* NULL when there is none. */
@@ -75,8 +74,8 @@ void keyring_mark_destroyed(struct keyring *k, struct keyring_entry *entry,
                             struct keyring_destruction *destruction);
 /* The newest live sealing key is the one edges seal to. */
 void keyring_pick_seal_key(struct keyring *k);
-void keyring_alarm(struct keyring *k, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+#define keyring_alarm(k, ...)                                                                      \
+    alarms_raise(&(k)->alarms, &(k)->state, (k)->log, "keyring", __VA_ARGS__)
 
 /* ---- changes; the caller holds `change` */
 

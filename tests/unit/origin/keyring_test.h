@@ -58,7 +58,7 @@ static inline size_t alarms(struct keyring *k)
 {
     struct keyring_status *s = malloc(sizeof(*s));
     keyring_status(k, s);
-    size_t n = s->alarm_count;
+    size_t n = s->alarms.count;
     free(s);
     return n;
 }

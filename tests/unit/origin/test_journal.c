@@ -1,85 +1,12 @@
 /* The journal: lines that stay, on every path, and what is done about paths that differ. */
-#include "origin/journal/journal.h"
-#include "proto/base/file.h"
+#include "tests/unit/origin/journal_test.h"
 
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/resource.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-struct fixture {
-    char dir[64];
-    char paths[2][96];
-    const char *list[2];
-    struct pl_log silent;
-    struct journal_config config;
-    struct journal *journal;
-    struct pl_why why;
-};
-
-static int setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof(*f));
-    snprintf(f->dir, sizeof(f->dir), "/tmp/polder-journal-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
-    for (int i = 0; i < 2; i++) {
-        pl_path_join(f->paths[i], sizeof(f->paths[i]), f->dir, i == 0 ? "0.ndjson" : "1.ndjson");
-        f->list[i] = f->paths[i];
-    }
-    f->silent = (struct pl_log){.fd = -1, .level = PL_LOG_ERROR, .clock = pl_clock_system()};
-    f->config = (struct journal_config){.paths = f->list,
-                                        .path_count = 2,
-                                        .what = "redo log",
-                                        .create = true,
-                                        .max_bytes = 16u << 20,
-                                        .clock = pl_clock_system(),
-                                        .log = &f->silent};
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    char command[128];
-    journal_close(f->journal);
-    snprintf(command, sizeof(command), "rm -rf '%s'", f->dir);
-    assert_int_equal(system(command), 0);
-    free(f);
-    return 0;
-}
-
-static void open_it(struct fixture *f)
-{
-    if (journal_open(&f->journal, &f->config, &f->why) != PL_OK)
-        fail_msg("%s", f->why.text);
-    f->config.create = false;
-}
-
-static void close_it(struct fixture *f)
-{
-    journal_close(f->journal);
-    f->journal = NULL;
-}
-
-static void add(struct fixture *f, int from, int to)
-{
-    char object[64];
-    for (int i = from; i <= to; i++) {
-        snprintf(object, sizeof(object), "{\"i\":%d}", i);
-        if (journal_append(f->journal, pl_span_str(object), NULL, &f->why) != PL_OK)
-            fail_msg("%s", f->why.text);
-    }
-}
 
 /* A journal of so many lines, closed. */
-static void make(struct fixture *f, int lines)
+static void make(struct journal_fixture *f, int lines)
 {
     open_it(f);
     add(f, 1, lines);
@@ -106,7 +33,7 @@ static enum pl_err see(void *ctx, uint64_t n, struct pl_span line, struct pl_why
     return PL_OK;
 }
 
-static struct seen look(struct fixture *f, uint64_t from)
+static struct seen look(struct journal_fixture *f, uint64_t from)
 {
     struct seen seen = {0};
     assert_int_equal(journal_visit(f->journal, from, see, &seen, &f->why), PL_OK);
@@ -126,7 +53,7 @@ static void rewrite(const char *path, struct pl_span bytes)
     assert_int_equal(pl_file_replace(path, "journal", 0600, bytes, NULL), PL_OK);
 }
 
-static void assert_paths_equal(struct fixture *f)
+static void assert_paths_equal(struct journal_fixture *f)
 {
     struct pl_buf a = content(f->paths[0]), b = content(f->paths[1]);
     assert_true(pl_span_eq(pl_buf_span(&a), pl_buf_span(&b)));
@@ -149,7 +76,7 @@ static size_t place_of(struct pl_span bytes, int n)
 
 static void lines_are_there_after_a_restart(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     struct journal_mark end, again;
     open_it(f);
     journal_end(f->journal, &end);
@@ -172,7 +99,7 @@ static void lines_are_there_after_a_restart(void **state)
 /* Enough lines that places are kept and chunks are crossed. */
 static void a_reader_begins_anywhere(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     static const uint64_t froms[] = {1, 2, 255, 256, 257, 258, 511, 512, 513, 514, 520};
     make(f, 520);
     open_it(f);
@@ -196,7 +123,7 @@ static void a_reader_begins_anywhere(void **state)
 /* What SPEC.md tells people to do. */
 static void sha256sum_follows_the_chain(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     char command[512];
     make(f, 5);
     snprintf(command, sizeof(command),
@@ -210,7 +137,7 @@ static void sha256sum_follows_the_chain(void **state)
 
 static void a_line_of_the_largest_size_is_read_back(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     struct pl_buf object;
     pl_buf_init(&object, JOURNAL_LINE_BYTES);
     open_it(f);
@@ -227,14 +154,14 @@ static void a_line_of_the_largest_size_is_read_back(void **state)
     struct journal_status status;
     journal_status(f->journal, &status);
     assert_int_equal(status.lines, 3);
-    assert_int_equal(status.alarm_count, 0);
+    assert_int_equal(status.alarms.count, 0);
     assert_int_equal(journal_append(f->journal, PL_SPAN_LIT("[1]"), NULL, &f->why), PL_EINVAL);
     pl_buf_release(&object);
 }
 
 static void a_full_journal_says_so_in_time(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     struct journal_status status;
     f->config.max_bytes = 2000;
     open_it(f);
@@ -263,7 +190,7 @@ static void a_full_journal_says_so_in_time(void **state)
 
 static void one_that_went_missing_is_not_made_anew(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     f->config.create = false;
     assert_int_equal(journal_open(&f->journal, &f->config, &f->why), PL_ENOTFOUND);
     assert_non_null(strstr(f->why.text, f->paths[0]));
@@ -280,7 +207,7 @@ static void one_that_went_missing_is_not_made_anew(void **state)
 
 static void one_process_at_a_time(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     struct journal *other;
     open_it(f);
     const char *second[] = {f->paths[1]};
@@ -294,7 +221,7 @@ static void one_process_at_a_time(void **state)
 /* Cut within the last line, on the first path, the second or both. */
 static void a_torn_last_line_is_cut_or_restored(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     make(f, 3);
     struct pl_buf whole = content(f->paths[0]);
     const size_t third = place_of(pl_buf_span(&whole), 3);
@@ -314,7 +241,7 @@ static void a_torn_last_line_is_cut_or_restored(void **state)
 /* Its end is on the disk, and not its middle. */
 static void a_last_line_with_a_hole_is_cut(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     make(f, 3);
     struct pl_buf whole = content(f->paths[0]);
     memset(whole.data + place_of(pl_buf_span(&whole), 3) + 118, 0, 3);
@@ -328,7 +255,7 @@ static void a_last_line_with_a_hole_is_cut(void **state)
 
 static void a_missing_path_is_restored(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     struct journal_status status;
     make(f, 300);
     for (int i = 0; i < 2; i++) {
@@ -336,8 +263,8 @@ static void a_missing_path_is_restored(void **state)
         open_it(f);
         assert_int_equal(look(f, 1).count, 300);
         journal_status(f->journal, &status);
-        assert_int_equal(status.alarm_count, 1);
-        assert_non_null(strstr(status.alarms[0], f->paths[i]));
+        assert_int_equal(status.alarms.count, 1);
+        assert_non_null(strstr(status.alarms.text[0], f->paths[i]));
         close_it(f);
         assert_paths_equal(f);
     }
@@ -345,7 +272,7 @@ static void a_missing_path_is_restored(void **state)
 
 static void a_path_that_is_behind_is_brought_up(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     make(f, 10);
     struct pl_buf whole = content(f->paths[0]);
     for (int lines = 0; lines < 10; lines++) {
@@ -361,7 +288,7 @@ static void a_path_that_is_behind_is_brought_up(void **state)
 /* Any byte of a line that is not the last, on one path: the other one has it. */
 static void damage_on_one_path_is_restored(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     struct journal_status status;
     char aside[128];
     make(f, 4);
@@ -376,8 +303,8 @@ static void damage_on_one_path_is_restored(void **state)
         open_it(f);
         assert_int_equal(look(f, 1).count, 4);
         journal_status(f->journal, &status);
-        assert_int_equal(status.alarm_count, 1);
-        assert_non_null(strstr(status.alarms[0], f->paths[i]));
+        assert_int_equal(status.alarms.count, 1);
+        assert_non_null(strstr(status.alarms.text[0], f->paths[i]));
         close_it(f);
         assert_paths_equal(f);
         snprintf(aside, sizeof(aside), "%s.damaged", f->paths[i]);
@@ -389,7 +316,7 @@ static void damage_on_one_path_is_restored(void **state)
 
 static void damage_on_every_path_names_file_and_line(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     make(f, 4);
     struct pl_buf whole = content(f->paths[0]);
     whole.data[place_of(pl_buf_span(&whole), 3) - 3] ^= 1; /* in line 2 */
@@ -405,7 +332,7 @@ static void damage_on_every_path_names_file_and_line(void **state)
 /* The last line but one of the only path: the last one must not be taken for a torn one. */
 static void a_change_before_the_last_line_is_no_torn_line(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     f->config.path_count = 1;
     make(f, 3);
     struct pl_buf whole = content(f->paths[0]);
@@ -417,7 +344,7 @@ static void a_change_before_the_last_line_is_no_torn_line(void **state)
 
 static void paths_that_diverge_are_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     make(f, 2);
     struct pl_buf two = content(f->paths[0]);
     open_it(f);
@@ -439,7 +366,7 @@ static void paths_that_diverge_are_refused(void **state)
 
 static void somebody_elses_file_is_left_alone(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     rewrite(f->paths[0], PL_SPAN_LIT("dear diary\n"));
     assert_int_equal(journal_open(&f->journal, &f->config, &f->why), PL_ECORRUPT);
     assert_non_null(strstr(f->why.text, "move it away"));
@@ -461,7 +388,7 @@ static void limit_files(rlim_t bytes)
 
 static void a_line_that_failed_leaves_nothing(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     struct journal_mark before, after;
     open_it(f);
     add(f, 1, 256); /* the next line's place would be kept */
@@ -488,7 +415,7 @@ static void a_line_that_failed_leaves_nothing(void **state)
 /* The second path is gone or was written by somebody else: nothing is promised, nothing stays. */
 static void a_path_that_was_changed_is_told(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     char aside[128];
     open_it(f);
     add(f, 1, 2);

@@ -1,95 +1,18 @@
 /* A journal whose beginning is cut off: what stays, and what a crash or a lost disk leaves. */
-#include "origin/journal/journal.h"
-#include "proto/base/file.h"
+#include "tests/unit/origin/journal_test.h"
+
 #include "proto/base/text.h"
 
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <cmocka.h>
-
-#define START_MS INT64_C(1767225600000)
-
-struct fixture {
-    char dir[64], paths[2][96];
-    const char *list[2];
-    int64_t now_ms; /* a minute goes by with each line */
-    struct pl_clock clock;
-    struct pl_log silent;
-    struct journal_config config;
-    struct journal *journal;
-    struct pl_why why;
-};
-
-static int64_t now(void *ctx)
+static int setup_trimmed(void **state)
 {
-    return ((struct fixture *)ctx)->now_ms;
-}
-
-static int setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof(*f));
-    snprintf(f->dir, sizeof(f->dir), "/dev/shm/polder-trim-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
-    for (int i = 0; i < 2; i++) {
-        pl_path_join(f->paths[i], sizeof(f->paths[i]), f->dir, i == 0 ? "0.ndjson" : "1.ndjson");
-        f->list[i] = f->paths[i];
-    }
-    f->now_ms = START_MS;
-    f->clock = (struct pl_clock){.wall_ms = now, .mono_ms = now, .ctx = f};
-    f->silent = (struct pl_log){.fd = -1, .level = PL_LOG_ERROR, .clock = pl_clock_system()};
-    f->config = (struct journal_config){.paths = f->list,
-                                        .path_count = 2,
-                                        .what = "redo log",
-                                        .create = true,
-                                        .trimmed = true,
-                                        .max_bytes = 16u << 20,
-                                        .clock = &f->clock,
-                                        .log = &f->silent};
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    char command[128];
-    journal_close(f->journal);
-    snprintf(command, sizeof(command), "rm -rf '%s'", f->dir);
-    assert_int_equal(system(command), 0);
-    free(f);
-    return 0;
-}
-
-static void open_it(struct fixture *f)
-{
-    if (journal_open(&f->journal, &f->config, &f->why) != PL_OK)
-        fail_msg("%s", f->why.text);
-    f->config.create = false;
-}
-
-static void close_it(struct fixture *f)
-{
-    journal_close(f->journal);
-    f->journal = NULL;
-}
-
-static void add(struct fixture *f, int from, int to)
-{
-    char object[64];
-    for (int i = from; i <= to; i++) {
-        snprintf(object, sizeof(object), "{\"i\":%d}", i);
-        if (journal_append(f->journal, pl_span_str(object), NULL, &f->why) != PL_OK)
-            fail_msg("%s", f->why.text);
-        f->now_ms += PL_MINUTE_MS;
-    }
+    int rc = setup(state);
+    ((struct journal_fixture *)*state)->config.trimmed = true;
+    return rc;
 }
 
 /* When line n was written. */
@@ -98,7 +21,7 @@ static int64_t time_of(int n)
     return START_MS + (n - 1) * PL_MINUTE_MS;
 }
 
-static uint64_t trim(struct fixture *f, int before_line, uint64_t least)
+static uint64_t trim(struct journal_fixture *f, int before_line, uint64_t least)
 {
     uint64_t cut;
     if (journal_trim(f->journal, time_of(before_line), least, &cut, &f->why) != PL_OK)
@@ -124,7 +47,7 @@ static enum pl_err see(void *ctx, uint64_t n, struct pl_span line, struct pl_why
     return PL_OK;
 }
 
-static void assert_lines(struct fixture *f, uint64_t from, uint64_t first, uint64_t last)
+static void assert_lines(struct journal_fixture *f, uint64_t from, uint64_t first, uint64_t last)
 {
     struct seen seen = {0};
     assert_int_equal(journal_visit(f->journal, from, see, &seen, &f->why), PL_OK);
@@ -139,26 +62,26 @@ static uint64_t size_of(const char *path)
     return (uint64_t)st.st_size;
 }
 
-static void run(struct fixture *f, const char *script)
+static void run(struct journal_fixture *f, const char *script)
 {
     char command[512];
     snprintf(command, sizeof(command), "cd '%s' && %s", f->dir, script);
     assert_int_equal(system(command), 0);
 }
 
-static size_t alarms(struct fixture *f, char text[JOURNAL_ALARM_TEXT])
+static size_t alarms(struct journal_fixture *f, char text[ALARM_TEXT])
 {
     struct journal_status status;
     journal_status(f->journal, &status);
-    memcpy(text, status.alarms[0], JOURNAL_ALARM_TEXT);
-    return status.alarm_count;
+    memcpy(text, status.alarms.text[0], ALARM_TEXT);
+    return status.alarms.count;
 }
 
 /* ---- */
 
 static void what_is_old_goes_and_the_rest_goes_on(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     struct journal_mark base, end, again;
     open_it(f);
     add(f, 1, 800);
@@ -199,7 +122,7 @@ static void what_is_old_goes_and_the_rest_goes_on(void **state)
 /* SPEC.md: a part verifies by itself, from its first line's number and hash on. */
 static void the_rest_names_what_is_gone(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     struct journal_mark base;
     char hash[2 * PL_SHA256_BYTES + 1];
     open_it(f);
@@ -221,7 +144,7 @@ static void the_rest_names_what_is_gone(void **state)
 
 static void a_journal_that_is_never_trimmed_does_not_begin_later(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     uint64_t cut;
     open_it(f);
     add(f, 1, 300);
@@ -239,9 +162,9 @@ static void a_journal_that_is_never_trimmed_does_not_begin_later(void **state)
 /* Each path has the file of before or of after: all that a crash can leave. */
 static void a_crash_within_a_trim_loses_nothing(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     for (int which = 0; which < 2; which++) {
-        char text[JOURNAL_ALARM_TEXT], script[128];
+        char text[ALARM_TEXT], script[128];
         const int last = which == 0 ? 600 : 1601;
         open_it(f);
         add(f, which == 0 ? 1 : 602, last);
@@ -267,8 +190,8 @@ static void a_crash_within_a_trim_loses_nothing(void **state)
 /* A path that was away during a trim and came back: behind, or from before all that is left. */
 static void a_disk_that_comes_back_is_brought_up(void **state)
 {
-    struct fixture *f = *state;
-    char text[JOURNAL_ALARM_TEXT];
+    struct journal_fixture *f = *state;
+    char text[ALARM_TEXT];
     open_it(f);
     add(f, 1, 300);
     run(f, "cp 1.ndjson early");
@@ -300,7 +223,7 @@ static void a_disk_that_comes_back_is_brought_up(void **state)
 
 static void another_story_is_refused_wherever_it_begins(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     open_it(f);
     add(f, 1, 600);
     close_it(f);
@@ -318,8 +241,8 @@ static void another_story_is_refused_wherever_it_begins(void **state)
 
 static void damage_is_restored_from_a_trimmed_path(void **state)
 {
-    struct fixture *f = *state;
-    char text[JOURNAL_ALARM_TEXT];
+    struct journal_fixture *f = *state;
+    char text[ALARM_TEXT];
     open_it(f);
     add(f, 1, 600);
     run(f, "cp 0.ndjson old");
@@ -343,7 +266,7 @@ static void damage_is_restored_from_a_trimmed_path(void **state)
 /* Where the clock went back nothing is cut: its lines look older than they are. */
 static void lines_of_a_wrong_clock_stay(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     open_it(f);
     add(f, 1, 300);
     const int64_t right_ms = f->now_ms;
@@ -370,7 +293,7 @@ static void limit_files(rlim_t bytes)
 
 static void a_trim_without_room_leaves_all_as_it_was(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     uint64_t cut;
     open_it(f);
     add(f, 1, 600);
@@ -391,7 +314,7 @@ static void a_trim_without_room_leaves_all_as_it_was(void **state)
  * it, too. */
 static void a_path_that_cannot_be_replaced_goes_on(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     uint64_t cut;
     open_it(f);
     add(f, 1, 600);
@@ -416,7 +339,7 @@ static void *add_many(void *ctx)
 
 static void appends_and_readers_go_on_meanwhile(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     pthread_t thread;
     open_it(f);
     add(f, 1, 600);
@@ -439,7 +362,7 @@ static void appends_and_readers_go_on_meanwhile(void **state)
 /* A trim makes room in a full journal. */
 static void a_full_journal_has_room_again(void **state)
 {
-    struct fixture *f = *state;
+    struct journal_fixture *f = *state;
     f->config.max_bytes = 100000;
     open_it(f);
     int n = 0;
@@ -461,20 +384,27 @@ static void a_full_journal_has_room_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_is_old_goes_and_the_rest_goes_on, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_rest_names_what_is_gone, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_journal_that_is_never_trimmed_does_not_begin_later, setup,
+        cmocka_unit_test_setup_teardown(what_is_old_goes_and_the_rest_goes_on, setup_trimmed,
                                         teardown),
-        cmocka_unit_test_setup_teardown(a_crash_within_a_trim_loses_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_disk_that_comes_back_is_brought_up, setup, teardown),
-        cmocka_unit_test_setup_teardown(another_story_is_refused_wherever_it_begins, setup,
+        cmocka_unit_test_setup_teardown(the_rest_names_what_is_gone, setup_trimmed, teardown),
+        cmocka_unit_test_setup_teardown(a_journal_that_is_never_trimmed_does_not_begin_later,
+                                        setup_trimmed, teardown),
+        cmocka_unit_test_setup_teardown(a_crash_within_a_trim_loses_nothing, setup_trimmed,
                                         teardown),
-        cmocka_unit_test_setup_teardown(damage_is_restored_from_a_trimmed_path, setup, teardown),
-        cmocka_unit_test_setup_teardown(lines_of_a_wrong_clock_stay, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_trim_without_room_leaves_all_as_it_was, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_path_that_cannot_be_replaced_goes_on, setup, teardown),
-        cmocka_unit_test_setup_teardown(appends_and_readers_go_on_meanwhile, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_full_journal_has_room_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_disk_that_comes_back_is_brought_up, setup_trimmed,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(another_story_is_refused_wherever_it_begins, setup_trimmed,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(damage_is_restored_from_a_trimmed_path, setup_trimmed,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(lines_of_a_wrong_clock_stay, setup_trimmed, teardown),
+        cmocka_unit_test_setup_teardown(a_trim_without_room_leaves_all_as_it_was, setup_trimmed,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_path_that_cannot_be_replaced_goes_on, setup_trimmed,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(appends_and_readers_go_on_meanwhile, setup_trimmed,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_full_journal_has_room_again, setup_trimmed, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
