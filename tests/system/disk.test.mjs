@@ -2,7 +2,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, openSync, readSync, writeSync, closeSync, readdirSync, statSync, writeFileSync, rmSync, statfsSync } from 'node:fs';
+import { mkdirSync, openSync, readSync, writeSync, closeSync, readdirSync, statSync, appendFileSync, rmSync, statfsSync } from 'node:fs';
 import path from 'node:path';
 import { startCluster, postBatch, trackEvent, exportedIds, until } from './lib/fixture.mjs';
 
@@ -85,8 +85,13 @@ test('a full disk answers 503, does not crash, and recovers by itself', { timeou
 
     const accepted = [];
     const filler = path.join(data, 'filler');
-    const { bavail, bsize } = statfsSync(data);
-    writeFileSync(filler, Buffer.alloc(bavail * bsize - (6 << 20)));
+    // In pieces: the edge writes meanwhile.
+    for (;;) {
+        const { bavail, bsize } = statfsSync(data);
+        const more = Math.min(bavail * bsize - (6 << 20), 1 << 20);
+        if (more <= 0) break;
+        appendFileSync(filler, Buffer.alloc(more));
+    }
     const fill = async () => {
         for (let i = 0; i < 2000; i++) {
             const events = Array.from({ length: 50 }, () => trackEvent({ properties: { noise: Array.from({ length: 40 }, () => Math.random()) } }));

@@ -21,13 +21,14 @@ static inline int wait_io(struct peer *p)
     return nng_aio_result(p->aio);
 }
 
-static inline int say_raw(struct peer *p, const void *bytes, size_t len)
+/* All of the bytes, in one direction. */
+static inline int transfer(struct peer *p, void (*move)(nng_stream *, nng_aio *), uint8_t *at,
+                           size_t len)
 {
-    const uint8_t *at = bytes;
     while (len > 0) {
-        nng_iov iov = {.iov_buf = (void *)(uintptr_t)at, .iov_len = len};
+        nng_iov iov = {.iov_buf = at, .iov_len = len};
         nng_aio_set_iov(p->aio, 1, &iov);
-        nng_stream_send(p->stream, p->aio);
+        move(p->stream, p->aio);
         int rv = wait_io(p);
         if (rv != 0)
             return rv;
@@ -37,20 +38,14 @@ static inline int say_raw(struct peer *p, const void *bytes, size_t len)
     return 0;
 }
 
+static inline int say_raw(struct peer *p, const void *bytes, size_t len)
+{
+    return transfer(p, nng_stream_send, (uint8_t *)(uintptr_t)bytes, len);
+}
+
 static inline int hear_raw(struct peer *p, void *bytes, size_t len)
 {
-    uint8_t *at = bytes;
-    while (len > 0) {
-        nng_iov iov = {.iov_buf = at, .iov_len = len};
-        nng_aio_set_iov(p->aio, 1, &iov);
-        nng_stream_recv(p->stream, p->aio);
-        int rv = wait_io(p);
-        if (rv != 0)
-            return rv;
-        at += nng_aio_count(p->aio);
-        len -= nng_aio_count(p->aio);
-    }
-    return 0;
+    return transfer(p, nng_stream_recv, bytes, len);
 }
 
 static inline nng_tls_config *tls_of(struct world *w, const char *name, const char *ca)
