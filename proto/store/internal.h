@@ -116,6 +116,12 @@ enum pl_err store_error_take_read(struct store *store, char *message);
 void store_options_build(struct store *store, const struct store_config *config);
 void store_options_drop(struct store *store);
 
+/* Large files that the engine is about to remove (remains.c). A second name for one of them, for
+ * store_remains_free to find. */
+void store_remains_keep(const struct store *store, const char *name);
+/* Frees those that the engine has removed; those that it still has only lose their second name. */
+enum pl_err store_remains_free(const struct store *store, struct pl_why *why);
+
 /* The gate must be held. */
 enum pl_err store_flush_all(struct store *store, struct pl_why *why);
 /* Writes and syncs a key of our own. */

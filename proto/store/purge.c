@@ -83,6 +83,24 @@ static enum pl_err newest_file(struct store *store, uint64_t *newest, struct pl_
     return each_file(store, visit_newest, newest, &stopped, why);
 }
 
+/* What the purge is about to outdate goes piece by piece. */
+static bool visit_old_log(void *ctx, enum file_kind kind, uint64_t number)
+{
+    const struct purge *purge = ctx;
+    char name[32];
+    if (kind == FILE_LOG && number <= purge->old_log) {
+        snprintf(name, sizeof(name), "%06" PRIu64 ".log", number);
+        store_remains_keep(purge->store, name);
+    }
+    return false;
+}
+
+static enum pl_err keep_logs(struct purge *purge, struct pl_why *why)
+{
+    bool stopped;
+    return each_file(purge->store, visit_old_log, purge, &stopped, why);
+}
+
 /* What is still in the way. */
 struct blocker {
     const struct purge *purge;
@@ -113,6 +131,18 @@ static bool overlaps(const struct purge *purge, const rocksdb_livefiles_t *files
             return true;
     }
     return false;
+}
+
+static void keep_tables(const struct purge *purge)
+{
+    const rocksdb_livefiles_t *files = rocksdb_livefiles(purge->store->db);
+    const int count = rocksdb_livefiles_count(files);
+    for (int i = 0; i < count; i++) {
+        const char *name = rocksdb_livefiles_name(files, i); /* "/000012.sst" */
+        if (overlaps(purge, files, i))
+            store_remains_keep(purge->store, *name == '/' ? name + 1 : name);
+    }
+    rocksdb_livefiles_destroy(files);
 }
 
 static enum pl_err list_live(struct blocker *b)
@@ -338,7 +368,7 @@ enum pl_err store_purge(struct store *store, const struct store_range *ranges, s
                         int64_t timeout_ms, struct pl_why *why)
 {
     struct purge purge = {.store = store, .ranges = ranges, .count = count};
-    enum pl_err err = check(&purge, why);
+    enum pl_err freed, err = check(&purge, why);
     if (err != PL_OK)
         return err;
     err = store_enter_to_compact(store, why);
@@ -351,9 +381,13 @@ enum pl_err store_purge(struct store *store, const struct store_range *ranges, s
     if (err == PL_OK)
         err = newest_file(store, &purge.old_log, why);
     if (err == PL_OK)
+        err = keep_logs(&purge, why);
+    if (err == PL_OK)
         err = store_flush_all(store, why);
     if (err == PL_OK)
         err = newest_file(store, &purge.old_table, why);
+    if (err == PL_OK)
+        keep_tables(&purge);
     for (size_t i = 0; err == PL_OK && i < count; i++)
         if (!ranges[i].settle)
             err = drop_tables(store, &ranges[i], why);
@@ -364,6 +398,8 @@ enum pl_err store_purge(struct store *store, const struct store_range *ranges, s
     if (err == PL_OK)
         err = roll_manifest(&purge, why);
 out:
+    freed = store_remains_free(store, err == PL_OK ? why : NULL);
+    err = err == PL_OK ? freed : err;
     store_leave(store);
     return err;
 }

@@ -183,6 +183,8 @@ enum pl_err store_open(struct store **out, const struct store_config *config, st
         free_store(store);
         return err;
     }
+    /* Of a purge that a crash has ended. The next one says what is in its way. */
+    (void)store_remains_free(store, NULL);
     *out = store;
     return PL_OK;
 }

@@ -123,12 +123,13 @@ struct store_range {
 };
 /* Remove the ranges physically: they are dropped in one synced write, every family flushed, the
  * ranges compacted to the bottom, logs and tables that held them observed gone, the MANIFEST
- * rolled. Nobody may write into a range meanwhile, except into one that is only settled. Open
- * scans that pin one make it fail with PL_EAGAIN after timeout_ms of waiting (work is not
- * counted); the keys are logically gone by then, and another call finishes the rest. Any older
- * table that any scan keeps counts, also one of another range: an outdated table does not tell
- * what it held. PL_EIO when a range could not be compacted, most likely for lack of room. Takes
- * seconds. Blocks freed by the file system are not overwritten. */
+ * rolled. Their room is freed piece by piece: syncs of others do not wait for it. Nobody may write
+ * into a range meanwhile, except into one that is only settled. Open scans that pin one make it
+ * fail with PL_EAGAIN after timeout_ms of waiting (work is not counted); the keys are logically
+ * gone by then, and another call finishes the rest. Any older table that any scan keeps counts,
+ * also one of another range: an outdated table does not tell what it held. PL_EIO when a range
+ * could not be compacted, most likely for lack of room. Takes seconds. Blocks freed by the file
+ * system are not overwritten. */
 enum pl_err store_purge(struct store *store, const struct store_range *ranges, size_t count,
                         int64_t timeout_ms, struct pl_why *why);
 /* One range of it. */

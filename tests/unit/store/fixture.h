@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "proto/base/file.h"
 #include "proto/store/store.h"
 
 #include <dirent.h>
@@ -123,20 +124,22 @@ static inline struct pl_buf fixture_read(const char *path)
     return out;
 }
 
-/* Calls visit with every file of the store whose name has this ending; how many there were. */
-static inline int fixture_each_file(struct fixture *f, const char *ending,
-                                    void (*visit)(const char *path, void *ctx), void *ctx)
+static inline int fixture_each_in(const char *folder, const char *ending,
+                                  void (*visit)(const char *path, void *ctx), void *ctx)
 {
     int count = 0;
-    DIR *dir = opendir(f->path);
+    DIR *dir = opendir(folder);
     assert_non_null(dir);
     for (struct dirent *e; (e = readdir(dir)) != NULL;) {
         size_t len = strlen(e->d_name), end = strlen(ending);
-        char path[512];
+        char path[PATH_MAX];
         struct stat st;
-        snprintf(path, sizeof(path), "%s/%s", f->path, e->d_name);
-        if (len < end || strcmp(e->d_name + len - end, ending) != 0 || stat(path, &st) != 0 ||
-            !S_ISREG(st.st_mode))
+        assert_int_equal(pl_path_join(path, sizeof(path), folder, e->d_name), PL_OK);
+        if (e->d_name[0] == '.' || stat(path, &st) != 0)
+            continue;
+        if (S_ISDIR(st.st_mode))
+            count += fixture_each_in(path, ending, visit, ctx);
+        if (!S_ISREG(st.st_mode) || len < end || strcmp(e->d_name + len - end, ending) != 0)
             continue;
         count++;
         if (visit != NULL)
@@ -144,6 +147,14 @@ static inline int fixture_each_file(struct fixture *f, const char *ending,
     }
     closedir(dir);
     return count;
+}
+
+/* Calls visit with every file of the store whose name has this ending, those in its folders too;
+ * how many there were. */
+static inline int fixture_each_file(struct fixture *f, const char *ending,
+                                    void (*visit)(const char *path, void *ctx), void *ctx)
+{
+    return fixture_each_in(f->path, ending, visit, ctx);
 }
 
 /* Flips a bit in the middle of the only place where the needle stands in the file. */

@@ -355,6 +355,46 @@ static void ranges_of_several_families_go_together(void **state)
     assert_value(store, RUNS, "abc", "stays");
 }
 
+/* Its tables are the same files under other names. */
+static void a_copy_keeps_what_is_purged_here(void **state)
+{
+    struct fixture *f = *state;
+    struct store *store = fixture_open(f), *opened;
+    char copy[512];
+    fill_accounts(store);
+    assert_int_equal(store_flush(store, NULL), PL_OK);
+    snprintf(copy, sizeof(copy), "%s/copy", f->dir);
+    assert_int_equal(store_checkpoint(store, copy, NULL), PL_OK);
+    purge(store, "accB", "accC");
+    assert_only_b_is_gone(f);
+    fixture_close(f);
+    struct store_config config = f->config;
+    config.path = copy;
+    assert_int_equal(store_open(&opened, &config, NULL), PL_OK);
+    assert_kept(opened, "accA");
+    assert_kept(opened, "accB");
+    store_close(opened);
+}
+
+/* Second names, as a purge gives them that a crash ends: of a table that is gone, and of one that
+ * is in use. */
+static void what_a_crash_leaves_of_a_purge_goes_at_the_next_start(void **state)
+{
+    struct fixture *f = *state;
+    fill_accounts(fixture_open(f));
+    assert_int_equal(store_flush(f->store, NULL), PL_OK);
+    fixture_close(f);
+    fixture_shell("cd '%s' && mkdir -p remains && echo MARKER-OF-THE-GONE >remains/000001.sst && "
+                  "ln *.sst remains/",
+                  f->path);
+    assert_there(f, "MARKER-OF-THE-GONE");
+    fixture_open(f);
+    assert_gone(f, "MARKER-OF-THE-GONE");
+    fixture_shell("test -z \"$(ls '%s/remains')\"", f->path);
+    assert_kept(f->store, "accA");
+    assert_kept(f->store, "accB");
+}
+
 static void inverted_range_is_refused(void **state)
 {
     struct store *store = fixture_open(*state);
@@ -381,6 +421,8 @@ int main(void)
         T(settled_range_keeps_what_stands),
         T(settled_range_begins_as_it_likes),
         T(ranges_of_several_families_go_together),
+        T(a_copy_keeps_what_is_purged_here),
+        T(what_a_crash_leaves_of_a_purge_goes_at_the_next_start),
         T(inverted_range_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
