@@ -337,6 +337,45 @@ static enum ctl_exit run_erase(struct ctl *ctl, const struct ctl_args *args, str
     return ctl_result(err);
 }
 
+/* ---- opt-outs */
+
+static enum ctl_exit change_opt_outs(struct ctl *ctl, const struct ctl_args *args, const char *verb,
+                                     const char *counted, const char *done, const char *nothing,
+                                     struct pl_why *why)
+{
+    struct api_answer answer = {.status = 0};
+    struct pl_buf request;
+    char path[PATH_BYTES];
+    pl_buf_init(&request, REQUEST_BYTES_MAX);
+    enum pl_err err = write_request(args, pl_span(NULL, 0), &request, why);
+    if (err == PL_OK)
+        err = find_path(ctl, args, verb, path, why);
+    if (err == PL_OK)
+        err = api_call(ctl, "POST", path, pl_buf_span(&request), &answer, why);
+    if (err == PL_OK && ctl->json)
+        api_print(&answer);
+    else if (err == PL_OK && number_of(answer.root, counted) == 0)
+        puts(nothing);
+    else if (err == PL_OK)
+        printf("%s: %.0f\n", done, number_of(answer.root, counted));
+    api_answer_release(&answer);
+    pl_buf_wipe(&request);
+    return ctl_result(err);
+}
+
+static enum ctl_exit run_optout(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    return change_opt_outs(ctl, args, "visitor/optout", "opted_out",
+                           "nothing is collected of this visitor from now on; ids opted out",
+                           "Every id of this visitor is opted out already.", why);
+}
+
+static enum ctl_exit run_optin(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    return change_opt_outs(ctl, args, "visitor/optin", "taken_back", "opt-outs taken back",
+                           "No opt-out of this visitor stands.", why);
+}
+
 /* ---- receipts */
 
 static enum pl_err show_receipts(struct json root, struct pl_why *why)
@@ -405,6 +444,20 @@ const struct ctl_command visitor_commands[] = {
      "  polderctl visitor erase my-shop ann@example.com\n"
      "  polderctl visitor erase my-shop kitchen-tablet --alone",
      options, run_erase},
+    {"optout", "ACCOUNT VISITOR", "Opts a visitor out who objected by mail",
+     "From now on nothing is collected of the visitor, in any region; what is stored stays: "
+     "visitor "
+     "erase. Every id that the visitor was seen with is opted out, so that all its devices are. It "
+     "holds for ids; a browser that has none of them is asked by the site itself.\n\n"
+     "Examples:\n"
+     "  polderctl visitor optout my-shop ann@example.com\n"
+     "  polderctl visitor optout my-shop kitchen-tablet --alone",
+     options, run_optout},
+    {"optin", "ACCOUNT VISITOR", "Takes a visitor's opt-outs back",
+     "Those that the visitor has said at a site, too; what the browser itself remembers goes on "
+     "there until it is told otherwise.\n\n"
+     "Example:\n  polderctl visitor optin my-shop ann@example.com",
+     options, run_optin},
     {"receipt", "ACCOUNT RECEIPT", "How an erasure stands",
      "RECEIPT is the id that erase printed. It names no visitor.\n\n"
      "Example:\n  polderctl visitor receipt my-shop 8f14e45fceea167a5a36dedd4bea2543",

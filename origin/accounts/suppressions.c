@@ -2,11 +2,13 @@
 #include "origin/families.h"
 #include "proto/base/text.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 struct suppressions {
     struct suppressions_config config;
     struct suppression_set *set;
+    pthread_mutex_t recording; /* a row is as new as the set when it was written */
 };
 
 static enum pl_err load(struct suppressions *s, struct pl_why *why)
@@ -36,6 +38,7 @@ enum pl_err suppressions_open(struct suppressions **out, const struct suppressio
     if (s == NULL)
         return pl_fail(why, PL_ENOMEM, "no memory for the opt-outs");
     s->config = *config;
+    pthread_mutex_init(&s->recording, NULL);
     enum pl_err err = suppression_set_new(&s->set);
     if (err == PL_OK)
         err = load(s, why);
@@ -54,6 +57,7 @@ void suppressions_close(struct suppressions *s)
     if (s == NULL)
         return;
     suppression_set_free(s->set);
+    pthread_mutex_destroy(&s->recording);
     free(s);
 }
 
@@ -112,8 +116,9 @@ static enum pl_err write_row(void *ctx, struct pl_why *why)
     return err;
 }
 
-enum pl_err suppressions_record(struct suppressions *s, const struct suppression *said,
-                                struct pl_why *why)
+/* Under `recording`. */
+static enum pl_err record(struct suppressions *s, const struct suppression *said,
+                          struct pl_why *why)
 {
     uint8_t key[SUPPRESSION_KEY_BYTES], value[SUPPRESSION_VALUE_BYTES];
     struct suppression merged = *said;
@@ -140,17 +145,31 @@ enum pl_err suppressions_record(struct suppressions *s, const struct suppression
     return redo_make(s->config.redo, &change, why);
 }
 
+enum pl_err suppressions_record(struct suppressions *s, const struct suppression *said,
+                                struct pl_why *why)
+{
+    pthread_mutex_lock(&s->recording);
+    const enum pl_err err = record(s, said, why);
+    pthread_mutex_unlock(&s->recording);
+    return err;
+}
+
 bool suppressions_any(const struct suppressions *s, uint64_t account)
 {
     return suppression_set_any(s->set, account);
 }
 
+bool suppressions_hold(struct suppressions *s, uint64_t account, const uint8_t hash[ID_HASH_BYTES],
+                       int64_t accepted_ms)
+{
+    return suppression_set_holds_hash(s->set, account, hash, accepted_ms);
+}
+
 bool suppressions_concern(struct suppressions *s, const struct event_ids *ids, int64_t accepted_ms)
 {
     for (size_t i = 0; i < EVENT_IDS_COUNT; i++)
-        if (ids->id[i].failed ||
-            (ids->id[i].present &&
-             suppression_set_holds_hash(s->set, ids->account, ids->id[i].hash, accepted_ms)))
+        if (ids->id[i].failed || (ids->id[i].present &&
+                                  suppressions_hold(s, ids->account, ids->id[i].hash, accepted_ms)))
             return true;
     return false;
 }

@@ -30,8 +30,8 @@ void suppressions_close(struct suppressions *suppressions); /* NULL is fine */
 /* What an opt_out or opt_in event says. PL_ENOTFOUND: the event is of another type; PL_EINVAL: it
  * lacks what it must have. */
 enum pl_err suppressions_parse(const struct event *event, struct suppression *out);
-/* Records it, durably, and tells the edges; what is known already costs a look-up. One thread at a
- * time; blocks. */
+/* Records it, durably, and tells the edges; what is known already costs a look-up. Any thread;
+ * blocks. */
 enum pl_err suppressions_record(struct suppressions *suppressions, const struct suppression *said,
                                 struct pl_why *why);
 
@@ -40,6 +40,10 @@ bool suppressions_any(const struct suppressions *suppressions, uint64_t account)
 /* Whether one of the ids is of somebody who had said no by then. Any thread, memory only. */
 bool suppressions_concern(struct suppressions *suppressions, const struct event_ids *ids,
                           int64_t accepted_ms);
+
+/* The same for an id whose hash (proto/wire/suppression.h) is known. */
+bool suppressions_hold(struct suppressions *suppressions, uint64_t account,
+                       const uint8_t hash[ID_HASH_BYTES], int64_t accepted_ms);
 
 /* Forgets an account; its rows are the deletion's. Any thread. */
 void suppressions_forget(struct suppressions *suppressions, uint64_t account);

@@ -238,6 +238,8 @@ API_HANDLER(api_account_outcomes);
 API_HANDLER(api_visitor_profile);
 API_HANDLER(api_visitor_export);
 API_HANDLER(api_visitor_erase);
+API_HANDLER(api_visitor_optout);
+API_HANDLER(api_visitor_optin);
 API_HANDLER(api_erasure_list);
 API_HANDLER(api_erasure_get);
 API_HANDLER(api_edge_enroll);

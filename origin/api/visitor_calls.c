@@ -4,6 +4,7 @@
 #include "origin/request.h"
 #include "origin/subjects/profiles.h"
 #include "origin/subjects/visitor_export.h"
+#include "origin/subjects/visitor_optouts.h"
 
 #define ERASE_WAIT_MS 10000
 #define RECEIPTS_MAX  10000
@@ -174,6 +175,54 @@ API_HANDLER(api_visitor_erase)
     pl_id128_format(&id, call->noted.object);
     call->status = 201;
     return erasures_write(erasures, account, &id, worker->writer, why);
+}
+
+/* An id without events may opt out, too: they may be on their way. */
+API_HANDLER(api_visitor_optout)
+{
+    static const char *const members[] = {"id", "alone", NULL};
+    const struct origin_parts *parts = worker->api->parts;
+    const uint64_t account = call->target.account;
+    struct visitor_request request;
+    struct identities ids;
+    int64_t now_ms, latest_ms;
+    size_t said;
+    enum pl_err err = read_request(worker, call, members, &request, why);
+    if (err != PL_OK || (err = find(worker, call, &request, &ids, why)) != PL_OK) {
+        return err;
+    }
+    accounts_now_ms(parts->accounts, &now_ms, &latest_ms);
+    err = visitor_optouts_say(parts->suppressions, pl_random_system(), account, &ids, now_ms, &said,
+                              why);
+    identities_release(&ids);
+    if (err == PL_OK) {
+        json_write_object(worker->writer);
+        json_write_pair_u64(worker->writer, "opted_out", said);
+        json_write_object_end(worker->writer);
+    }
+    return err;
+}
+
+API_HANDLER(api_visitor_optin)
+{
+    static const char *const members[] = {"id", "alone", NULL};
+    const struct origin_parts *parts = worker->api->parts;
+    const uint64_t account = call->target.account;
+    struct visitor_request request;
+    struct identities ids;
+    size_t ended;
+    enum pl_err err = read_request(worker, call, members, &request, why);
+    if (err != PL_OK || (err = find(worker, call, &request, &ids, why)) != PL_OK) {
+        return err;
+    }
+    err = visitor_optouts_take_back(parts->suppressions, parts->store, account, &ids, &ended, why);
+    identities_release(&ids);
+    if (err == PL_OK) {
+        json_write_object(worker->writer);
+        json_write_pair_u64(worker->writer, "taken_back", ended);
+        json_write_object_end(worker->writer);
+    }
+    return err;
 }
 
 API_HANDLER(api_erasure_list)

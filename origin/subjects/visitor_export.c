@@ -1,5 +1,6 @@
 #include "origin/subjects/visitor_export.h"
 #include "origin/request.h"
+#include "origin/subjects/visitor_optouts.h"
 #include "proto/base/text.h"
 
 struct page {
@@ -77,42 +78,15 @@ static enum pl_err put_link(void *ctx, const struct link *link)
     return finish_line(p, before);
 }
 
-static bool is_theirs(const struct identities *identities, const uint8_t hash[ID_HASH_BYTES])
+static enum pl_err put_opt_out(void *ctx, const struct suppression *said)
 {
-    for (size_t i = 0; i < identities->count; i++)
-        if (!identity_is_place(&identities->list[i]) &&
-            memcmp(identities->list[i].hash, hash, ID_HASH_BYTES) == 0)
-            return true;
-    return false;
-}
-
-static enum pl_err put_opt_out(struct page *p, const struct suppression *said)
-{
+    struct page *p = ctx;
     const size_t before = p->out->len;
     begin_line(p, "polder_opt_out");
     json_write_pair_hex(p->writer, "consent_id", pl_span(said->consent_id.bytes, 16));
     json_write_pair_time(p->writer, "since", said->since_ms);
     json_write_pair_bool(p->writer, "active", said->active);
     return finish_line(p, before);
-}
-
-static enum pl_err put_opt_outs(struct page *p, struct store *store, uint64_t account)
-{
-    struct store_scan *scan;
-    struct pl_span key, value;
-    struct suppression said;
-    uint8_t from[8], end[8];
-    pl_store_u64(from, account);
-    pl_store_u64(end, account + 1);
-    enum pl_err err = store_scan_new(&scan, store, FAMILY_SUPPRESSIONS, pl_span(from, sizeof(from)),
-                                     pl_span(end, account == UINT64_MAX ? 0 : sizeof(end)));
-    while (err == PL_OK && (err = store_scan_next(scan, &key, &value)) == PL_OK) {
-        err = suppression_read(key, value, &said);
-        if (err == PL_OK && is_theirs(p->identities, said.id_hash))
-            err = put_opt_out(p, &said);
-    }
-    store_scan_free(scan);
-    return err == PL_ENOTFOUND ? PL_OK : err;
 }
 
 static enum pl_err put_next(struct page *p)
@@ -163,7 +137,7 @@ enum pl_err visitor_export_page(struct visitors *visitors, struct store *store, 
         err = put_next(&p);
     else if (err == PL_OK &&
              (err = visitors_links(visitors, account, identities, put_link, &p)) == PL_OK)
-        err = put_opt_outs(&p, store, account);
+        err = visitor_optouts_each(store, account, identities, put_opt_out, &p);
     return err == PL_OK ? PL_OK
                         : pl_fail(why, err, "what is held of the visitor cannot be read: %s",
                                   pl_err_word(err));

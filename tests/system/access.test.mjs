@@ -37,6 +37,8 @@ const table = {
     'POST accounts/{account}/visitor/profile': [OO, 'visitor.show', 200, (x) => ({ id: x.visitor })],
     'POST accounts/{account}/visitor/export': [OO, 'visitor.export', 200, (x) => ({ id: x.visitor })],
     'POST accounts/{account}/visitor/erase': [OO, 'visitor.erase', 201, () => ({ id: 'nobody' })],
+    'POST accounts/{account}/visitor/optout': [OO, 'visitor.optout', 200, () => ({ id: 'nobody' })],
+    'POST accounts/{account}/visitor/optin': [OO, 'visitor.optin', 200, () => ({ id: 'nobody' })],
     'GET accounts/{account}/erasures': [ALL, ''],
     'GET accounts/{account}/erasures/{id}': [ALL, '', 404],
     'GET accounts/{account}/erasures': [ALL, ''],

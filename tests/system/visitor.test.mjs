@@ -170,3 +170,46 @@ test('names that aliases put one after another are one person, whichever is aske
     assert.match(await cluster.ctl('visitor', 'receipts', account.id), new RegExp(`${receipt.id} +(erased|gone)`));
     await assert.rejects(cluster.ctl('visitor', 'receipt', account.id, 'zzz'), /32 hex digits/);
 });
+
+test('who objects by mail is opted out in every region, under every id, until it is taken back', { timeout: 120000 }, async (t) => {
+    const { cluster, account } = await startCluster(t, { edges: ['eu', 'us'] });
+    const visitor = (verb, ...args) => cluster.ctlJson('visitor', verb, account.id, ...args);
+    await send(cluster, 'eu', account, identify('phone', 'ann'), identify('laptop', 'ann'), event('carol'));
+    await untilStored(cluster, account, 3);
+    const track = async (edge, anonymousId, fields) => {
+        const reply = await fetch(`${cluster.url(edge)}/v1/track`, { method: 'POST', body: JSON.stringify({ writeKey: account.write_key, ...event(anonymousId, fields) }) });
+        await reply.arrayBuffer();
+        return reply.status;
+    };
+    const untilAll = (what, wanted, people) => until(what, 10000, async () => {
+        const statuses = await Promise.all(['eu', 'us'].flatMap((edge) => people.map((person) => track(edge, ...person))));
+        return statuses.every((status) => status === wanted);
+    });
+    const hers = [['phone'], ['laptop'], ['new-device', { userId: 'ann' }]];
+
+    // Any of the ids leads to the others; carol is somebody else.
+    assert.deepEqual(await visitor('optout', 'phone'), { opted_out: 3 });
+    await untilAll('both regions refuse her', 403, hers);
+    assert.equal(await track('us', 'carol'), 200);
+    assert.deepEqual(await visitor('optout', 'ann'), { opted_out: 0 });
+    assert.match(await cluster.ctl('visitor', 'optout', account.id, 'ann'), /opted out already/);
+    assert.equal((await exported(cluster, account)).filter((stored) => stored.visitor_id === 'phone').length, 1, 'what is stored stays');
+    assert.match(await cluster.ctl('visitor', 'export', account.id, 'ann'), /"polder_opt_out":\{"consent_id":"[0-9a-f]{32}","since":"[^"]+","active":true\}/);
+
+    // Restarts of both sides change nothing.
+    for (const name of ['origin', 'us']) await cluster.nodes.get(name).stop();
+    await cluster.startOrigin();
+    await cluster.startEdge('us');
+    assert.equal(await track('us', 'laptop'), 403);
+
+    assert.deepEqual(await visitor('optin', 'laptop'), { taken_back: 3 });
+    await untilAll('both regions take her events again', 200, hers);
+    assert.match(await cluster.ctl('visitor', 'optin', account.id, 'ann'), /No opt-out of this visitor stands/);
+
+    // Somebody who was never seen, and one id alone.
+    assert.deepEqual(await visitor('optout', 'dave@example.com'), { opted_out: 1 });
+    await untilAll('dave is refused', 403, [['his', { userId: 'Dave@Example.com' }]]);
+    assert.deepEqual(await visitor('optout', 'laptop', '--alone'), { opted_out: 1 });
+    await untilAll('the laptop is refused', 403, [['laptop']]);
+    assert.equal(await track('us', 'phone'), 200);
+});
