@@ -44,6 +44,12 @@ static bool only_looks(struct http_request *request)
     return true;
 }
 
+static void refuse(struct http_request *request, enum pl_err err, const struct pl_why *why)
+{
+    const int status = reply_status_of(err);
+    reply_error(request, status, why, status == 503 ? CONSENT_RETRY_S : 0);
+}
+
 /* ---- no */
 
 /* Without a key, or with a wrong one, no means no to everybody. */
@@ -79,10 +85,10 @@ void consent_optout(struct http_request *request, void *arg)
     if (err == PL_OK)
         err = record_optout(&wish, before, count, &answer);
     if (err != PL_OK) {
-        reply_error(request, reply_status_of(err), &why, 0);
+        refuse(request, err, &why);
         return;
     }
-    if (wish.redirect.len > 0)
+    if (wish.redirect.len > 0 && !wish.unsure)
         memcpy(answer.redirect, wish.redirect.data, wish.redirect.len);
     keep_choice(&wish, before, count, &answer);
     metrics_add(&wish.loop->metrics, METRIC_OPTED_OUT, 1);
@@ -138,7 +144,7 @@ void consent_optin(struct http_request *request, void *arg)
         err = find_undone(&wish, &choice, ids, &count, &why);
     }
     if (err != PL_OK) {
-        reply_error(request, reply_status_of(err), &why, 0);
+        refuse(request, err, &why);
         return;
     }
     /* A no to all stands for the others. */
@@ -161,7 +167,7 @@ void consent_show(struct http_request *request, void *arg)
     if (err == PL_OK)
         err = wish_check_page(&wish, &why);
     if (err != PL_OK) {
-        reply_error(request, reply_status_of(err), &why, 0);
+        refuse(request, err, &why);
         return;
     }
     const struct consent_choice choice = consent_choice(request, &wish.entry->write_key);

@@ -22,17 +22,23 @@ struct wish {
     struct edge_loop *loop;
     struct cookie_site site;
     const struct catalog_entry *entry; /* NULL: of no known account */
-    struct pl_span key, redirect, consent;
+    bool unsure;                       /* entry NULL, and the edge may not know all accounts */
+    struct pl_span key, redirect, consent, request_id;
     struct pl_span ids[CONSENT_PEOPLE_MAX];
     unsigned id_count, named_count; /* all; those that the client named, which come first */
 };
 
 /* The query, and a body: a form, or JSON whatever it is called, as a beacon or curl -d sends it.
- * PL_EINVAL: a body that names nobody and has something that is not known. */
+ * PL_EINVAL: a body that names nobody and has something that is not known; two people in one
+ * place. */
 enum pl_err wish_read(struct http_request *request, struct wish *wish, struct pl_why *why);
-/* Whose page may say yes in its visitor's name, or ask. */
+/* Says what an unsure edge answers; what_holds: what of the choice holds in spite of that, "": none
+ * was made. PL_ECLOSED. */
+enum pl_err wish_fail_unsure(struct pl_why *why, const char *what_holds);
+/* Whose page may say yes in its visitor's name, or ask. PL_ECLOSED: this edge cannot know. */
 enum pl_err wish_check_page(const struct wish *wish, struct pl_why *why);
-/* PL_EINVAL: the redirect leads elsewhere than to the account's own sites. */
+/* PL_EINVAL: the redirect leads elsewhere than to the account's own sites, as far as this edge
+ * knows them. */
 enum pl_err wish_check_redirect(const struct wish *wish, struct pl_why *why);
 
 /* ---- what is said on each of the ids, as events and as rows (consent_record.c) */
@@ -67,8 +73,9 @@ void answer_send_json(struct http_request *request, const struct answer *answer,
 void answer_send_failure(struct http_request *request, const struct answer *answer, int status,
                          int64_t retry_after_s, const struct pl_why *why);
 
-/* Hashes the wish's ids into answer->record and gives the opt-out its id: a new one, or that of
- * the browser's last (before[0]) where it is about the same ids. */
+/* Hashes the wish's ids into answer->record and gives the opt-out its id: that of the browser's
+ * last (before[0]) where it is about the same ids, that of an earlier try of the same request, or
+ * a new one. */
 enum pl_err record_optout(const struct wish *wish, const struct pl_id128 *before, size_t count,
                           struct answer *answer);
 /* That these opt-outs are taken back. */

@@ -1,6 +1,7 @@
 /* From a choice to its events and rows, and to the answer when they are on disk. */
 #include "edge/consent_parts.h"
 
+#include "proto/base/crypto.h"
 #include "proto/base/text.h"
 
 #include <inttypes.h>
@@ -30,6 +31,31 @@ static bool is_known(const struct wish *wish, const struct record *record)
     return record->count > 0;
 }
 
+/* What is tried again, for its answer got lost, is the same opt-out, at whichever edge: a yes takes
+ * back all of it. False: of no such request, or one that has been taken back. */
+static bool name_by_request(const struct wish *wish, struct record *record,
+                            struct pl_id128 *consent_id)
+{
+    static const struct pl_span purpose = PL_SPAN_INIT("polder consent v1");
+    struct pl_span parts[CONSENT_PEOPLE_MAX + 2] = {purpose};
+    uint8_t hash[PL_SHA256_BYTES];
+    size_t count = 1;
+    if (wish->request_id.len == 0 || record->count == 0)
+        return false;
+    for (unsigned i = 0; i < record->count; i++)
+        parts[count++] = pl_span(record->said[i].id_hash, ID_HASH_BYTES);
+    parts[count++] = wish->request_id;
+    if (pl_hmac_sha256(pl_span(wish->entry->id_key, CATALOG_ID_KEY_BYTES), parts, count, hash) !=
+        PL_OK)
+        return false;
+    memcpy(consent_id->bytes, hash, sizeof(consent_id->bytes));
+    name_people(record, consent_id);
+    for (unsigned i = 0; i < record->count; i++)
+        if (suppressions_undone(wish->loop->edge->suppressions, &record->said[i]))
+            return false;
+    return true;
+}
+
 enum pl_err record_optout(const struct wish *wish, const struct pl_id128 *before, size_t count,
                           struct answer *answer)
 {
@@ -52,7 +78,9 @@ enum pl_err record_optout(const struct wish *wish, const struct pl_id128 *before
         answer->consent_id = before[0];
         return PL_OK;
     }
-    enum pl_err err = pl_id128_random(pl_random_system(), &answer->consent_id);
+    enum pl_err err = name_by_request(wish, record, &answer->consent_id)
+                          ? PL_OK
+                          : pl_id128_random(pl_random_system(), &answer->consent_id);
     answer->consent_id = with_low_bits(&answer->consent_id, record->count);
     name_people(record, &answer->consent_id);
     return err;
@@ -188,6 +216,11 @@ void record_and_answer(const struct wish *wish, const struct answer *answer)
 {
     int64_t wait_s = 0;
     struct pl_why why = {0};
+    if (wish->unsure) {
+        wish_fail_unsure(&why, "the choice holds in this browser, but ");
+        answer_send_failure(wish->request, answer, 503, CONSENT_RETRY_S, &why);
+        return;
+    }
     if (wish->entry == NULL && wish->named_count > 0) {
         pl_fail_field(&why, PL_ENOTFOUND, "writeKey",
                       "the choice holds in this browser; for ids it takes the write key of a known "

@@ -6,22 +6,28 @@
 
 /* ---- reading */
 
-struct source {
-    struct params params;
-    struct json body;
-    struct pl_why *why;
-    enum pl_err err;
-};
+enum part { KEY, REDIRECT, CONSENT, REQUEST, VISITOR, USER, PARTS };
 
 /* What a request may name, as a query or form spells it and as JSON does; both spellings are taken
  * anywhere, for a choice that is not understood must not look taken. */
 static const struct name {
     const char *param, *member;
-    bool is_person;
+    enum part part;
+    size_t max_bytes;
 } names[] = {
-    {"write_key", "writeKey", false},      {"redirect", "redirect", false},
-    {"consent_id", "consentId", false},    {"visitor_id", "visitorId", true},
-    {"anonymous_id", "anonymousId", true}, {"user_id", "userId", true},
+    {"write_key", "writeKey", KEY, SIZE_MAX},
+    {"redirect", "redirect", REDIRECT, REDIRECT_MAX},
+    {"consent_id", "consentId", CONSENT, SIZE_MAX},
+    {"request_id", "requestId", REQUEST, LIMIT_ID_BYTES},
+    {"visitor_id", "visitorId", VISITOR, LIMIT_ID_BYTES},
+    {"anonymous_id", "anonymousId", VISITOR, LIMIT_ID_BYTES},
+    {"user_id", "userId", USER, LIMIT_ID_BYTES},
+};
+
+struct source {
+    struct params params;
+    struct pl_span parts[PARTS];
+    struct pl_why *why;
 };
 
 static const struct name *find_name(struct pl_span name)
@@ -32,53 +38,62 @@ static const struct name *find_name(struct pl_span name)
     return NULL;
 }
 
-static bool member(struct source *source, const char *name, struct pl_span *value)
+/* Of two who are named in one place only one would be heard. */
+static enum pl_err take(struct source *source, const struct name *name, struct pl_span value)
 {
-    struct json found;
-    if (source->body.document == NULL || !json_get(source->body, name, &found) ||
-        json_is_null(found))
-        return false;
-    if (json_string(found, value))
-        return value->len > 0;
-    source->err = pl_fail_field(source->why, PL_EINVAL, name, "%s must be text", name);
-    return false;
-}
-
-static bool named(struct source *source, const char *member_name, size_t max_bytes,
-                  struct pl_span *value)
-{
-    const struct name *name = find_name(pl_span_str(member_name));
-    const bool any = params_peek(&source->params, name->param, value) ||
-                     params_peek(&source->params, name->member, value) ||
-                     member(source, name->member, value) || member(source, name->param, value);
-    if (any && value->len > max_bytes)
-        source->err = pl_fail_field(source->why, PL_EINVAL, name->member,
-                                    "%s is longer than %zu bytes", name->member, max_bytes);
-    return any && source->err == PL_OK;
+    struct pl_span *part = &source->parts[name->part];
+    if (value.len > name->max_bytes)
+        return pl_fail_field(source->why, PL_EINVAL, name->member, "%s is longer than %zu bytes",
+                             name->member, name->max_bytes);
+    if (value.len > 0 && part->len > 0 && !pl_span_eq(*part, value))
+        return pl_fail_field(source->why, PL_EINVAL, name->member,
+                             "%s is named twice, and not the same%s; send a request for each",
+                             name->member,
+                             name->part == VISITOR ? " (visitorId and anonymousId are one)" : "");
+    if (value.len > 0)
+        *part = value;
+    return PL_OK;
 }
 
 #define WHAT_IS_TAKEN "what is taken is writeKey, visitorId, anonymousId, userId and redirect"
 
-/* Who names nobody but something else may have meant somebody. */
-static enum pl_err check_members(struct json body, struct pl_why *why)
+static enum pl_err take_members(struct source *source, struct json body)
 {
     struct json_iter members = json_members(body);
-    struct pl_span name, unknown = {NULL, 0};
+    struct pl_span name, text, unknown = {NULL, 0};
     struct json value;
+    bool somebody = false;
+    enum pl_err err = PL_OK;
     if (!json_is_object(body))
-        return pl_fail(why, PL_EINVAL, "the body must be a JSON object; " WHAT_IS_TAKEN);
-    while (json_next_member(&members, &name, &value)) {
+        return pl_fail(source->why, PL_EINVAL, "the body must be a JSON object; " WHAT_IS_TAKEN);
+    while (err == PL_OK && json_next_member(&members, &name, &value)) {
         const struct name *known = find_name(name);
-        if (known == NULL)
+        if (known == NULL) {
             unknown = name;
-        else if (known->is_person && !json_is_null(value))
-            return PL_OK;
+        } else if (!json_is_null(value)) {
+            somebody |= known->part == VISITOR || known->part == USER;
+            err = json_string(value, &text) ? take(source, known, text)
+                                            : pl_fail_field(source->why, PL_EINVAL, known->member,
+                                                            "%s must be text", known->member);
+        }
     }
-    return unknown.len == 0
-               ? PL_OK
-               : pl_fail(why, PL_EINVAL,
-                         "the body names nobody, and \"%.*s\" is not known here; " WHAT_IS_TAKEN,
-                         (int)(unknown.len < 64 ? unknown.len : 64), (const char *)unknown.data);
+    /* Who names nobody but something else may have meant somebody. */
+    if (err == PL_OK && unknown.len > 0 && !somebody)
+        err = pl_fail(source->why, PL_EINVAL,
+                      "the body names nobody, and \"%.*s\" is not known here; " WHAT_IS_TAKEN,
+                      (int)(unknown.len < 64 ? unknown.len : 64), (const char *)unknown.data);
+    return err;
+}
+
+static enum pl_err take_params(struct source *source)
+{
+    enum pl_err err = PL_OK;
+    for (size_t i = 0; i < source->params.count && err == PL_OK; i++) {
+        const struct name *known = find_name(source->params.list[i].name);
+        if (known != NULL)
+            err = take(source, known, source->params.list[i].value);
+    }
+    return err;
 }
 
 /* Forms have buttons of any name. */
@@ -110,6 +125,7 @@ static enum pl_err read_body(struct source *source, const struct http_request *r
 {
     const struct pl_span text = http_request_body(request);
     const size_t from = source->params.count;
+    struct json body;
     enum pl_err err = PL_OK;
     if (text.len == 0)
         return PL_OK;
@@ -117,8 +133,8 @@ static enum pl_err read_body(struct source *source, const struct http_request *r
         err = params_parse(&source->params, text, &loop->scratch, source->why);
         return err == PL_OK ? check_form(&source->params, from, source->why) : err;
     }
-    err = json_parse(loop->json, text, &source->body, source->why);
-    return err == PL_OK ? check_members(source->body, source->why) : err;
+    err = json_parse(loop->json, text, &body, source->why);
+    return err == PL_OK ? take_members(source, body) : err;
 }
 
 static void add_id(struct wish *wish, struct pl_span id)
@@ -126,7 +142,7 @@ static void add_id(struct wish *wish, struct pl_span id)
     for (unsigned i = 0; i < wish->id_count; i++)
         if (pl_span_eq(wish->ids[i], id))
             return;
-    if (wish->id_count < CONSENT_PEOPLE_MAX)
+    if (id.len > 0 && wish->id_count < CONSENT_PEOPLE_MAX)
         wish->ids[wish->id_count++] = id;
 }
 
@@ -144,32 +160,38 @@ enum pl_err wish_read(struct http_request *request, struct wish *wish, struct pl
 {
     struct edge_loop *loop = edge_loop_of(request);
     struct source source = {.params.count = 0, .why = why};
-    struct pl_span value;
     *wish = (struct wish){.request = request, .loop = loop, .site = cookie_site_of(request)};
     pl_buf_reset(&loop->scratch);
     enum pl_err err =
         params_parse(&source.params, http_request_query(request), &loop->scratch, why);
     if (err == PL_OK)
         err = read_body(&source, request, loop);
+    if (err == PL_OK)
+        err = take_params(&source);
     if (err != PL_OK)
         return err;
-    (void)named(&source, "writeKey", SIZE_MAX, &wish->key);
-    (void)named(&source, "redirect", REDIRECT_MAX, &wish->redirect);
-    (void)named(&source, "consentId", SIZE_MAX, &wish->consent);
-    if (named(&source, "visitorId", LIMIT_ID_BYTES, &value) ||
-        named(&source, "anonymousId", LIMIT_ID_BYTES, &value))
-        add_id(wish, value);
-    if (named(&source, "userId", LIMIT_ID_BYTES, &value))
-        add_id(wish, value);
-    if (source.err != PL_OK)
-        return source.err;
+    wish->key = source.parts[KEY];
+    wish->redirect = source.parts[REDIRECT];
+    wish->consent = source.parts[CONSENT];
+    wish->request_id = source.parts[REQUEST];
+    add_id(wish, source.parts[VISITOR]);
+    add_id(wish, source.parts[USER]);
     wish->named_count = wish->id_count;
     wish->entry = wish->key.len > 0
                       ? catalog_find_key(loop->snapshot, wish->key)
                       : catalog_find_host(loop->snapshot, http_request_authority(request));
+    wish->unsure = wish->entry == NULL && !loop->collecting;
     if (wish->entry != NULL)
         add_cookie_id(wish);
     return PL_OK;
+}
+
+enum pl_err wish_fail_unsure(struct pl_why *why, const char *what_holds)
+{
+    return pl_fail(why, PL_ECLOSED,
+                   "%sthis edge has not heard from the origin and may not know the account yet; "
+                   "try again",
+                   what_holds);
 }
 
 /* ---- who may ask */
@@ -195,6 +217,8 @@ static bool is_own_page(const struct wish *wish)
 
 enum pl_err wish_check_page(const struct wish *wish, struct pl_why *why)
 {
+    if (wish->unsure)
+        return wish_fail_unsure(why, "");
     if (wish->entry == NULL)
         return pl_fail_field(why, PL_ENOTFOUND, "writeKey",
                              "this needs the write key of a known account, as ?write_key=");
@@ -241,7 +265,9 @@ static bool is_own_url(const struct catalog_entry *entry, struct pl_span url)
 
 enum pl_err wish_check_redirect(const struct wish *wish, struct pl_why *why)
 {
-    if (wish->redirect.len == 0 || (wish->entry != NULL && is_own_url(wish->entry, wish->redirect)))
+    /* Where an unknown account's links may lead cannot be known: they are not followed, either. */
+    if (wish->redirect.len == 0 || wish->unsure ||
+        (wish->entry != NULL && is_own_url(wish->entry, wish->redirect)))
         return PL_OK;
     return pl_fail_field(why, PL_EINVAL, "redirect",
                          "redirect must lead to one of the account's own web origins or hosts");

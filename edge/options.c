@@ -54,8 +54,9 @@ const struct pl_option edge_option_table[] = {
     INT(catalog_max_age_days, "7", 1, 3650,
         "collecting stops (503) when the origin has not been heard for this long"),
     INT(optouts_per_account, "1000000", 1, 100000000,
-        "opt-outs by id that an account may have in force, about 200 bytes of memory each; 503 "
-        "beyond, and /ready warns from half on"),
+        "opt-outs by id that an account may have in force, and four times as many with those that "
+        "were taken back, about 200 bytes of memory each; 503 beyond, and /ready warns from half "
+        "on"),
     INT(tally_interval_s, "60", 1, 3600,
         "how often each account's refused requests are told to the origin"),
 

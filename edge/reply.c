@@ -42,8 +42,12 @@ size_t reply_cors(const struct http_request *request, struct http_header *header
      * secret of the visitor's. */
     headers[1] =
         (struct http_header){PL_SPAN_LIT("access-control-allow-credentials"), PL_SPAN_LIT("true")};
-    headers[2] = (struct http_header){PL_SPAN_LIT("vary"), PL_SPAN_LIT("origin")};
-    return 3;
+    headers[2] = (struct http_header){
+        PL_SPAN_LIT("access-control-expose-headers"),
+        PL_SPAN_LIT("retry-after, x-polder-outcome, x-polder-refused"),
+    };
+    headers[3] = (struct http_header){PL_SPAN_LIT("vary"), PL_SPAN_LIT("origin")};
+    return REPLY_CORS_HEADERS;
 }
 
 /* A list of header names and nothing else. */

@@ -3,7 +3,7 @@
  *
  * Promise: every error is JSON that names the field and says what to do; every reply to a page
  * carries the CORS headers that let the page read it, errors too (fetch.spec.whatwg.org, CORS
- * protocol): the exact Origin echoed, and Vary: Origin.
+ * protocol): the exact Origin echoed, Vary: Origin, and which headers of ours it may read.
  */
 #ifndef POLDER_EDGE_REPLY_H
 #define POLDER_EDGE_REPLY_H
@@ -15,7 +15,7 @@ int reply_status_of(enum pl_err err);
 
 /* Appends CORS headers, at most REPLY_CORS_HEADERS; none when there is no Origin. Values view the
  * request. */
-#define REPLY_CORS_HEADERS 3
+#define REPLY_CORS_HEADERS 4
 size_t reply_cors(const struct http_request *request, struct http_header *headers);
 
 /* {"error":word,"field":…,"message":…}; retry_after_s 0: no Retry-After. */

@@ -106,9 +106,10 @@ static void send_refusal(struct http_request *request, int status, enum metric m
         {PL_SPAN_LIT("content-type"), PL_SPAN_LIT("application/json")},
         {PL_SPAN_LIT("cache-control"), PL_SPAN_LIT("no-store")},
         {PL_SPAN_LIT("access-control-allow-origin"), PL_SPAN_LIT("*")},
+        {PL_SPAN_LIT("access-control-expose-headers"), PL_SPAN_LIT("retry-after")},
         {PL_SPAN_LIT("retry-after"), PL_SPAN_LIT(UNAVAILABLE_RETRY_S)},
     };
-    const size_t count = sizeof(headers) / sizeof(headers[0]) - (status == 503 ? 0 : 1);
+    const size_t count = sizeof(headers) / sizeof(headers[0]) - (status == 503 ? 0 : 2);
     metrics_add(&loop->metrics, metric, 1);
     pl_buf_reset(&loop->reply);
     reply_error_body(loop, why, &loop->reply);

@@ -120,6 +120,11 @@ bool suppressions_know(const struct suppressions *s, const struct suppression *s
     return suppression_set_knows(s->set, said);
 }
 
+bool suppressions_undone(const struct suppressions *s, const struct suppression *said)
+{
+    return suppression_set_undone(s->set, said);
+}
+
 bool suppressions_have_room(const struct suppressions *s, uint64_t account, size_t most)
 {
     struct suppression_counts counts;

@@ -35,6 +35,8 @@ bool suppressions_concern(const struct suppressions *suppressions,
                           const struct catalog_entry *entry, const struct event *event);
 /* Whether just that is known: the opt-out, whom it is about, and that it was not taken back. */
 bool suppressions_know(const struct suppressions *suppressions, const struct suppression *said);
+/* Whether the opt-out of that id is known to be taken back, whoever it was about. Any thread. */
+bool suppressions_undone(const struct suppressions *suppressions, const struct suppression *said);
 /* Whether the account may have more: at most `most` in force, and four times that with those that
  * were taken back, which are remembered in case their no comes late. Any thread. */
 bool suppressions_have_room(const struct suppressions *suppressions, uint64_t account, size_t most);

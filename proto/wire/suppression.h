@@ -67,6 +67,8 @@ bool suppression_set_concerns(struct suppression_set *set, uint64_t account,
                               int64_t accepted_ms);
 /* Whether just that is known: this opt-out, about this hash, not taken back. */
 bool suppression_set_knows(struct suppression_set *set, const struct suppression *s);
+/* Whether this opt-out is known to be taken back, whoever it was about. */
+bool suppression_set_undone(struct suppression_set *set, const struct suppression *s);
 size_t suppression_set_count(struct suppression_set *set); /* active ones */
 struct suppression_counts {
     uint64_t account;

@@ -270,17 +270,31 @@ size_t suppression_set_count(struct suppression_set *set)
     return active;
 }
 
-bool suppression_set_knows(struct suppression_set *set, const struct suppression *s)
+/* Under the lock. */
+static const struct record *record_of(struct suppression_set *set, const struct suppression *s)
 {
     const struct record probe = {.said = *s};
-    pthread_rwlock_rdlock(&set->lock);
     const struct account *account = account_of(set, s->account);
-    const struct record *record =
-        account == NULL ? NULL : find(&account->records, &probe, compare_records);
+    return account == NULL ? NULL : find(&account->records, &probe, compare_records);
+}
+
+bool suppression_set_knows(struct suppression_set *set, const struct suppression *s)
+{
+    pthread_rwlock_rdlock(&set->lock);
+    const struct record *record = record_of(set, s);
     const bool known = record != NULL && record->said.active &&
                        memcmp(record->said.id_hash, s->id_hash, ID_HASH_BYTES) == 0;
     pthread_rwlock_unlock(&set->lock);
     return known;
+}
+
+bool suppression_set_undone(struct suppression_set *set, const struct suppression *s)
+{
+    pthread_rwlock_rdlock(&set->lock);
+    const struct record *record = record_of(set, s);
+    const bool undone = record != NULL && !record->said.active;
+    pthread_rwlock_unlock(&set->lock);
+    return undone;
 }
 
 static struct suppression_counts counts_of(const struct account *account)

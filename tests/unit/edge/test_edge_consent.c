@@ -86,6 +86,129 @@ static void test_no_is_not_undone_by_others(void **state)
     assert_says(get(n, "/v1/optout?write_key=x", ""), "set-cookie: polder_optout=");
 }
 
+/* An edge that does not know its accounts yet hears a no as far as it can, and says that it has to
+ * be said again. */
+static void test_no_before_the_accounts_are_known(void **state)
+{
+    struct node *n = *state;
+    static const char *const asks[] = {
+        "GET /v1/optout?write_key=" KEY_TEXT "&visitor_id=ann&redirect=" PAGE "/bye",
+        "GET /v1/optout?write_key=" KEY_TEXT,
+        "POST /v1/optout",
+    };
+    for (size_t i = 0; i < sizeof(asks) / sizeof(asks[0]); i++) {
+        const struct reply r = send_to(
+            n, asks[i], "", i == 2 ? "{\"writeKey\":\"" KEY_TEXT "\",\"userId\":\"ann\"}" : "");
+        assert_int_equal(r.status, 503);
+        assert_says(r, "retry-after: ");
+        assert_says(r, "set-cookie: polder_optout=");
+        assert_says(r, "the choice holds in this browser");
+        assert_silent(r, "location: ");
+    }
+    const struct reply yes =
+        send_to(n, "POST /v1/optin?write_key=" KEY_TEXT, "Origin: " PAGE "\r\n", "");
+    assert_int_equal(yes.status, 503);
+    assert_says(yes, "retry-after: ");
+    assert_silent(yes, "set-cookie");
+    assert_int_equal(get(n, "/v1/consent?write_key=" KEY_TEXT, "").status, 503);
+
+    struct catalog_item item = account_item();
+    item.origin_count = 1;
+    item.origins[0] = S(PAGE);
+    tell(n, &item);
+    until(n, "/v1/config/" KEY_TEXT, 200);
+    assert_int_equal(send_to(n, asks[0], "", "").status, 303);
+    assert_int_equal(get(n, "/v1/optout?write_key=x&visitor_id=ann", "").status, 401);
+}
+
+static struct pl_id128 opt_out(const struct node *n, const char *body)
+{
+    static const char before[] = "\"consent_id\":\"";
+    struct pl_id128 id;
+    const struct reply r = send_to(n, "POST /v1/optout?write_key=" KEY_TEXT, "", body);
+    const char *found = strstr(r.text, before);
+    assert_int_equal(r.status, 200);
+    assert_non_null(found);
+    assert_true(pl_id128_parse(pl_span(found + sizeof(before) - 1, PL_ID128_TEXT - 1), &id));
+    return id;
+}
+
+static int status_for(const struct node *n, const char *visitor)
+{
+    char body[256];
+    snprintf(body, sizeof(body),
+             "{\"writeKey\":\"" KEY_TEXT "\",\"event\":\"Looked\",\"anonymousId\":\"%s\"}",
+             visitor);
+    return send_to(n, "POST /v1/track", "", body).status;
+}
+
+/* Of two people in one place one would be forgotten. */
+static void test_two_people_in_one_place(void **state)
+{
+    struct node *n = *state;
+    static const char *const bodies[] = {
+        "{\"visitorId\":\"ann\",\"anonymousId\":\"bob\"}",
+        "{\"visitorId\":\"ann\",\"visitor_id\":\"bob\"}",
+        "{\"visitorId\":\"ann\",\"visitorId\":\"bob\"}",
+        "{\"userId\":\"cleo\",\"anonymousId\":\"bob\"}",
+    };
+    open_account(n);
+    until_collecting(n);
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        const struct reply r =
+            send_to(n, "POST /v1/optout?write_key=" KEY_TEXT "&user_id=dan", "", bodies[i]);
+        assert_int_equal(r.status, 400);
+        assert_says(r, i == 3 ? "\"field\":\"userId\"" : "visitorId and anonymousId are one");
+        assert_silent(r, "set-cookie");
+    }
+    assert_int_equal(
+        get(n, "/v1/optout?write_key=" KEY_TEXT "&visitor_id=ann&visitor_id=bob", "").status, 400);
+    assert_int_equal(status_for(n, "ann"), 200);
+    (void)opt_out(n, "{\"visitorId\":\"ann\",\"anonymousId\":\"ann\",\"userId\":\"bob\"}");
+    assert_int_equal(status_for(n, "ann"), 403);
+    assert_int_equal(status_for(n, "bob"), 403);
+}
+
+/* A client whose answer got lost asks again, and has no cookie to show. */
+static void test_a_request_that_is_tried_again(void **state)
+{
+    struct node *n = *state;
+    static const char tried[] = "{\"userId\":\"ann\",\"requestId\":\"request-1\"}";
+    char line[160], text[PL_ID128_TEXT];
+    open_account(n);
+    until_collecting(n);
+    const struct pl_id128 first = opt_out(n, tried), again = opt_out(n, tried);
+    assert_memory_equal(&first, &again, sizeof(first));
+    const struct pl_id128 other = opt_out(n, "{\"userId\":\"bob\",\"requestId\":\"request-1\"}");
+    assert_memory_not_equal(&first, &other, sizeof(first));
+    assert_int_equal(status_for(n, "bob"), 403);
+
+    pl_id128_format(&first, text);
+    snprintf(line, sizeof(line), "POST /v1/optin?write_key=" KEY_TEXT "&consent_id=%s", text);
+    assert_int_equal(send_to(n, line, "Sec-Fetch-Site: same-origin\r\n", "").status, 200);
+    assert_int_equal(status_for(n, "ann"), 200);
+    /* Who says it after that, with the same words even, says no. */
+    const struct pl_id128 later = opt_out(n, tried);
+    assert_memory_not_equal(&first, &later, sizeof(first));
+    assert_int_equal(status_for(n, "ann"), 403);
+}
+
+/* Pages of other origins see none but the simplest headers unless they are told of (Fetch, CORS).
+ */
+static void test_pages_may_read_our_headers(void **state)
+{
+    struct node *n = *state;
+    static const char exposed[] =
+        "access-control-expose-headers: retry-after, x-polder-outcome, x-polder-refused\r\n";
+    assert_says(track(n, "Origin: " PAGE "\r\n"), exposed); /* 503 yet */
+    open_account(n);
+    until_collecting(n);
+    const struct reply r =
+        get(n, "/pixel.gif?goal=seen&write_key=" KEY_TEXT, "Origin: " PAGE "\r\n");
+    assert_says(r, "x-polder-outcome: OK\r\n");
+    assert_says(r, exposed);
+}
+
 #define TEST(name)         cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define TEST_LIMITED(name) cmocka_unit_test_setup_teardown(name, setup_limited, teardown)
 
@@ -95,6 +218,10 @@ int main(void)
         TEST(test_preflight),
         TEST(test_consent),
         TEST(test_no_is_not_undone_by_others),
+        TEST(test_no_before_the_accounts_are_known),
+        TEST(test_two_people_in_one_place),
+        TEST(test_a_request_that_is_tried_again),
+        TEST(test_pages_may_read_our_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -232,9 +232,11 @@ static void test_what_is_known(void **state)
     put(set, ann);
     assert_true(suppression_set_knows(set, &ann));
     assert_false(suppression_set_knows(set, &bob));
+    assert_false(suppression_set_undone(set, &ann));
     assert_int_equal(known_of(set, 1), 1);
     put(set, said(1, 1, NULL, 0, false));
     assert_false(suppression_set_knows(set, &ann));
+    assert_true(suppression_set_undone(set, &bob)); /* whoever it was about */
     put(set, said(1, 2, NULL, 0, false));
     put(set, said(1, 2, "bob", 0, true));
     put(set, said(2, 3, "ann", 0, true));
