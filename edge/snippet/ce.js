@@ -1,6 +1,7 @@
 // CrossEngage's browser queue on top of ours: a site keeps its ce(…) calls and loads /ce.js from an
 // edge instead. Nothing is collected, stored or loaded until ce({trackingOptIn: true}); what was
-// called before that is gone, as the visitor had not agreed to it.
+// called before that is gone, as the visitor had not agreed to it. But ce('optOut') is always told:
+// an earlier page may have collected, and the edge may know the visitor by a cookie.
 //   ce({apiKey: WRITE_KEY}), ce({trackingOptIn: true}), ce('identify'|'update'|'page'|'track', …),
 //   ce('optOut'), ce(function (configuration) { … })
 
@@ -9,6 +10,7 @@ const home = script && script.src ? script.src.replace(/\/ce\.js([?#].*)?$/, '')
 const waiting = page.ce;
 const configuration = { globalEventProperties: {} };
 let loaded = false;
+let refused = false; // by ce('optOut'), and the snippet has not been told
 
 // The snippet reads what waits for it when it comes.
 const polder = (...args) => {
@@ -36,9 +38,17 @@ const configure = (changes) => {
     const before = configuration.trackingOptIn;
     Object.assign(configuration, changes);
     const now = configuration.trackingOptIn;
-    if (before && !now) polder('optout');
+    const { apiKey } = configuration;
+    if (now) refused = false;
+    if ((before && !now) || (refused && apiKey)) polder('optout');
     if (before === false && now && loaded) polder('optin');
-    if (now && !loaded && configuration.apiKey) load();
+    if ((now || refused) && !loaded && apiKey) load();
+    if (apiKey) refused = false;
+};
+
+const optOut = () => {
+    refused = true;
+    configure({ trackingOptIn: false });
 };
 
 const withGlobals = (properties) => ({ ...configuration.globalEventProperties, ...properties });
@@ -54,7 +64,7 @@ const ce = (what, ...args) => {
     try {
         if (typeof what === 'function') what(Object.freeze({ ...configuration }));
         else if (typeof what === 'object') configure(what);
-        else if (what === 'optOut') configure({ trackingOptIn: false });
+        else if (what === 'optOut') optOut();
         else if (configuration.trackingOptIn) commands[what](...args);
     } catch (error) {
         if (page.console) console.warn(`ce: ${what}: ${error.message}`);

@@ -64,19 +64,20 @@ const afterwards = (work) => {
     answer = answer.then(work).catch(() => {});
 };
 
-const tellChoice = (what, choice, tries = 5) =>
-    post(what, JSON.stringify({ writeKey: key, ...choice }), { keepalive: true })
+// base: where the choice is about what that edge has in its cookie; else any edge will do.
+const tellChoice = (what, choice, base, tries = 5) =>
+    post(what, JSON.stringify({ writeKey: key, ...choice }), { keepalive: true }, base)
         .then((reply) => {
             if (reply.status === 429 || reply.status >= 500) throw reply;
             return reply.json();
         })
         .catch(() => {
-            elsewhere();
-            return tries > 1 && new Promise((resolve) => setTimeout(() => resolve(tellChoice(what, choice, tries - 1)), RETRY_FIRST_MS));
+            if (!base) elsewhere();
+            return tries > 1 && new Promise((resolve) => setTimeout(() => resolve(tellChoice(what, choice, base, tries - 1)), RETRY_FIRST_MS));
         });
 
-// Says the no that no edge has taken yet, and in whose name: pages tell it until one has. One page
-// at a time, for each telling is an opt-out of its own.
+// Says the no that no edge has taken yet, and in whose name: pages tell it until one has. Its
+// request id makes one opt-out of all tellings, for an answer may get lost. One page at a time.
 const tellNo = async () => {
     const untold = read('untold');
     if (!untold) return;
@@ -95,7 +96,7 @@ const sayNo = () =>
 
 // What the edge knows of this browser's choice: it may have been made by a link.
 const askChoice = () =>
-    fetch(`${bases[0]}/v1/consent?write_key=${key}`, { credentials: 'include' })
+    fetch(`${home}/v1/consent?write_key=${key}`, { credentials: 'include' })
         .then((reply) => reply.json())
         .catch(() => ({}));
 
@@ -116,10 +117,13 @@ const forget = () => {
     stored((storage) => ['redirect', 'tab'].forEach((field) => storage.removeItem(slot(field))), 'sessionStorage');
 };
 
-// Names the opt-out it takes back; until an edge has heard it, later pages say it again.
+// Names the opt-out it takes back; until home has heard it, later pages say it again. Each edge has
+// a cookie of its own that may say no.
 const takeBack = async () => {
     const consentId = read('consent') || (await askChoice()).consent_id;
-    const said = await tellChoice('optin', consentId && { consentId });
+    const tell = (base) => tellChoice('optin', consentId && { consentId }, base);
+    bases.forEach((base) => base !== home && tell(base));
+    const said = await tell(home);
     if (said && said.success) write('consent');
     else if (said && said.error) attempt('optin', () => { throw said; }); // for who set the site up
 };
@@ -141,7 +145,7 @@ const commands = {
     update: (traits) => enqueue('identify', { traits: traits || {}, context: { polder: { update: true } } }),
     optout: () => {
         if (read('optout') === '1' && read('consent')) return;
-        const who = { visitorId: read('visitor'), userId: read('user') };
+        const who = { visitorId: read('visitor'), userId: read('user'), requestId: uuid() };
         forget();
         write('optout', '1');
         if (who.visitorId || who.userId || !read('untold')) write('untold', JSON.stringify(who));

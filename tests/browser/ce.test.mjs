@@ -66,6 +66,44 @@ test('agreed from the start, and taken back', TIMEOUT, async (t) => {
     await sent(site, 'Again');
 });
 
+test('a no is told by a page that was told no yes, and erases what an earlier page kept', TIMEOUT, async (t) => {
+    const calls = [
+        ['known', [[{ apiKey: 'KEY' }], ['optOut']]],
+        ['first', [['optOut'], [{ apiKey: 'KEY' }]]],
+        ['after the default', [[{ apiKey: 'KEY', trackingOptIn: false }], ['optOut']]],
+    ];
+    for (const [what, said] of calls) {
+        const account = await publish(world);
+        const agreed = `<script>ce({ apiKey: '${account.write_key}', trackingOptIn: true }); ce('page');</script>`;
+        const site = await openSite(t, world, account, { '/': { head: tag(), body: agreed, bare: true }, '/no': { head: tag(), body: 'No', bare: true } });
+        const [{ anonymousId }] = await sent(site, 'page');
+        const kept = () => site.page.evaluate(() => Object.keys(localStorage).map((key) => key.split('_')[1]).sort().join());
+        await until('nothing waits', 10000, async () => !(await kept()).includes('queue'));
+        await site.page.goto(`${SHOP}/no`);
+        await ready(site.page);
+        // What a site says of everybody who has not been asked yet is nobody's no.
+        await site.page.evaluate((key) => window.ce({ apiKey: key, trackingOptIn: false }), account.write_key);
+        await site.page.waitForTimeout(300);
+        assert.match(await kept(), /visitor/);
+        await site.page.reload();
+        await ready(site.page);
+        await site.page.evaluate(([list, key]) => {
+            for (const call of list) window.ce(...call.map((one) => (one.apiKey ? { ...one, apiKey: key } : one)));
+            window.ce('track', 'Never');
+        }, [said, account.write_key]);
+        await until(`${what}: the edge has heard it, and nothing else is kept`, 10000, async () => (await kept()) === 'consent,optout');
+        const reply = await fetch(`${world.edge}/pixel.gif?write_key=${account.write_key}&goal=x&visitor_id=${anonymousId}`);
+        assert.equal(reply.headers.get('x-polder-outcome'), 'OPTED_OUT', what);
+        // Asked again, the visitor agrees.
+        await site.page.evaluate(() => {
+            window.ce({ trackingOptIn: true });
+            window.ce('track', 'Again');
+        });
+        await sent(site, 'Again');
+        assert.ok(!site.events().some(({ event }) => event === 'Never'));
+    }
+});
+
 test('under a strict policy, and loaded twice', TIMEOUT, async (t) => {
     const account = await publish(world);
     const policy = `default-src 'none'; script-src 'nonce-abc123' 'strict-dynamic'; img-src data:; connect-src ${world.edge}; require-trusted-types-for 'script'; trusted-types polder polder-ce`;

@@ -168,6 +168,65 @@ test('said twice, where no cookie travels, it is still taken back with one word'
     await until('the visitor is heard again', 10000, async () => (await pixel()) === 'OK');
 });
 
+// The edge has heard it; the page does not know. Gives the cookie that the browser may have got.
+const loseAnswer = async (route) => {
+    const reply = await route.fetch({ url: `${world.edge}/v1/optout` });
+    await route.abort();
+    const [, name, value] = /^(polder_optout\w*)=(\w+);/m.exec(reply.headers()['set-cookie']);
+    return { name, value };
+};
+
+const pixelFor = async (account, id) => (await fetch(`${world.edge}/pixel.gif?write_key=${account.write_key}&goal=x&visitor_id=${id}`)).headers.get('x-polder-outcome');
+
+const noteGone = (site, note) => until(`${note} is gone`, 10000, () => site.page.evaluate((field) => !Object.keys(localStorage).some((key) => key.includes(field)), note));
+
+test('a no whose answer got lost is told again, and is one', TIMEOUT, async (t) => {
+    const account = await publish(world, {}, REGIONS, '--origins', SHOP);
+    const site = await openSite(t, world, account, { '/': 'Page' });
+    const [{ anonymousId }] = await sent(site, 'page');
+    let lost = 0;
+    await site.page.route('**/v1/optout', (route) => (lost++ < 2 ? loseAnswer(route) : route.continue()));
+    await site.page.evaluate(() => window.polder('optout'));
+    await until('it is answered', 10000, () => site.page.evaluate(() => Object.keys(localStorage).some((key) => key.includes('consent'))));
+    assert.equal(lost, 3);
+    assert.equal(await pixelFor(account, anonymousId), 'OPTED_OUT');
+    await site.page.evaluate(() => window.polder('optin'));
+    await noteGone(site, 'consent');
+    assert.equal(await pixelFor(account, anonymousId), 'OK');
+    await world.cluster.untilSettled(REGIONS, 20000);
+    const said = (await exported(world.cluster, account)).map(({ type }) => type).filter((type) => type.startsWith('opt_'));
+    assert.deepEqual(said, ['opt_out', 'opt_in']);
+});
+
+test('a yes that is said while another edge is in use holds at home, too', TIMEOUT, async (t) => {
+    const host = `metrics-${++hosts}.shop.localhost`;
+    const edge = `http://${host}:${world.cluster.port('eu')}`;
+    const account = await publish(world, { settings: { fallback: [world.cluster.url('us')] } }, REGIONS, '--origins', SHOP);
+    const site = await openSite(t, world, account, { '/': 'Page' }, { edges: [edge] });
+    const [{ anonymousId }] = await sent(site, 'page');
+    const saysNo = async () => (await site.context.cookies(edge)).some(({ name }) => name.startsWith('polder_optout'));
+    await site.page.route(`${edge}/v1/optout`, async (route) => {
+        const cookie = await loseAnswer(route);
+        await site.context.addCookies([{ ...cookie, url: edge }]);
+    });
+    const answered = site.page.waitForResponse((reply) => reply.url() === `${world.cluster.url('us')}/v1/optout`);
+    await site.page.evaluate(() => window.polder('optout'));
+    assert.equal((await answered).status(), 200);
+    assert.equal(await saysNo(), true, 'home has heard it, too');
+    await noteGone(site, 'untold');
+    await site.page.evaluate(() => window.polder('optin'));
+    await noteGone(site, 'consent');
+    assert.equal(await saysNo(), false);
+    assert.equal(await pixelFor(account, anonymousId), 'OK');
+    const before = site.batches.length;
+    await visit(site, '/');
+    await loaded(site.page);
+    await site.page.evaluate(() => window.polder('track', 'Next page'));
+    await sent(site, 'Next page');
+    await until('home takes it', 10000, async () => (await exported(world.cluster, account)).some(({ name }) => name === 'Next page'));
+    assert.ok(site.batches.slice(before).every(({ url }) => url.startsWith(edge)));
+});
+
 test('a no said offline is told when there is a network, by this page or a later one, and once', TIMEOUT, async (t) => {
     const account = await publish(world, {}, REGIONS, '--origins', SHOP);
     const pixel = async (id) => (await fetch(`${world.edge}/pixel.gif?write_key=${account.write_key}&goal=x&visitor_id=${id}`)).headers.get('x-polder-outcome');

@@ -173,6 +173,24 @@ test('a region that does not answer is left for the next, and nothing comes twic
     }
 });
 
+test('what another region refuses, for the account does not collect there, waits for home', TIMEOUT, async (t) => {
+    const account = await publish(world, { settings: { page_views: false, fallback: [world.cluster.url('us')] } }, ['eu', 'us'], '--regions', 'eu');
+    let failures = 0;
+    const site = await openSite(t, world, account, { '/': 'Page' }, { prepare: (page) => page.route(`${world.edge}/v1/batch`, (route) => (failures++ ? route.continue() : route.abort())) });
+    await site.page.evaluate(() => window.polder('track', 'Kept'));
+    await until('home stores it', 15000, async () => (await storedOf(account)) === 1);
+    assert.deepEqual(site.batches.map(({ url }) => new URL(url).origin), [world.edge, world.cluster.url('us'), world.edge]);
+    await until('nothing waits', 5000, async () => (await queued(site.page)) === 0);
+    assert.equal(await site.page.evaluate(() => Object.keys(localStorage).some((key) => key.includes('optout'))), false);
+});
+
+test('a page of another origin may read what became of a request', TIMEOUT, async (t) => {
+    const account = await publish(world);
+    const site = await openSite(t, world, account, { '/': 'Page' });
+    const outcome = await site.page.evaluate(async (url) => (await fetch(url, { credentials: 'include' })).headers.get('X-Polder-Outcome'), `${world.edge}/pixel.gif?write_key=${account.write_key}&goal=seen`);
+    assert.equal(outcome, 'OK');
+});
+
 test('the script itself comes from another region when the first does not answer', TIMEOUT, async (t) => {
     const account = await publish(world, {}, ['eu', 'us']);
     const pages = { '/': { head: embed('full', account, [world.edge, world.cluster.url('us')]), body: 'Page', bare: true } };
@@ -442,7 +460,9 @@ test('no means no: after opting out nothing is sent or kept, until opting in', T
     });
     const kept = () => page.evaluate(() => Object.fromEntries(Object.entries(localStorage).map(([key, value]) => [key.split('_')[1], value])));
     await until('the edge has answered', 5000, async () => 'consent' in (await kept()));
-    assert.deepEqual(posts, [['/v1/optout', { writeKey: account.write_key, visitorId: anonymousId, userId: 'customer-7' }]]);
+    const { requestId } = posts[0][1];
+    assert.match(requestId, /^[0-9a-f-]{36}$/);
+    assert.deepEqual(posts, [['/v1/optout', { writeKey: account.write_key, visitorId: anonymousId, userId: 'customer-7', requestId }]]);
     await other.page.evaluate(() => window.polder('track', 'Never'));
     await page.reload();
     await loaded(page);
