@@ -125,6 +125,21 @@ test('every top-level folder and room says what lives there', () => {
     }
 });
 
+// `spool*.c`; `link.h`; `dialects/`, for all that is in it.
+function namesIn(readme) {
+    const names = readFileSync(path.join(root, readme), 'utf8').matchAll(/`([a-z0-9_*]+)(\.[ch]|\/)`/g);
+    return [...names].map(([, name, end]) => new RegExp(`/${name.replaceAll('*', '[^/]*')}${end === '/' ? '/' : '\\.c$'}`));
+}
+
+test('every source has a line in its room\'s README', () => {
+    const readmes = { edge: 'edge/README.md', origin: 'origin/README.md', replication: 'replication/README.md', 'deploy/ctl': 'deploy/README.md' };
+    for (const [room, readme] of Object.entries(readmes)) {
+        const names = namesIn(readme);
+        const sources = cFiles.filter((f) => f.startsWith(`${room}/`) && f.endsWith('.c'));
+        assert.deepEqual(sources.filter((f) => !names.some((name) => name.test(f.slice(room.length)))), [], readme);
+    }
+});
+
 test('public headers open with what they promise', () => {
     const silent = cFiles.filter((f) => f.endsWith('.h') && roomOf(f))
         .filter((f) => !readFileSync(path.join(root, f), 'utf8').startsWith('/*'));

@@ -77,7 +77,7 @@ test('a full disk answers 503, does not crash, and recovers by itself', { timeou
     try {
         execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=96m,mode=700', 'polder-test', data], { stdio: 'pipe' });
     } catch (error) {
-        return t.skip(`a file system of its own cannot be mounted here: ${String(error.stderr).trim()}`);
+        return t.skip(`NOT TESTED, for a small disk of its own cannot be mounted here (that takes root): ${String(error.stderr).trim()}`);
     }
     whenStopped.push(() => execFileSync('umount', [data]));
     await cluster.startEdge('eu', { env: { POLDER_DISK_SPARE_BYTES: '0' } });
