@@ -12,6 +12,15 @@
 #include <stdio.h>
 
 #define PEM_BYTES_MAX (16 * 1024)
+#define LOCAL_HOST    "127.0.0.1"
+
+static enum pl_err read_in(const char *dir, const char *name, const char *what, bool private_file,
+                           struct pl_buf *out, struct pl_why *why)
+{
+    char path[FILES_PATH_BYTES];
+    enum pl_err err = files_path(path, dir, name, why);
+    return err == PL_OK ? pl_file_read(path, what, private_file, out, why) : err;
+}
 
 /* ---- issuing */
 
@@ -36,14 +45,53 @@ enum pl_err certificates_host_parse(const char *text, struct certificates_host *
                                     struct pl_why *why)
 {
     uint8_t address[16];
-    struct certificates_host host = {.text = text,
-                                     .is_ip4 = inet_pton(AF_INET, text, address) == 1,
+    struct certificates_host host = {.is_ip4 = inet_pton(AF_INET, text, address) == 1,
                                      .is_ip6 = inet_pton(AF_INET6, text, address) == 1};
     if (!host.is_ip4 && !host.is_ip6 && !is_dns_name(text))
         return pl_fail(why, PL_EINVAL, "--host must be an IP address or a DNS name, not '%.100s'",
                        text);
+    snprintf(host.text, sizeof(host.text), "%s", text);
     *out = host;
     return PL_OK;
+}
+
+/* Every origin's certificate is for LOCAL_HOST and CERTIFICATES_ORIGIN_NAME as well. */
+static enum pl_err choose_host(const struct pl_buf *hosts, struct certificates_host *out,
+                               struct pl_why *why)
+{
+    const char *line = (const char *)hosts->data, *end;
+    for (; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        char text[CERTIFICATES_HOST_BYTES];
+        snprintf(text, sizeof(text), "%.*s", (int)(end - line), line);
+        if (strcmp(text, CERTIFICATES_ORIGIN_NAME) != 0 && strcmp(text, LOCAL_HOST) != 0 &&
+            certificates_host_parse(text, out, NULL) == PL_OK)
+            return PL_OK;
+    }
+    return pl_fail(why, PL_ENOTFOUND, "the origin's certificate names no host for others");
+}
+
+enum pl_err certificates_host_read(const char *dir, struct certificates_host *out,
+                                   struct pl_why *why)
+{
+    struct pl_buf cert, hosts;
+    pl_buf_init(&cert, PEM_BYTES_MAX);
+    pl_buf_init(&hosts, PEM_BYTES_MAX);
+    enum pl_err err = read_in(dir, "origin/link.crt", "link certificate", false, &cert, why);
+    if (err == PL_OK && ((err = pl_pki_cert_hosts(pl_buf_span(&cert), &hosts, why)) != PL_OK ||
+                         (err = pl_buf_terminate(&hosts)) != PL_OK))
+        pl_fail_in(why, err, "%s/origin/link.crt", dir);
+    else if (err == PL_OK)
+        err = choose_host(&hosts, out, why);
+    pl_buf_release(&cert);
+    pl_buf_release(&hosts);
+    return err;
+}
+
+void certificates_link(const struct certificates_host *host, const char *port,
+                       char out[CERTIFICATES_LINK_BYTES])
+{
+    snprintf(out, CERTIFICATES_LINK_BYTES, host->is_ip6 ? "tls+tcp://[%s]:%s" : "tls+tcp://%s:%s",
+             host->text, port);
 }
 
 enum pl_err certificates_issue_ca(const struct ctl *ctl, struct pl_span ca_key, struct pl_buf *out,
@@ -65,7 +113,7 @@ enum pl_err certificates_issue(const struct ctl *ctl, const char *name,
                                struct pl_why *why)
 {
     const char *dns[] = {CERTIFICATES_ORIGIN_NAME, NULL, NULL};
-    const char *ip[] = {"127.0.0.1", NULL, NULL};
+    const char *ip[] = {LOCAL_HOST, NULL, NULL};
     struct pl_pki_request request = {
         .common_name = name,
         .not_before_ms = pl_wall_ms(ctl->clock) - CERTIFICATES_BACKDATE_MS,
@@ -92,14 +140,6 @@ struct renewal {
     struct pl_buf ca, ca_key;
     unsigned edges;
 };
-
-static enum pl_err read_in(const char *dir, const char *name, const char *what, bool private_file,
-                           struct pl_buf *out, struct pl_why *why)
-{
-    char path[FILES_PATH_BYTES];
-    enum pl_err err = files_path(path, dir, name, why);
-    return err == PL_OK ? pl_file_read(path, what, private_file, out, why) : err;
-}
 
 static enum pl_err write_in(const char *dir, const char *name, const char *what,
                             const struct pl_buf *bytes, struct pl_why *why)
@@ -188,18 +228,27 @@ static enum pl_err renew_all(struct renewal *r, struct pl_why *why)
     return err == PL_OK ? renew_edges(r, why) : err;
 }
 
+/* It stays as it is. */
+static enum pl_err find_host(struct renewal *r, struct pl_why *why)
+{
+    enum pl_err err = certificates_host_read(r->dir, &r->host, why);
+    return err == PL_ENOTFOUND ? certificates_host_parse(LOCAL_HOST, &r->host, why) : err;
+}
+
 static enum ctl_exit run_renew(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
     struct renewal r = {.ctl = ctl};
-    const char *host = args->options[0] == NULL ? "127.0.0.1" : args->options[0];
+    const char *host = args->options[0];
     if (ctl->dir == NULL)
         return ctl_usage(why, "--dir is missing: the directory that polderctl init made, with the "
                               "CA's key in it");
-    if (certificates_host_parse(host, &r.host, why) != PL_OK)
+    if (host != NULL && certificates_host_parse(host, &r.host, why) != PL_OK)
         return CTL_USAGE;
     pl_buf_init(&r.ca, PEM_BYTES_MAX);
     pl_buf_init(&r.ca_key, PEM_BYTES_MAX);
     enum pl_err err = files_absolute(r.dir, ctl->dir, why);
+    if (err == PL_OK && host == NULL)
+        err = find_host(&r, why);
     if (err == PL_OK)
         err = renew_all(&r, why);
     pl_buf_release(&r.ca);
@@ -217,7 +266,7 @@ static enum ctl_exit run_renew(struct ctl *ctl, const struct ctl_args *args, str
 }
 
 static const struct ctl_option renew_options[] = {
-    {"host", "HOST", "Where edges reach the origin, as given to init (127.0.0.1)"},
+    {"host", "HOST", "Another address or name where edges reach the origin"},
     {0},
 };
 

@@ -16,21 +16,20 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define NAME_BYTES_MAX     63
-#define REGION_BYTES_MAX   15
-#define PEM_BYTES_MAX      (16 * 1024)
-#define YAML_BYTES_MAX     (64 * 1024)
-#define REQUEST_BYTES_MAX  4096
-#define DEFAULT_LISTEN     "127.0.0.1:8081"
-#define LINK_PREFIX        "tls+tcp://"
-#define LINK_ADDRESS_BYTES 320
+#define NAME_BYTES_MAX    63
+#define REGION_BYTES_MAX  15
+#define PEM_BYTES_MAX     (16 * 1024)
+#define YAML_BYTES_MAX    (64 * 1024)
+#define REQUEST_BYTES_MAX 4096
+#define DEFAULT_LISTEN    "127.0.0.1:8081"
+#define LINK_PREFIX       "tls+tcp://"
 
 enum { REGION, LISTEN, LINK };
 
 const struct ctl_option edge_enroll_options[] = {
     [REGION] = {"region", "REGION", "Where it is, e.g. eu; accounts may be limited to regions"},
     [LISTEN] = {"listen", "HOST:PORT", "Where it serves HTTP (" DEFAULT_LISTEN ")"},
-    [LINK] = {"link", "URL", "Where it reaches the origin (link_listen of DIR/origin/origin.yaml)"},
+    [LINK] = {"link", "URL", "Where it reaches the origin (link_listen, on the --host of init)"},
     {0},
 };
 
@@ -46,7 +45,7 @@ static const struct new_file plan[FILE_COUNT] = {
 
 struct enrolment {
     const char *name, *region, *listen;
-    char link[LINK_ADDRESS_BYTES];
+    char link[CERTIFICATES_LINK_BYTES];
     char dir[FILES_PATH_BYTES];     /* polderctl init's */
     char final[FILES_PATH_BYTES];   /* DIR/edges/NAME */
     char staging[FILES_PATH_BYTES]; /* DIR/edges/.NAME.new: its name until the origin knows it */
@@ -66,13 +65,16 @@ static bool is_word(const char *text, size_t max_bytes)
            strspn(text, letters) == strlen(text);
 }
 
-/* The address that edges can use, out of the origin's configuration; the file is ours, its keys
- * stand at the start of their lines. */
-static enum pl_err read_link_listen(struct enrolment *e, struct pl_why *why)
+static const char link_hint[] = "name the address where edges reach the origin: --link "
+                                "tls+tcp://HOST:8090";
+
+/* link_listen, out of the origin's configuration; the file is ours, its keys stand at the start of
+ * their lines. */
+static enum pl_err read_link_listen(const struct enrolment *e, char value[CERTIFICATES_LINK_BYTES],
+                                    struct pl_why *why)
 {
-    static const char hint[] = "name the address where edges reach the origin: --link "
-                               "tls+tcp://HOST:8090";
-    char path[FILES_PATH_BYTES], value[LINK_ADDRESS_BYTES] = "";
+    char path[FILES_PATH_BYTES];
+    value[0] = '\0';
     struct pl_buf text;
     enum pl_err err = files_path(path, e->dir, "origin/origin.yaml", why);
     if (err != PL_OK)
@@ -88,15 +90,35 @@ static enum pl_err read_link_listen(struct enrolment *e, struct pl_why *why)
         }
     }
     pl_buf_release(&text);
-    if (err != PL_OK)
-        return pl_fail_in(why, err, "%s", hint);
-    if (value[0] == '\0')
-        return pl_fail(why, PL_ENOTFOUND, "%s has no link_listen: %s", path, hint);
-    if (strstr(value, "//0.0.0.0:") != NULL || strstr(value, "//[::]:") != NULL ||
-        strstr(value, "//*:") != NULL)
-        return pl_fail(why, PL_EINVAL, "link_listen in %s is every address: %s", path, hint);
-    snprintf(e->link, sizeof(e->link), "%s", value);
-    return PL_OK;
+    if (err == PL_OK && value[0] == '\0')
+        err = pl_fail(why, PL_ENOTFOUND, "%s has no link_listen", path);
+    return err == PL_OK ? err : pl_fail_in(why, err, "%s", link_hint);
+}
+
+static bool is_every_address(const char *link)
+{
+    return strstr(link, "//0.0.0.0:") != NULL || strstr(link, "//[::]:") != NULL ||
+           strstr(link, "//*:") != NULL;
+}
+
+/* What edges can use: where the origin listens, or the host that its certificate is for. */
+static enum pl_err find_link(struct enrolment *e, struct pl_why *why)
+{
+    struct certificates_host host;
+    char listen[CERTIFICATES_LINK_BYTES];
+    enum pl_err err = read_link_listen(e, listen, why);
+    snprintf(e->link, sizeof(e->link), "%s", listen);
+    if (err != PL_OK || !is_every_address(listen))
+        return err;
+    err = certificates_host_read(e->dir, &host, why);
+    if (err == PL_OK)
+        certificates_link(&host, strrchr(listen, ':') + 1, e->link);
+    if (err == PL_ENOTFOUND || (err == PL_OK && is_every_address(e->link)))
+        return pl_fail(why, PL_EINVAL,
+                       "link_listen in %s/origin/origin.yaml is every address, and the origin's "
+                       "certificate names no host: %s",
+                       e->dir, link_hint);
+    return err;
 }
 
 static enum ctl_exit check_link(const char *link, struct pl_why *why)
@@ -106,7 +128,7 @@ static enum ctl_exit check_link(const char *link, struct pl_why *why)
     size_t prefix = strlen(LINK_PREFIX);
     if (strncmp(link, LINK_PREFIX, prefix) != 0 || port <= link + prefix ||
         !pl_span_to_u64(pl_span_str(port + 1), &number) || number == 0 || number > 65535 ||
-        strpbrk(link, " \t\"\\") != NULL || strlen(link) >= LINK_ADDRESS_BYTES)
+        strpbrk(link, " \t\"\\") != NULL || strlen(link) >= CERTIFICATES_LINK_BYTES)
         return ctl_usage(why, "--link must look like tls+tcp://HOST:PORT, not '%.200s'", link);
     return CTL_OK;
 }
@@ -163,7 +185,7 @@ static enum ctl_exit read_args(const struct ctl *ctl, const struct ctl_args *arg
     if (err == PL_OK && link != NULL)
         snprintf(e->link, sizeof(e->link), "%s", link);
     else if (err == PL_OK)
-        err = read_link_listen(e, why);
+        err = find_link(e, why);
     return ctl_result(err);
 }
 

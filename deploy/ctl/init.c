@@ -125,22 +125,22 @@ static const char yaml[] =
     "# error, warn, info or debug\n"
     "log_level: \"info\"\n";
 
+static const struct certificates_host every_address = {.text = "0.0.0.0", .is_ip4 = true};
+
 static enum pl_err write_yaml(struct init *init, struct pl_buf *out)
 {
     uint8_t hash[PL_SHA256_BYTES];
-    char hex[2 * sizeof(hash) + 1], link[320];
-    unsigned port = init->base_port + LINK_PORT_OFFSET;
+    char hex[2 * sizeof(hash) + 1], link[CERTIFICATES_LINK_BYTES], port[16];
+    const bool is_address = init->host.is_ip4 || init->host.is_ip6;
     struct pl_span token = file_span(init, TOKEN);
     struct pl_buf dir;
     token.len--; /* its newline is not part of it */
     pl_sha256_one(token, hash);
     pl_hex_encode(pl_span(hash, sizeof(hash)), hex);
-    /* a DNS name cannot be bound to: then it is every address */
-    if (init->host.is_ip6)
-        snprintf(link, sizeof(link), "tls+tcp://[%s]:%u", init->host.text, port);
-    else
-        snprintf(link, sizeof(link), "tls+tcp://%s:%u",
-                 init->host.is_ip4 ? init->host.text : "0.0.0.0", port);
+    /* A DNS name cannot be bound to: it is every address then, and for edges the certificate tells
+     * the name. */
+    snprintf(port, sizeof(port), "%u", init->base_port + LINK_PORT_OFFSET);
+    certificates_link(is_address ? &init->host : &every_address, port, link);
     pl_buf_init(&dir, 4 * FILES_PATH_BYTES);
     enum pl_err err = yaml_escape(&dir, init->dir);
     if (err == PL_OK)

@@ -6,6 +6,7 @@
 #include "proto/base/pki_der.h"
 #include "proto/base/secret.h"
 
+#include <arpa/inet.h>
 #include <mbedtls/asn1.h>
 #include <mbedtls/ecp.h>
 #include <mbedtls/oid.h>
@@ -315,6 +316,37 @@ enum pl_err pl_pki_cert_not_after(struct pl_span cert_pem, int64_t *not_after_ms
         if (!pl_time_parse(pl_span(text, (size_t)len), not_after_ms))
             err = pl_fail(why, PL_EINVAL, "the certificate's end, %s, is no date", text);
     }
+    mbedtls_x509_crt_free(&crt);
+    return err;
+}
+
+/* RFC 5280 section 4.2.1.6. Names of other kinds are passed over. */
+static enum pl_err append_host(const mbedtls_x509_buf *name, struct pl_buf *out)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct pl_span host = pl_span(name->p, name->len);
+    const int kind = name->tag & MBEDTLS_ASN1_TAG_VALUE_MASK;
+    if (kind == MBEDTLS_X509_SAN_IP_ADDRESS && (host.len == 4 || host.len == 16))
+        host = pl_span_str(
+            inet_ntop(host.len == 4 ? AF_INET : AF_INET6, host.data, text, sizeof(text)));
+    else if (kind != MBEDTLS_X509_SAN_DNS_NAME)
+        return PL_OK;
+    for (size_t i = 0; i < host.len; i++)
+        if (host.data[i] <= ' ' || host.data[i] > '~')
+            return PL_OK;
+    enum pl_err err = pl_buf_append_span(out, host);
+    return err == PL_OK ? pl_buf_put_u8(out, '\n') : err;
+}
+
+enum pl_err pl_pki_cert_hosts(struct pl_span cert_pem, struct pl_buf *hosts, struct pl_why *why)
+{
+    mbedtls_x509_crt crt;
+    mbedtls_x509_crt_init(&crt);
+    enum pl_err err = parse_cert(&crt, cert_pem, why);
+    const mbedtls_x509_sequence *at = &crt.subject_alt_names;
+    for (; err == PL_OK && at != NULL && at->buf.p != NULL; at = at->next)
+        if ((err = append_host(&at->buf, hosts)) != PL_OK)
+            pl_fail(why, err, "the certificate's names are too many: %s", pl_err_word(err));
     mbedtls_x509_crt_free(&crt);
     return err;
 }

@@ -40,5 +40,8 @@ enum pl_err pl_pki_public(struct pl_span pem, struct pl_buf *spki_der, struct pl
 enum pl_err pl_pki_public_pem(struct pl_span spki_der, struct pl_buf *pem);
 enum pl_err pl_pki_cert_not_after(struct pl_span cert_pem, int64_t *not_after_ms,
                                   struct pl_why *why);
+/* The DNS names and IP addresses that a certificate is for (subjectAltName), each in a line, in
+ * its order; appends. */
+enum pl_err pl_pki_cert_hosts(struct pl_span cert_pem, struct pl_buf *hosts, struct pl_why *why);
 
 #endif

@@ -88,6 +88,36 @@ test('edge enroll clears what a killed run has left, and replaces no edge', asyn
     assert.equal(origin.requests.length, 1);
 });
 
+test('an edge reaches the origin on the host that init was given', async (t) => {
+    const origin = await scripted(t, admitted);
+    const everywhere = (dir, address, port) => {
+        const file = path.join(dir, 'origin/origin.yaml');
+        fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace(/^link_listen: .*$/m, `link_listen: "tls+tcp://${address}:${port}"`));
+    };
+    const url = async (dir) => {
+        await ok(['edge', 'enroll', 'eu', '--region', 'eu', '--dir', dir, '--origin', origin.url]);
+        return yaml(path.join(dir, 'edges/eu/edge.yaml')).origin_url;
+    };
+    const named = tempDir(t);
+    await ok(['init', named, '--host', 'origin.example.eu', '--base-port', '20400']);
+    assert.equal(await url(named), 'tls+tcp://origin.example.eu:20410');
+    for (const [host, address, is] of [['origin.example.eu', '[::]', 'origin.example.eu'], ['192.0.2.7', '0.0.0.0', '192.0.2.7'], ['2001:db8::7', '*', '[2001:db8::7]'], ['192.0.2.7', '192.0.2.8', '192.0.2.8']]) {
+        const dir = tempDir(t);
+        await ok(['init', dir, '--host', host]);
+        everywhere(dir, address, 9999);
+        assert.equal(await url(dir), `tls+tcp://${is}:9999`);
+    }
+    // Without one nobody knows, unless it is said.
+    for (const host of [[], ['--host', '0.0.0.0'], ['--host', '::']]) {
+        const dir = tempDir(t);
+        await ok(['init', dir, ...host]);
+        everywhere(dir, '0.0.0.0', 8090);
+        await fails(1, /link_listen in .*origin.yaml is every address.*name the address .* --link/, ['edge', 'enroll', 'eu', '--region', 'eu', '--dir', dir, '--origin', origin.url]);
+        fs.rmSync(path.join(dir, 'origin/link.crt'));
+        await fails(1, /link_listen in .*origin.yaml is every address/, ['edge', 'enroll', 'eu', '--region', 'eu', '--dir', dir, '--origin', origin.url]);
+    }
+});
+
 test('edge enroll names what is wrong with its arguments, its directory and its link', async (t) => {
     const dir = tempDir(t);
     await ok(['init', dir, '--host', 'origin.example.eu']);
@@ -102,7 +132,6 @@ test('edge enroll names what is wrong with its arguments, its directory and its 
     for (const link of ['origin:8090', 'tcp://origin:8090', 'tls+tcp://origin', 'tls+tcp://:8090', 'tls+tcp://o:0', 'tls+tcp://"o:1']) {
         await fails(2, /--link must look like tls\+tcp:\/\/HOST:PORT/, enroll('eu', ...good, `--link=${link}`));
     }
-    await fails(1, /link_listen in .*origin.yaml is every address: name the address .* --link/, enroll('eu', '--region', 'eu', '--dir', dir));
     await fails(1, /--link .*cannot open configuration .*origin\/origin.yaml/, enroll('eu', '--region', 'eu', '--dir', path.join(dir, 'nowhere')));
 
     fs.chmodSync(path.join(dir, 'ca.key'), 0o644);

@@ -84,7 +84,7 @@ test('certificates renew issues them again, for the same keys', { skip: noFakeCl
     fs.rmSync(key); // it is with the edge, elsewhere
     const old = read();
     const soon = shiftedClock(path.dirname(dir), 9 * 365 * 86400);
-    assert.match(await ok(['certificates', 'renew', '--dir', dir, '--host', 'origin.example.eu'], { env: soon }), /the origin and 1 edge below/);
+    assert.match(await ok(['certificates', 'renew', '--dir', dir], { env: soon }), /the origin and 1 edge below/);
     const now = read();
     for (const name of names) {
         assert.deepEqual(now[name].publicKey.export({ type: 'spki', format: 'der' }), old[name].publicKey.export({ type: 'spki', format: 'der' }), name);
@@ -97,7 +97,10 @@ test('certificates renew issues them again, for the same keys', { skip: noFakeCl
         for (const certificates of [old, now]) assert.ok(certificates['edges/eu-1/link.crt'].verify(ca.publicKey) && certificates['origin/link.crt'].checkIssued(ca));
     }
     assert.equal(fs.readFileSync(path.join(dir, 'ca.crt'), 'utf8'), fs.readFileSync(path.join(dir, 'edges/eu-1/ca.crt'), 'utf8'));
+    await ok(['certificates', 'renew', '--dir', dir, '--host', '192.0.2.7'], { env: soon });
+    assert.equal(read()['origin/link.crt'].subjectAltName, 'DNS:origin.polder, IP Address:127.0.0.1, IP Address:192.0.2.7');
     await fails(2, /--dir is missing/, ['certificates', 'renew']);
+    await fails(2, /--host must be/, ['certificates', 'renew', '--dir', dir, '--host', 'a b']);
     await fails(1, /ca\.key/, ['certificates', 'renew', '--dir', tempDir(t)]);
 });
 

@@ -236,6 +236,41 @@ static void validity_ends_when_asked(void **state)
     }
 }
 
+static void a_certificate_says_which_hosts_it_is_for(void **state)
+{
+    struct fixture *f = *state;
+    struct pl_pki_request request = leaf_request(f);
+    struct pl_why why;
+    struct pl_buf hosts, tiny;
+    pl_buf_init(&hosts, 4096);
+    pl_buf_init(&tiny, 8);
+    assert_int_equal(issue(f, &request, NULL), PL_OK);
+    assert_int_equal(pl_pki_cert_hosts(pl_buf_span(&f->cert), &tiny, &why), PL_ELIMIT);
+    assert_int_equal(pl_pki_cert_hosts(pl_buf_span(&f->cert), &hosts, &why), PL_OK);
+    assert_true(pl_span_eq_str(pl_buf_span(&hosts),
+                               "edge-eu.example\n*.shop.example\nlocalhost\n127.0.0.1\n::1\n"));
+    pl_buf_reset(&hosts);
+    request.dns_names = request.ip_names = NULL;
+    assert_int_equal(issue(f, &request, NULL), PL_OK);
+    assert_int_equal(pl_pki_cert_hosts(pl_buf_span(&f->cert), &hosts, &why), PL_OK);
+    assert_int_equal(hosts.len, 0);
+
+    /* of another tool's making, with names of other kinds and ones that no host has */
+    struct pl_buf cert;
+    pl_buf_init(&cert, 8192);
+    assert_non_null(openssl(f, "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+                               "-keyout own.key -out own.pem -days 30 -subj /CN=own -addext "
+                               "'subjectAltName=email:a@b.example,DNS:a b,URI:http://x.example,"
+                               "IP:2001:db8::7,DNS:own.example'"));
+    assert_int_equal(pl_file_read(at(f, "own.pem"), "cert", false, &cert, NULL), PL_OK);
+    assert_int_equal(pl_pki_cert_hosts(pl_buf_span(&cert), &hosts, &why), PL_OK);
+    assert_true(pl_span_eq_str(pl_buf_span(&hosts), "2001:db8::7\nown.example\n"));
+    assert_int_equal(pl_pki_cert_hosts(pl_buf_span(&f->key), &hosts, &why), PL_EINVAL);
+    pl_buf_release(&cert);
+    pl_buf_release(&hosts);
+    pl_buf_release(&tiny);
+}
+
 /* An operator's own CA: another tool, a structured name, a key id of another making. */
 static void a_foreign_ca_serves_as_issuer(void **state)
 {
@@ -370,6 +405,7 @@ int main(void)
         cmocka_unit_test(a_foreign_ca_serves_as_issuer),
         cmocka_unit_test(bad_requests_are_refused_by_field),
         cmocka_unit_test(keys_and_certificates_must_belong_together),
+        cmocka_unit_test(a_certificate_says_which_hosts_it_is_for),
         cmocka_unit_test(a_public_key_is_read_from_what_people_have),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
