@@ -90,9 +90,9 @@ static void check_redo(const struct redo_status *redo, struct reasons *warnings)
             "raise redo_max_bytes",
             journal->bytes, journal->max_bytes);
     }
-    if (journal->paths_failed > 0) {
-        add(warnings, PROBES_DEGRADED, "the redo log cannot be written on %zu of %zu paths",
-            journal->paths_failed, journal->paths);
+    if (journal->trouble[0] != '\0') {
+        add(warnings, PROBES_DEGRADED, "nothing is changed that a restore must not undo: %s",
+            journal->trouble);
     }
     add_alarms(warnings, &journal->alarms);
     if (redo->restored) {

@@ -150,6 +150,16 @@ static enum pl_err append_everywhere(struct journal *j, struct pl_why *why)
     return PL_OK;
 }
 
+/* The paths cannot be written: whoever looks after the origin has to hear of it. */
+static enum pl_err fail_with(struct journal *j, enum pl_err err, const struct pl_why *trouble,
+                             struct pl_why *why)
+{
+    pthread_mutex_lock(&j->state);
+    snprintf(j->trouble, sizeof(j->trouble), "%s", trouble->text);
+    pthread_mutex_unlock(&j->state);
+    return pl_fail(why, err, "%s", trouble->text);
+}
+
 static enum pl_err write_line(struct journal *j, struct pl_span object, struct pl_why *why)
 {
     pl_buf_reset(&j->line);
@@ -167,9 +177,11 @@ static enum pl_err write_line(struct journal *j, struct pl_span object, struct p
 static enum pl_err append(struct journal *j, struct pl_span object, struct journal_mark *end,
                           struct pl_why *why)
 {
-    enum pl_err err = journal_cut_back(j, why);
-    if (err == PL_OK)
-        err = write_line(j, object, why);
+    struct pl_why trouble = {.text = ""};
+    enum pl_err err = journal_cut_back(j, &trouble);
+    if (err != PL_OK)
+        return fail_with(j, err, &trouble, why);
+    err = write_line(j, object, why);
     if (err != PL_OK)
         return err;
     pthread_mutex_lock(&j->state);
@@ -178,19 +190,20 @@ static enum pl_err append(struct journal *j, struct pl_span object, struct journ
     pthread_mutex_unlock(&j->state);
     if (err != PL_OK)
         return pl_fail(why, err, "no memory for the %s", j->what);
-    err = append_everywhere(j, why);
+    err = append_everywhere(j, &trouble);
     pthread_mutex_lock(&j->state);
     if (err == PL_OK) {
         j->end.n++;
         pl_sha256_one(pl_span(j->line.data, j->line.len - 1), j->end.hash);
         j->bytes += j->line.len;
+        j->trouble[0] = '\0';
         if (end != NULL)
             *end = j->end;
     } else {
         j->place_count = places;
     }
     pthread_mutex_unlock(&j->state);
-    return err;
+    return err == PL_OK ? err : fail_with(j, err, &trouble, why);
 }
 
 enum pl_err journal_append(struct journal *j, struct pl_span object, struct journal_mark *end,
@@ -343,9 +356,7 @@ void journal_status(struct journal *j, struct journal_status *out)
     out->bytes = j->bytes - j->begin;
     out->max_bytes = j->max_bytes;
     out->nearly_full = out->bytes > j->max_bytes / 5 * 4;
-    out->paths = j->path_count;
-    for (size_t i = 0; i < j->path_count; i++)
-        out->paths_failed += j->paths[i].failed;
+    memcpy(out->trouble, j->trouble, sizeof(out->trouble));
     out->alarms = j->alarms;
     pthread_mutex_unlock(&j->state);
 }

@@ -21,7 +21,8 @@
 #include "proto/base/log.h"
 #include "proto/wire/journal_line.h"
 
-#define JOURNAL_PATH_LIMIT 8
+#define JOURNAL_PATH_LIMIT   8
+#define JOURNAL_TROUBLE_TEXT 512
 
 struct journal;
 struct journal_config {
@@ -80,8 +81,8 @@ enum pl_err journal_visit(struct journal *journal, uint64_t from,
 
 struct journal_status {
     uint64_t lines, bytes, max_bytes;
-    bool nearly_full;           /* over four fifths of max_bytes */
-    size_t paths, paths_failed; /* the last append failed there: it is put right by the next one */
+    bool nearly_full;                   /* over four fifths of max_bytes */
+    char trouble[JOURNAL_TROUBLE_TEXT]; /* why the last line is not on every path; "": it is */
     struct alarms alarms;
 };
 void journal_status(struct journal *journal, struct journal_status *out);

@@ -42,6 +42,7 @@ struct journal {
     uint64_t *places;      /* of lines base.n + 1, base.n + 1 + JOURNAL_STEP, … */
     size_t place_count, place_room;
     struct alarms alarms;
+    char trouble[JOURNAL_TROUBLE_TEXT];
 };
 
 /* Keeps the place of the line that stands at `at`, if it is one to be kept. */

@@ -163,11 +163,14 @@ static void pulse(struct redo *redo, const char *what)
         pl_log(redo->config.log, PL_LOG_WARN, "redo", "%s is not noted: %s", what, why.text);
 }
 
-/* Soon after something was stored: a copy of before it would be missing that. */
+/* Soon after something was stored: a copy of before it would be missing that. And soon after the
+ * log could not be written, to see whether it can. */
 static bool is_due(const struct redo *redo, uint64_t stored, int64_t now_ms)
 {
-    const int64_t after_ms = stored == redo->stored ? REDO_PULSE_MS : REDO_STORED_MS;
-    return redo->noting && now_ms - redo->pulse_mono_ms >= after_ms;
+    struct journal_status journal;
+    journal_status(redo->journal, &journal);
+    const bool soon = stored != redo->stored || journal.trouble[0] != '\0';
+    return redo->noting && now_ms - redo->pulse_mono_ms >= (soon ? REDO_STORED_MS : REDO_PULSE_MS);
 }
 
 /* A database that takes writes again has its mark put right, lest it be taken for a restored one.

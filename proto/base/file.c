@@ -290,13 +290,16 @@ enum pl_err pl_write_at(int fd, struct pl_span bytes, uint64_t at)
 enum pl_err pl_file_append(int fd, const char *path, const char *what, uint64_t before,
                            struct pl_span more, struct pl_why *why)
 {
-    struct stat there, here;
-    if (fstat(fd, &there) != 0 || stat(path, &here) != 0)
+    struct stat there, here = {.st_ino = 0};
+    if (fstat(fd, &there) != 0 || (stat(path, &here) != 0 && errno != ENOENT))
         return fail_errno(why, errno, "look at", what, path);
     if (there.st_size != (off_t)before || there.st_ino != here.st_ino ||
         there.st_dev != here.st_dev)
-        return pl_fail(why, PL_ECORRUPT, "%s %s was changed behind this process's back", what,
-                       path);
+        return pl_fail(why, PL_ECORRUPT,
+                       "%s %s was changed behind this process's back (rotated, cut off, edited?): "
+                       "move the file that stood there back and all goes on; or restart, and it is "
+                       "restored from another path",
+                       what, path);
     enum pl_err err = pl_write_at(fd, more, before);
     if (err == PL_OK && fdatasync(fd) != 0)
         err = pl_err_from_errno(errno);

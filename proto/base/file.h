@@ -29,8 +29,9 @@ enum pl_err pl_dir_sync_parent(const char *path, struct pl_why *why);
 /* One process at a time: locks PATH.lock, which is made and stays; closing *fd unlocks. PL_EEXISTS:
  * another process has it. */
 enum pl_err pl_file_lock(const char *path, const char *what, int *fd, struct pl_why *why);
-/* The file is known to hold `before` bytes; adds more and syncs. PL_ECORRUPT: it does not. After
- * another error it is cut back as far as possible. fd is open for writing, of the file at path. */
+/* The file is known to hold `before` bytes; adds more and syncs. PL_ECORRUPT: it does not, or the
+ * path is another file's by now; nothing was written. After another error it is cut back as far as
+ * possible. fd is open for writing, of the file at path, which is one of several copies. */
 enum pl_err pl_file_append(int fd, const char *path, const char *what, uint64_t before,
                            struct pl_span more, struct pl_why *why);
 /* Overwrites from a place on, EINTR and short writes seen to. */

@@ -412,6 +412,14 @@ static void a_line_that_failed_leaves_nothing(void **state)
     pl_buf_release(&bytes);
 }
 
+/* What probes tell of it. */
+static const char *trouble(struct journal_fixture *f)
+{
+    static struct journal_status status;
+    journal_status(f->journal, &status);
+    return status.trouble;
+}
+
 /* The second path is gone or was written by somebody else: nothing is promised, nothing stays. */
 static void a_path_that_was_changed_is_told(void **state)
 {
@@ -419,18 +427,23 @@ static void a_path_that_was_changed_is_told(void **state)
     char aside[128];
     open_it(f);
     add(f, 1, 2);
+    assert_string_equal(trouble(f), "");
     snprintf(aside, sizeof(aside), "%s.aside", f->paths[1]);
     assert_int_equal(rename(f->paths[1], aside), 0);
-    assert_int_not_equal(journal_append(f->journal, PL_SPAN_LIT("{\"i\":3}"), NULL, &f->why),
-                         PL_OK);
+    assert_int_equal(journal_append(f->journal, PL_SPAN_LIT("{\"i\":3}"), NULL, &f->why),
+                     PL_ECORRUPT);
     assert_non_null(strstr(f->why.text, f->paths[1]));
+    assert_non_null(strstr(f->why.text, "move the file that stood there back"));
+    assert_string_equal(trouble(f), f->why.text);
     assert_int_equal(look(f, 1).count, 2);
     struct pl_buf bytes = content(f->paths[0]);
     rewrite(f->paths[1], pl_buf_span(&bytes)); /* the same bytes, but not the file that is open */
     assert_int_equal(journal_append(f->journal, PL_SPAN_LIT("{\"i\":3}"), NULL, &f->why),
                      PL_ECORRUPT);
+    assert_string_equal(trouble(f), f->why.text);
     assert_int_equal(rename(aside, f->paths[1]), 0);
     add(f, 3, 3);
+    assert_string_equal(trouble(f), "");
     close_it(f);
     assert_paths_equal(f);
     pl_buf_release(&bytes);
