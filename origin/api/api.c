@@ -352,7 +352,7 @@ static void refuse(struct api *api, struct http_request *request, const struct a
 {
     struct audit_entry entry = {
         .token = who,
-        .action = route->action == NULL ? "api.read" : route->action,
+        .action = api_denied_action(route),
         .account = target->account,
         .detail = route->pattern, /* never the path: it may name a visitor */
     };

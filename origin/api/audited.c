@@ -18,7 +18,7 @@ static enum pl_err note(struct api_worker *worker, struct api_call *call,
     }
     const struct audit_entry entry = {
         .token = &call->token,
-        .action = call->route->action,
+        .action = api_denied_action(call->route),
         .account = call->noted.account != 0 ? call->noted.account : call->target.account,
         .object = call->noted.object,
         .detail = detail,
@@ -63,7 +63,7 @@ enum pl_err api_audit_end(struct api_worker *worker, struct api_call *call, enum
     enum audit_outcome outcome = err == PL_OK        ? AUDIT_DONE
                                  : err == PL_EDENIED ? AUDIT_DENIED
                                                      : AUDIT_FAILED;
-    if (call->route->action == NULL) {
+    if (call->route->action == NULL && outcome != AUDIT_DENIED) {
         return err;
     }
     /* A sentence may quote the request: the word has to do. */

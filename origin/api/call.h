@@ -72,6 +72,12 @@ static inline bool api_streams(const struct api_route *route)
     return (route->how & API_STREAMS) != 0;
 }
 
+/* What the audit log calls a denial of it. */
+static inline const char *api_denied_action(const struct api_route *route)
+{
+    return route->action == NULL ? "api.read" : route->action;
+}
+
 /* What a handler adds to the audit log's line: no names, no visitor's data. Reasons are an
  * operator's words, who is told that they are kept and may name nobody. */
 struct api_noted {
@@ -199,8 +205,9 @@ void api_export_leave(struct api *api, uint64_t account);
 /* Before a change: it is on disk who is about to do it, or nothing is done. Before data are given
  * out: there is room to say so. */
 enum pl_err api_audit_begin(struct api_worker *worker, struct api_call *call, struct pl_why *why);
-/* How it ended; gives err on. What gives out data says so before it does: when that cannot be
- * written the error is the answer. */
+/* How it ended, of a call with an action, and of every one that was denied once it had begun; gives
+ * err on. What gives out data says so before it does: when that cannot be written the error is the
+ * answer. */
 enum pl_err api_audit_end(struct api_worker *worker, struct api_call *call, enum pl_err err,
                           struct pl_why *why);
 /* That a change had been made before; PL_OK all the same. */

@@ -108,13 +108,3 @@ enum pl_err exports_cancel(struct exports *x, uint64_t account, int64_t timeout_
     pthread_mutex_unlock(&x->lock);
     return read ? PL_ETIMEDOUT : PL_OK;
 }
-
-size_t exports_count(struct exports *x, uint64_t account)
-{
-    size_t count = 0;
-    pthread_mutex_lock(&x->lock);
-    for (const struct exports_ticket *t = x->first; t != NULL; t = t->next)
-        count += t->account == account && !t->stop;
-    pthread_mutex_unlock(&x->lock);
-    return count;
-}

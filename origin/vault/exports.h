@@ -40,6 +40,5 @@ void exports_leave(struct exports *exports, struct exports_ticket *ticket);
 /* Waits for slices that are under way, which takes milliseconds. PL_ETIMEDOUT: one is still
  * there after timeout_ms. */
 enum pl_err exports_cancel(struct exports *exports, uint64_t account, int64_t timeout_ms);
-size_t exports_count(struct exports *exports, uint64_t account); /* not cancelled ones */
 
 #endif
