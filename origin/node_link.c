@@ -42,7 +42,8 @@ static void on_session(void *ctx, const struct pl_id128 *edge, const char *regio
     }
 }
 
-/* Bounded like other denials, and written by the API's workers. */
+/* Bounded like other denials, and written by the API's workers. The log tells of those that the
+ * audit log does: one edge that was revoked comes again every few seconds. */
 static void on_refused(void *ctx, const struct pl_id128 *edge, enum pl_err err, struct pl_span from)
 {
     struct node *node = ctx;
@@ -62,7 +63,10 @@ static void on_refused(void *ctx, const struct pl_id128 *edge, enum pl_err err, 
         .from = from,
         .link = true,
     };
-    audit_deny(node->parts.audit, &entry, pl_mono_ms(node->config.clock));
+    if (audit_deny(node->parts.audit, &entry, pl_mono_ms(node->config.clock))) {
+        pl_log(node->config.log, PL_LOG_WARN, "receiver", "turned away: %s edge=%s", entry.detail,
+               edge == NULL ? "unknown" : object);
+    }
 }
 
 static void on_settled(void *ctx, const struct pl_id128 *edge, const struct frame_settled *settled)

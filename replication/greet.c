@@ -55,10 +55,6 @@ static enum pl_err verify(struct receiver *r, const struct frame_prove *prove, b
 static void refuse(struct call *call, enum pl_err err)
 {
     struct receiver *r = call->r;
-    char edge[PL_ID128_TEXT];
-    pl_id128_format(&call->parsed.prove.edge, edge);
-    pl_log(r->config.log, PL_LOG_WARN, "receiver", "refused an edge: %s edge=%s", pl_err_word(err),
-           edge);
     if (err == PL_ENOTFOUND || err == PL_EDENIED || err == PL_EAUTH)
         peer_refused(call->peer, &call->parsed.prove.edge, err);
     switch (err) {
@@ -75,6 +71,8 @@ static void refuse(struct call *call, enum pl_err err)
                     "the proof does not verify: this edge's key is not the one enrolled");
         break;
     default:
+        pl_log(r->config.log, PL_LOG_WARN, "receiver", "an edge cannot be looked up: %s",
+               pl_err_word(err));
         call_refuse(call, FRAME_REFUSED_BUSY, "the origin cannot look up this edge now");
     }
 }

@@ -45,10 +45,10 @@ struct receiver_ops {
      * receiver's own, in order; may be NULL. */
     void (*session)(void *ctx, const struct pl_id128 *edge, const char *region, bool up,
                     int64_t edge_wall_ms);
-    /* Somebody was turned away: who says it is an edge that is not enrolled (PL_ENOTFOUND) or is
-     * revoked (PL_EDENIED), whose proof does not verify (PL_EAUTH), or, with edge NULL, whose
-     * certificate TLS refused (PL_EAUTH). from: the address, 4 or 16 bytes; empty: not known. From
-     * nng's threads, must not block; may be NULL. */
+    /* Somebody was turned away, which nothing else tells of: who says it is an edge that is not
+     * enrolled (PL_ENOTFOUND) or is revoked (PL_EDENIED), whose proof does not verify (PL_EAUTH),
+     * or, with edge NULL, whose certificate TLS refused (PL_EAUTH). from: the address, 4 or 16
+     * bytes; empty: not known. From nng's threads, must not block; may be NULL. */
     void (*refused)(void *ctx, const struct pl_id128 *edge, enum pl_err err, struct pl_span from);
 };
 
@@ -95,9 +95,9 @@ struct receiver_session {
     int64_t since_wall_ms, last_heard_mono_ms, clock_skew_ms;
     uint64_t blocks, bytes;
 };
-/* Live sessions, at most max. Any thread. */
 /* Wall clock: when our certificate, or the CA's, ends, as read at the start. Any thread. */
 int64_t receiver_certificate_ends_ms(const struct receiver *receiver);
+/* Live sessions, at most max. Any thread. */
 size_t receiver_sessions(const struct receiver *receiver, struct receiver_session *out, size_t max);
 /* How far an edge's clock is ahead of ours, as it told last; 0: it is not, or has no session. Any
  * thread. */

@@ -123,18 +123,20 @@ test('a revoked edge is refused; what it already delivered stays', { timeout: 12
     const before = [trackEvent()];
     assert.equal(await postBatch(cluster.url('us'), account.write_key, before), 200);
     await cluster.untilSettled(['eu', 'us'], 20000);
+    const began = Date.now();
     await cluster.ctl('edge', 'revoke', 'us');
+    const { edges } = await cluster.ctlJson('edge', 'list');
+    const us = edges.find(({ name }) => name === 'us').id;
     await until('the revoked edge knows', 5000, async () => {
         const now = await cluster.replication('us');
         return !now.connected && now.reasons.some((reason) => /revoked/.test(reason));
     });
-    const { edges } = await cluster.ctlJson('edge', 'list');
     const denied = await until('the audit log tells of it', 15000, async () => {
         const lines = (await cluster.ctl('audit', 'export')).trim().split('\n').map((line) => JSON.parse(line));
         return lines.find(({ action }) => action === 'edge.link');
     });
     const { actor, outcome, object, detail, from } = denied;
-    assert.deepEqual({ actor, outcome, object, detail, from }, { actor: 'stranger', outcome: 'denied', object: edges.find(({ name }) => name === 'us').id, detail: 'revoked', from: '127.0.0.1' });
+    assert.deepEqual({ actor, outcome, object, detail, from }, { actor: 'stranger', outcome: 'denied', object: us, detail: 'revoked', from: '127.0.0.1' });
     const after = [trackEvent()];
     await postBatch(cluster.url('us'), account.write_key, after);
     const other = [trackEvent()];
@@ -143,4 +145,16 @@ test('a revoked edge is refused; what it already delivered stays', { timeout: 12
     const counts = await exportedIds(cluster, account);
     assert.equal(counts.get(before[0].messageId), 1);
     assert.equal(counts.has(after[0].messageId), false);
+
+    // It comes again and again; neither log grows by that.
+    const logged = () => cluster.nodes.get('origin').logTail(10000).split('\n').filter((line) => line.includes(us) && /turned away|refused/.test(line)).length;
+    const noted = async () => (await cluster.ctl('audit', 'export')).trim().split('\n').map((line) => JSON.parse(line))
+        .filter(({ action, object, count }) => action === 'edge.link' && object === us && count === undefined).length;
+    for (let i = 0; i < 3; i++) {
+        await cluster.nodes.get('us').stop();
+        await cluster.startEdge('us', { ready: false });
+        await until('it was turned away again', 20000, async () => (await cluster.replication('us')).reasons.some((reason) => /revoked/.test(reason)));
+    }
+    await until('the log tells what the audit log does', 5000, async () => logged() === await noted());
+    assert.ok(logged() < 4 || Date.now() - began > 50000, `${logged()} lines`);
 });
