@@ -5,7 +5,9 @@
  * Promise: every block the source offers is sent until the origin gives its verdict, across any
  * number of reconnects, and acked to the source once; blocks in flight are bounded in bytes, not
  * in number. The feed is followed in order; after a change of epoch it starts from nothing. A cut
- * path is noticed within 3 s. Losing the origin is not an error: it is retried for ever, with
+ * path shows in uplink_status within 3 s. It is given up, and dialled anew, within 3 s as well, but
+ * where blocks were slow: after three times as long as the last ones took to be acked, a minute at
+ * most. Losing the origin is not an error: it is retried for ever, with
  * back-off up to 2 s. Two threads of its own, the sender and the follower; callbacks below say
  * which one calls them.
  */

@@ -20,8 +20,9 @@
 /* Two, so that a PING goes out each second even where a round trip takes longer. */
 #define SENDER_PINGS 2
 
-/* Silence that a live session bears. With a PING every 700 ms the lower one makes a cut path
- * noticed within 3 s; the upper one is for paths so slow that one block takes that long. */
+/* Silence that a live session bears: three times what the last frame took, within these. With a
+ * PING every 700 ms the lower one makes a cut path noticed within 3 s; the upper one is for paths
+ * so slow that one block takes that long. */
 #define PATIENCE_MIN_MS 1900
 #define PATIENCE_MAX_MS 60000
 

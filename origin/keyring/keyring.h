@@ -57,7 +57,8 @@ enum pl_err keyring_kek_load(const char *file, const char *command, struct pl_bu
 
 /* PL_ENOTFOUND: no file on any path and create is not set. PL_EFORK: the paths diverge.
  * PL_ECORRUPT: no path is whole, or one holds something else. PL_EAUTH: a destruction's signature
- * does not verify, or kek_text unwraps no key at all. PL_EEXISTS: another process has it. A path
+ * does not verify, or kek_text unwraps no key at all. PL_EEXISTS: another process has the first
+ * path: that is the one that is locked, so two origins must not share any of the others. A path
  * that cannot be restored is an error too. Blocks. */
 enum pl_err keyring_open(struct keyring **out, const struct keyring_config *config,
                          struct pl_why *why);

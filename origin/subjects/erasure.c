@@ -3,7 +3,7 @@
 
 #define ROW_VERSION 2 /* 1 had no held, no unreadable, and fewer kinds of identities */
 
-const char *erasure_state_name(enum erasure_state state)
+static const char *state_name(enum erasure_state state)
 {
     static const char *const names[] = {
         [ERASURE_ERASING] = "erasing",
@@ -96,8 +96,8 @@ void erasure_write_json(const struct erasure *e, int64_t horizon_ms, struct json
     json_write_pair_hex(w, "id", pl_span(e->id.bytes, sizeof(e->id.bytes)));
     json_write_pair_account(w, "account", e->account);
     const bool held = e->held_events + e->held_links > 0;
-    json_write_pair_text(
-        w, "state", held && e->state != ERASURE_ERASING ? "held" : erasure_state_name(e->state));
+    json_write_pair_text(w, "state",
+                         held && e->state != ERASURE_ERASING ? "held" : state_name(e->state));
     json_write_pair_time(w, "at", e->at_ms);
     json_write_pair_time(w, "erased_at", e->erased_ms);
     json_write_pair_time(w, "physically_gone_at", e->gone_ms);

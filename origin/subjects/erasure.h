@@ -17,7 +17,6 @@ enum erasure_state {
     ERASURE_GONE,        /* nor is it in any file of the database */
     ERASURE_CLOSED,      /* nothing of before it can arrive any more: the guard is lifted */
 };
-const char *erasure_state_name(enum erasure_state state); /* "erasing" */
 
 struct erasure {
     uint64_t account;

@@ -40,6 +40,6 @@ enum pl_err id_hashers_of(struct id_hashers *hashers, uint64_t account, struct i
 /* Key errors as keyring_key. */
 enum pl_err id_hashers_event(struct id_hashers *hashers, const struct event *event,
                              struct event_ids *out);
-size_t id_hashers_kept(const struct id_hashers *hashers);
+size_t id_hashers_kept(const struct id_hashers *hashers); /* for tests: of how many accounts */
 
 #endif

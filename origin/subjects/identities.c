@@ -77,8 +77,9 @@ void identities_sort(struct identities *all)
         qsort(all->list, all->count, sizeof(all->list[0]), by_vault_hash);
 }
 
-bool identities_have(const struct identities *all, enum identity_kind kind,
-                     const struct event_id_hash *id)
+/* One whose hash cannot be made is in none. */
+static bool has(const struct identities *all, enum identity_kind kind,
+                const struct event_id_hash *id)
 {
     if (!id->present || id->failed)
         return false;
@@ -93,12 +94,10 @@ bool identities_match(const struct identities *all, const struct event_ids *even
     const struct event_id_hash *visitor = &event->id[EVENT_IDS_VISITOR];
     const struct event_id_hash *user = &event->id[EVENT_IDS_USER];
     const struct event_id_hash *previous = &event->id[EVENT_IDS_PREVIOUS];
-    if (identities_have(all, IDENTITY_ASKED, visitor) ||
-        identities_have(all, IDENTITY_ASKED, previous) ||
-        identities_have(all, IDENTITY_PREVIOUS, previous))
+    if (has(all, IDENTITY_ASKED, visitor) || has(all, IDENTITY_ASKED, previous) ||
+        has(all, IDENTITY_PREVIOUS, previous))
         return true;
-    return user->present ? identities_have(all, IDENTITY_USER, user)
-                         : identities_have(all, IDENTITY_VISITOR, visitor);
+    return user->present ? has(all, IDENTITY_USER, user) : has(all, IDENTITY_VISITOR, visitor);
 }
 
 enum pl_err identities_encode(const struct identities *all, struct pl_buf *out)

@@ -50,10 +50,7 @@ enum pl_err identities_add(struct identities *identities, const struct identity 
 bool identity_is_place(const struct identity *identity);
 /* In order of their hashes in storage keys. */
 void identities_sort(struct identities *identities);
-/* Whether an id of the event's, of that kind, is in the list. One whose hash cannot be made is in
- * none. */
-bool identities_have(const struct identities *identities, enum identity_kind kind,
-                     const struct event_id_hash *id);
+/* Whether the event is of one of them: by an id of its own, in its kind. */
 bool identities_match(const struct identities *identities, const struct event_ids *event);
 
 /* IDENTITY_BYTES each: kind, hash, vault hash. */

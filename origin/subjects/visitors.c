@@ -60,8 +60,9 @@ static bool is_user(enum identity_kind kind)
     return kind == IDENTITY_USER || kind == IDENTITY_USER_PLACE;
 }
 
-enum pl_err visitors_identify(struct visitors *v, uint64_t account, struct pl_span id,
-                              enum identity_kind kind, struct identity *out)
+/* The identity of an id of an event that was read. */
+static enum pl_err identify(struct visitors *v, uint64_t account, struct pl_span id,
+                            enum identity_kind kind, struct identity *out)
 {
     uint8_t prefix[VAULT_VISITOR_PREFIX];
     struct id_hasher *hasher;
@@ -90,7 +91,7 @@ struct expansion {
 static enum pl_err add(struct expansion *x, struct pl_span id, enum identity_kind kind)
 {
     struct identity found;
-    enum pl_err err = visitors_identify(x->visitors, x->account, id, kind, &found);
+    enum pl_err err = identify(x->visitors, x->account, id, kind, &found);
     return err == PL_OK ? identities_add(x->identities, &found, NULL) : err;
 }
 
@@ -100,8 +101,8 @@ static enum pl_err confirm(struct visitors *v, uint64_t account, const struct id
 {
     struct identity read;
     const bool user = is_user(identity->kind);
-    enum pl_err err = visitors_identify(v, account, user ? link->user : link->from,
-                                        user ? IDENTITY_USER : IDENTITY_VISITOR, &read);
+    enum pl_err err = identify(v, account, user ? link->user : link->from,
+                               user ? IDENTITY_USER : IDENTITY_VISITOR, &read);
     *same = err == PL_OK && memcmp(read.hash, identity->hash, sizeof(read.hash)) == 0;
     return err == PL_EINVAL || err == PL_ELIMIT ? PL_OK : err;
 }
@@ -138,7 +139,7 @@ static enum pl_err find_user(struct visitors *v, uint64_t account, struct pl_spa
 {
     struct identity user;
     struct visitor_cursor cursor = {.day = 0};
-    enum pl_err err = visitors_identify(v, account, id, IDENTITY_USER, &user);
+    enum pl_err err = identify(v, account, id, IDENTITY_USER, &user);
     const struct identities only = {.list = &user, .count = 1};
     return err == PL_OK ? visitors_walk(v, account, &only, &cursor, SIZE_MAX, is_stored, NULL)
                         : err;
@@ -160,7 +161,7 @@ static enum pl_err add_previous(struct expansion *x, struct pl_span id, bool sur
 {
     struct visitors *v = x->visitors;
     struct identity previous;
-    enum pl_err err = visitors_identify(v, x->account, id, IDENTITY_PREVIOUS, &previous);
+    enum pl_err err = identify(v, x->account, id, IDENTITY_PREVIOUS, &previous);
     if (err != PL_OK || has(x->identities, &previous))
         return err;
     err = find_device(v, x->account, id, &previous);

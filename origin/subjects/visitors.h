@@ -32,9 +32,6 @@ enum pl_err visitors_find(struct visitors *visitors, uint64_t account, struct pl
 /* Adds what the links say by now; follow as visitors_find's, PL_ELIMIT too. */
 enum pl_err visitors_expand(struct visitors *visitors, uint64_t account, bool follow,
                             struct identities *identities);
-/* The identity of an id of an event that was read. */
-enum pl_err visitors_identify(struct visitors *visitors, uint64_t account, struct pl_span id,
-                              enum identity_kind kind, struct identity *out);
 
 /* Calls visit for each link of the person's. */
 enum pl_err visitors_links(struct visitors *visitors, uint64_t account,

@@ -71,7 +71,7 @@ bool pl_span_is_utf8(struct pl_span a);
 bool pl_span_to_u64(struct pl_span a, uint64_t *out);
 bool pl_span_to_i64(struct pl_span a, int64_t *out);
 
-/* For "%.*s": pl_span_fmt(s) expands to the two arguments. The length is capped at 512, because
+/* For "%.*s": PL_SPAN_FMT(s) expands to the two arguments. The length is capped at 512, because
  * what is printed this way is shown to people. */
 #define PL_SPAN_FMT(s) ((int)((s).len > 512 ? 512 : (s).len)), ((const char *)(s).data)
 

@@ -140,13 +140,14 @@ enum pl_err store_purge_range(struct store *store, unsigned family, struct pl_sp
  * begin as it likes. */
 enum pl_err store_settle_range(struct store *store, unsigned family, struct pl_span from,
                                struct pl_span to, int64_t timeout_ms, struct pl_why *why);
-/* Every family's unflushed writes into tables. */
+/* For tests and benchmarks: every family's unflushed writes into tables. */
 enum pl_err store_flush(struct store *store, struct pl_why *why);
-/* Compact a family whole; PL_EIO when it could not be done, PL_ECORRUPT when compactions are off.
+/* For tests and benchmarks: compacts a family whole; PL_EIO when it could not be done, PL_ECORRUPT
+ * when compactions are off.
  */
 enum pl_err store_compact(struct store *store, unsigned family);
-/* A consistent copy (hard links on the same file system) in a new directory. PL_EEXISTS when the
- * path is there already. */
+/* For tests: a consistent copy (hard links on the same file system) in a new directory. PL_EEXISTS
+ * when the path is there already. */
 enum pl_err store_checkpoint(struct store *store, const char *path, struct pl_why *why);
 
 /* Whether a log could only be read by skipping what is corrupt: since store_open, any recovery
