@@ -202,6 +202,8 @@ static enum pl_err make_server(struct edge *edge, struct pl_why *why)
     edge->ops_listener = *o->ops_listen == '\0' ? EDGE_NO_LISTENER : edge->listener_count;
     if (err == PL_OK)
         err = add_listener(edge, o->ops_listen, "ops_listen", false, why);
+    if (err == PL_OK && edge->ops_listener != EDGE_NO_LISTENER)
+        edge->listeners[edge->ops_listener].reserved = true;
     if (err == PL_OK)
         err = edge_routes_new(&edge->routes, o->cache_max_age_s, why);
     if (err != PL_OK)

@@ -10,6 +10,7 @@
 struct http_linger {
     h2o_linklist_t link;
     struct http_loop *loop;
+    enum http_pool pool;
     h2o_socket_t *sock;
     uint64_t until_ms;
     size_t dropped_bytes;
@@ -20,18 +21,18 @@ static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"; /* RFC 9113 se
 
 /* ---- after the close ------------------------------------------------------------------- */
 
-static void release_slot(struct http_loop *loop)
+static void release_slot(struct http_loop *loop, enum http_pool pool)
 {
-    atomic_fetch_sub_explicit(&loop->server->open, 1, memory_order_relaxed);
-    if (loop->listeners_paused)
-        http_loop_resume_accept(loop);
+    atomic_fetch_sub_explicit(&loop->server->open[pool], 1, memory_order_relaxed);
+    if (loop->paused[pool])
+        http_loop_resume_accept(loop, pool);
 }
 
 static void end_linger(struct http_linger *linger)
 {
     h2o_linklist_unlink(&linger->link);
     h2o_socket_close(linger->sock);
-    release_slot(linger->loop);
+    release_slot(linger->loop, linger->pool);
     free(linger);
 }
 
@@ -45,13 +46,14 @@ static void on_linger_read(h2o_socket_t *sock, const char *err)
 }
 
 /* False: no memory, the slot is still the caller's. */
-static bool start_linger(struct http_loop *loop, int fd)
+static bool start_linger(struct http_loop *loop, enum http_pool pool, int fd)
 {
     struct http_linger *linger = calloc(1, sizeof(*linger));
     if (linger == NULL)
         return false;
     shutdown(fd, SHUT_WR);
     linger->loop = loop;
+    linger->pool = pool;
     linger->sock = h2o_evloop_socket_create(loop->h2o.loop, fd, 0);
     linger->sock->data = linger;
     linger->until_ms = h2o_now(loop->h2o.loop) + HTTP_LINGER_MS;
@@ -95,18 +97,47 @@ void http_conn_cut(struct http_conn *conn)
     shutdown(h2o_socket_get_fd(conn->sock), SHUT_RDWR);
 }
 
+static void on_told(h2o_socket_t *sock, const char *err)
+{
+    (void)err;
+    http_conn_of(sock)->h1_read(sock, "given up"); /* libh2o frees the connection */
+}
+
+void http_conn_tell(struct http_conn *conn, int status, const char *line)
+{
+    char text[160];
+    const int len =
+        snprintf(text, sizeof(text),
+                 "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", status, line);
+    h2o_iovec_t answer = {text, (size_t)len};
+    http_count(&conn->loop->counters.by_class[status / 100]);
+    http_conn_linger(conn);
+    conn->h1_read = conn->sock->_cb.read;
+    h2o_socket_read_stop(conn->sock);
+    h2o_socket_write(conn->sock, &answer, 1, on_told);
+}
+
+void http_h2_reset(h2o_http2_stream_t *stream, int error)
+{
+    h2o_http2_conn_t *h2 = (h2o_http2_conn_t *)stream->req.conn;
+    h2o_http2__encode_rst_stream_frame(&h2->_write.buf, stream->stream_id, -error);
+    h2o_http2_conn_request_write(h2);
+    h2o_http2_stream_reset(h2, stream);
+}
+
 static void on_close(void *data)
 {
     struct http_conn *conn = data;
     struct http_loop *loop = conn->loop;
+    const enum http_pool pool = conn->listener->pool;
 
     h2o_linklist_unlink(&conn->link);
     http_tls_unref(conn->tls);
     if (conn->linger_fd < 0) {
-        release_slot(loop);
-    } else if (!start_linger(loop, conn->linger_fd)) {
+        release_slot(loop, pool);
+    } else if (!start_linger(loop, pool, conn->linger_fd)) {
         close(conn->linger_fd);
-        release_slot(loop);
+        release_slot(loop, pool);
     }
     free(conn);
 }
@@ -182,13 +213,13 @@ static void begin(const struct http_loop_listener *on, h2o_socket_t *sock)
     struct http_conn *conn = calloc(1, sizeof(*conn));
     if (conn == NULL) {
         h2o_socket_close(sock);
-        release_slot(loop);
+        release_slot(loop, on->pool);
         return;
     }
     http_count(&loop->counters.accepted);
     conn->loop = loop;
     conn->sock = sock;
-    conn->listener = (size_t)(on - loop->listeners);
+    conn->listener = on;
     conn->linger_fd = -1;
     conn->connected_at = *h2o_get_timestamp(&loop->h2o, NULL, NULL);
     h2o_linklist_insert(&loop->conns, &conn->link);
@@ -204,12 +235,12 @@ static void begin(const struct http_loop_listener *on, h2o_socket_t *sock)
     }
 }
 
-static bool take_slot(struct http_loop *loop)
+static bool take_slot(struct http_server *server, enum http_pool pool)
 {
-    unsigned before = atomic_fetch_add_explicit(&loop->server->open, 1, memory_order_relaxed);
-    if (before < loop->server->config.max_connections)
+    unsigned before = atomic_fetch_add_explicit(&server->open[pool], 1, memory_order_relaxed);
+    if (before < http_server_max(server, pool))
         return true;
-    atomic_fetch_sub_explicit(&loop->server->open, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&server->open[pool], 1, memory_order_relaxed);
     return false;
 }
 
@@ -220,20 +251,20 @@ void http_conn_accept(h2o_socket_t *listener, const char *err)
     (void)err;
 
     for (int i = 0; i < ACCEPTS_PER_WAKE; ++i) {
-        if (!take_slot(loop)) {
-            http_loop_pause_accept(loop);
+        if (!take_slot(loop->server, on->pool)) {
+            http_loop_pause_accept(loop, on->pool);
             return;
         }
         h2o_socket_t *sock = h2o_evloop_socket_accept(listener);
         if (sock == NULL) {
             bool dry = errno == EAGAIN || errno == EWOULDBLOCK || errno == ECONNABORTED ||
                        errno == EINTR || errno == EPROTO;
-            atomic_fetch_sub_explicit(&loop->server->open, 1, memory_order_relaxed);
+            atomic_fetch_sub_explicit(&loop->server->open[on->pool], 1, memory_order_relaxed);
             if (!dry) {
                 pl_log(loop->server->config.log, PL_LOG_WARN, "http",
                        "cannot accept connections: %s (raise the limit of open files)",
                        strerror(errno));
-                http_loop_pause_accept(loop);
+                http_loop_pause_accept(loop, on->pool);
             }
             return;
         }

@@ -5,6 +5,8 @@
 
 #define TICK_MIN_MS 25
 #define TICK_MAX_MS 1000
+/* By so much less time has who is yet to begin a request, where connections are short. */
+#define CROWDED_HURRY 4
 
 uint64_t http_deadline_tick_ms(const struct http_server_config *config)
 {
@@ -28,6 +30,22 @@ static bool over(uint64_t now_ms, uint64_t since_ms, int64_t limit_ms)
 static uint64_t to_ms(struct timeval tv)
 {
     return (uint64_t)tv.tv_sec * 1000 + (uint64_t)tv.tv_usec / 1000;
+}
+
+/* Where connections are short, those that nobody uses at the moment are the first to go: clients
+ * make new ones without a word, and one client alone could hold them all. */
+static bool is_crowded(const struct http_conn *conn)
+{
+    const struct http_server *server = conn->loop->server;
+    const enum http_pool pool = conn->listener->pool;
+    const unsigned max = http_server_max(server, pool);
+    return atomic_load_explicit(&server->open[pool], memory_order_relaxed) >= max - max / 8;
+}
+
+static int64_t idle_limit_ms(const struct http_conn *conn)
+{
+    const int64_t limit_ms = conn->loop->server->config.idle_timeout_ms;
+    return limit_ms > HTTP_CROWDED_IDLE_MS && is_crowded(conn) ? HTTP_CROWDED_IDLE_MS : limit_ms;
 }
 
 /* ---- writes ---------------------------------------------------------------------------- */
@@ -61,25 +79,6 @@ static void check_write(struct http_conn *conn, uint64_t now_ms)
 
 /* ---- HTTP/1 ---------------------------------------------------------------------------- */
 
-static void on_timeout_told(h2o_socket_t *sock, const char *err)
-{
-    (void)err;
-    http_conn_of(sock)->h1_read(sock, "request timed out"); /* libh2o frees the connection */
-}
-
-/* libh2o would close without a word. */
-static void tell_timeout(struct http_conn *conn)
-{
-    h2o_iovec_t answer = {H2O_STRLIT("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"
-                                     "Content-Length: 0\r\n\r\n")};
-    http_count(&conn->loop->counters.timed_out);
-    http_count(&conn->loop->counters.by_class[4]);
-    http_conn_linger(conn);
-    conn->h1_read = conn->sock->_cb.read;
-    h2o_socket_read_stop(conn->sock);
-    h2o_socket_write(conn->sock, &answer, 1, on_timeout_told);
-}
-
 static void check_http1(struct http_conn *conn, uint64_t now_ms)
 {
     const struct http_server_config *config = &conn->loop->server->config;
@@ -90,12 +89,14 @@ static void check_http1(struct http_conn *conn, uint64_t now_ms)
     if (conn->h1_parked || !h2o_socket_is_reading(sock) || h2o_socket_is_writing(sock))
         return; /* a request is with its handler, or its reply under way */
     if (begun != 0) {
-        if (over(now_ms, begun, config->header_timeout_ms))
-            tell_timeout(conn);
+        if (over(now_ms, begun, config->header_timeout_ms)) {
+            http_count(&conn->loop->counters.timed_out);
+            http_conn_tell(conn, 408, "Request Timeout");
+        }
     } else if (sock->bytes_written != conn->seen_written) {
         conn->seen_written = sock->bytes_written;
         conn->since_ms = now_ms;
-    } else if (conn->loop->draining || over(now_ms, conn->since_ms, config->idle_timeout_ms)) {
+    } else if (conn->loop->draining || over(now_ms, conn->since_ms, idle_limit_ms(conn))) {
         http_conn_hang_up(conn);
     }
 }
@@ -168,13 +169,8 @@ static void check_streams(struct http_loop *loop, uint64_t now_ms)
     struct overdue overdue = {.loop = loop, .now_ms = now_ms};
     H2O_HTTP2_CALLBACKS.foreach_request(&loop->h2o, look_at_stream, &overdue);
     for (size_t i = 0; i < overdue.count; ++i) {
-        h2o_http2_stream_t *stream = overdue.streams[i];
-        h2o_http2_conn_t *h2 = (h2o_http2_conn_t *)stream->req.conn;
         http_count(&loop->counters.timed_out);
-        h2o_http2_encode_rst_stream_frame(&h2->_write.buf, stream->stream_id,
-                                          -H2O_HTTP2_ERROR_CANCEL);
-        h2o_http2_conn_request_write(h2);
-        h2o_http2_stream_reset(h2, stream);
+        http_h2_reset(overdue.streams[i], H2O_HTTP2_ERROR_CANCEL);
     }
 }
 
@@ -183,6 +179,12 @@ static void say_goaway(h2o_http2_conn_t *h2, uint32_t last_stream)
     h2o_http2_encode_goaway_frame(&h2->_write.buf, last_stream, H2O_HTTP2_ERROR_NONE,
                                   h2o_iovec_init(NULL, 0));
     h2o_http2_conn_request_write(h2);
+}
+
+static void end_http2(h2o_http2_conn_t *h2)
+{
+    say_goaway(h2, h2->pull_stream_ids.max_open);
+    h2->state = H2O_HTTP2_CONN_STATE_HALF_CLOSED; /* libh2o closes once that is written */
 }
 
 /* RFC 9113 section 6.8: a first GOAWAY that refuses nothing, and the last one when everything that
@@ -201,8 +203,21 @@ static void drain_http2(struct http_conn *conn, uint64_t now_ms)
                h2o_socket_is_writing(conn->sock)) {
         conn->since_ms = now_ms;
     } else if (over(now_ms, conn->since_ms, HTTP_DRAIN_QUIET_MS)) {
-        say_goaway(h2, h2->pull_stream_ids.max_open);
-        h2->state = H2O_HTTP2_CONN_STATE_HALF_CLOSED; /* libh2o closes once that is written */
+        end_http2(h2);
+    }
+}
+
+/* libh2o ends idle connections, too, but always after the same time. */
+static void check_idle_http2(struct http_conn *conn, uint64_t now_ms)
+{
+    h2o_http2_conn_t *h2 = conn->sock->data;
+    if (h2->state != H2O_HTTP2_CONN_STATE_OPEN)
+        return;
+    if (h2->num_streams.pull.open != 0 || h2->pull_stream_ids.max_open != conn->h2_seen_stream) {
+        conn->h2_seen_stream = h2->pull_stream_ids.max_open;
+        conn->since_ms = now_ms;
+    } else if (is_crowded(conn) && over(now_ms, conn->since_ms, idle_limit_ms(conn))) {
+        end_http2(h2);
     }
 }
 
@@ -211,6 +226,8 @@ static void check_http2(struct http_conn *conn, uint64_t now_ms)
     if (conn->h2_greeted) {
         if (conn->loop->draining)
             drain_http2(conn, now_ms);
+        else
+            check_idle_http2(conn, now_ms);
     } else if (!conn->cut &&
                over(now_ms, conn->since_ms, conn->loop->server->config.header_timeout_ms)) {
         http_count(&conn->loop->counters.timed_out);
@@ -235,7 +252,9 @@ void http_deadline_check(struct http_loop *loop)
         case HTTP_PHASE_HANDSHAKE:
             if (loop->draining && over(now_ms, conn->since_ms, HTTP_DRAIN_PATIENCE_MS))
                 http_conn_hang_up(conn);
-            if (!conn->cut && over(now_ms, conn->since_ms, config->header_timeout_ms)) {
+            if (!conn->cut &&
+                over(now_ms, conn->since_ms,
+                     config->header_timeout_ms / (is_crowded(conn) ? CROWDED_HURRY : 1))) {
                 http_count(&loop->counters.timed_out);
                 http_conn_cut(conn);
             }

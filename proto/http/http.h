@@ -52,7 +52,11 @@ struct http_listener {
     const char *address; /* "127.0.0.1", "::", … */
     uint16_t port;       /* 0: the system picks; see http_server_port */
     bool tls;
+    bool reserved; /* for operators: not counted in max_connections, see below */
 };
+/* The listeners that are reserved have so many connections of their own, together and over all
+ * loops: however many the public holds, they are there. */
+#define HTTP_RESERVED_CONNECTIONS 64
 
 struct http_server_config {
     const struct http_listener *listeners;
@@ -80,12 +84,19 @@ struct http_server_config {
     const char *tls_key_file;
     const char *tls_sni_dir;
 
-    size_t max_body_bytes;     /* larger bodies up to max_drain_bytes are read, dropped, 413 */
-    size_t max_drain_bytes;    /* beyond: 413 and a close; on HTTP/2 an end of the stream */
+    size_t max_body_bytes;  /* larger bodies up to max_drain_bytes are read, dropped, 413 */
+    size_t max_drain_bytes; /* beyond: 413 and a close; on HTTP/2 an end of the stream */
+    /* Of all bodies that one loop is receiving. Beyond it, looked for once a second or more often
+     * where timeouts are short, those of at least the mean size are given up: 503 and a close, on
+     * HTTP/2 a reset. */
+    size_t max_upload_bytes;
     int64_t header_timeout_ms; /* whole request head and body */
     int64_t idle_timeout_ms;   /* keep-alive */
     int64_t write_timeout_ms;  /* no progress on a reply */
-    unsigned max_connections;  /* over all loops; further ones wait in the backlog */
+    /* Over all loops; further ones wait in the backlog. From seven eighths of it on, connections
+     * without a request under way are closed after a second, so that nobody can fill it by keeping
+     * some open. */
+    unsigned max_connections;
     unsigned h2_control_frames_per_10s; /* RST_STREAM, SETTINGS, PING, PRIORITY, CONTINUATION … */
 
     /* On each loop's thread, before its first connection and after its last. May be NULL. */

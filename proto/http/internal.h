@@ -26,6 +26,7 @@
 #define HTTP_DRAIN_PATIENCE_MS  200   /* with connections that have yet to say something */
 #define HTTP_DRAIN_QUIET_MS     1000  /* without a request, after which HTTP/2 ends */
 #define HTTP_H2_MAX_FRAME_BYTES 16384 /* libh2o's fixed SETTINGS_MAX_FRAME_SIZE */
+#define HTTP_CROWDED_IDLE_MS    1000
 
 /* ---- route.c --------------------------------------------------------------------------- */
 
@@ -78,6 +79,9 @@ size_t http_tls_visit(const struct http_tls_set *set,
 
 /* ---- server.c -------------------------------------------------------------------------- */
 
+/* Whose connections count together. */
+enum http_pool { HTTP_POOL_PUBLIC, HTTP_POOL_RESERVED, HTTP_POOLS };
+
 struct http_server {
     struct http_server_config config;
     struct http_listener *listeners;
@@ -90,13 +94,18 @@ struct http_server {
     pthread_mutex_t tls_lock;
     struct http_tls_set *tls;
 
-    _Atomic unsigned open; /* connections over all loops, lingering ones included */
+    _Atomic unsigned open[HTTP_POOLS]; /* over all loops, lingering ones included */
     _Atomic bool draining;
     _Atomic int64_t drain_deadline_ms; /* CLOCK_MONOTONIC */
 };
 
 /* A reference to the set now in force. */
 struct http_tls_set *http_server_tls(struct http_server *server);
+/* How many connections the pool may have. */
+static inline unsigned http_server_max(const struct http_server *server, enum http_pool pool)
+{
+    return pool == HTTP_POOL_RESERVED ? HTTP_RESERVED_CONNECTIONS : server->config.max_connections;
+}
 
 /* ---- loop.c ---------------------------------------------------------------------------- */
 
@@ -116,6 +125,7 @@ struct http_loop_listener {
     h2o_socket_t *sock; /* NULL before the thread runs and after it drained */
     int fd;
     bool tls;
+    enum http_pool pool;
 };
 
 struct http_timer;
@@ -129,7 +139,7 @@ struct http_loop {
     void *user;
     h2o_accept_ctx_t accept;
     struct http_loop_listener *listeners;
-    bool listeners_paused;
+    bool paused[HTTP_POOLS]; /* their listeners */
     bool draining, answered_leftovers, cut_leftovers;
     h2o_linklist_t conns;    /* struct http_conn */
     h2o_linklist_t lingers;  /* struct http_linger */
@@ -155,8 +165,8 @@ enum pl_err http_loop_init(struct http_loop *loop, struct http_server *server, u
 void http_loop_release(struct http_loop *loop);
 void *http_loop_main(void *loop);
 void http_loop_wake(struct http_loop *loop);
-void http_loop_pause_accept(struct http_loop *loop);
-void http_loop_resume_accept(struct http_loop *loop);
+void http_loop_pause_accept(struct http_loop *loop, enum http_pool pool);
+void http_loop_resume_accept(struct http_loop *loop, enum http_pool pool);
 
 static inline struct http_loop *http_loop_of(const h2o_req_t *req)
 {
@@ -179,7 +189,7 @@ struct http_conn {
     h2o_linklist_t link;
     struct http_loop *loop;
     h2o_socket_t *sock;
-    size_t listener; /* index of the one it came in by */
+    const struct http_loop_listener *listener; /* it came in by */
     enum http_phase phase;
     struct timeval connected_at;
     uint64_t since_ms;        /* the phase began, or the keep-alive connection fell idle */
@@ -202,6 +212,7 @@ struct http_conn {
     uint64_t h2_window_start_ms;
     uint64_t h2_spent;
     size_t h2_updates_earned; /* bytes sent that have been set off against WINDOW_UPDATEs */
+    uint32_t h2_seen_stream;  /* the newest when it was last looked at */
 };
 
 void http_conn_accept(h2o_socket_t *listener, const char *err);
@@ -218,6 +229,11 @@ void http_conn_hang_up(struct http_conn *conn);
 void http_conn_reset_at_close(struct http_conn *conn);
 /* Ends it now, from whatever state. */
 void http_conn_cut(struct http_conn *conn);
+/* Answers an HTTP/1 request that is still being received, and closes: libh2o would without a word.
+ * line: the reason, and headers behind it. */
+void http_conn_tell(struct http_conn *conn, int status, const char *line);
+/* error: of libh2o's H2O_HTTP2_ERROR_. The stream is gone afterwards. */
+void http_h2_reset(h2o_http2_stream_t *stream, int error);
 void http_linger_expire(struct http_loop *loop, uint64_t now_ms, bool all);
 
 /* ---- guard.c --------------------------------------------------------------------------- */
@@ -237,6 +253,10 @@ void http_guard_h2(struct http_conn *conn, h2o_http2_conn_t *h2);
 
 uint64_t http_deadline_tick_ms(const struct http_server_config *config);
 void http_deadline_check(struct http_loop *loop);
+
+/* ---- upload.c -------------------------------------------------------------------------- */
+
+void http_upload_check(struct http_loop *loop);
 
 /* ---- request.c ------------------------------------------------------------------------- */
 

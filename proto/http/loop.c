@@ -122,6 +122,7 @@ static void on_tick(h2o_timeout_entry_t *entry)
     struct http_loop *loop = H2O_STRUCT_FROM_MEMBER(struct http_loop, tick, entry);
     h2o_timeout_link(loop->h2o.loop, &loop->tick_timeout, &loop->tick);
     http_deadline_check(loop);
+    http_upload_check(loop);
 }
 
 unsigned http_loop_index(const struct http_loop *loop)
@@ -141,30 +142,34 @@ void http_loop_set_user(struct http_loop *loop, void *user)
 
 /* ---- accepting ------------------------------------------------------------------------- */
 
-void http_loop_pause_accept(struct http_loop *loop)
+void http_loop_pause_accept(struct http_loop *loop, enum http_pool pool)
 {
-    if (loop->listeners_paused || loop->draining)
+    if (loop->paused[pool] || loop->draining)
         return;
-    loop->listeners_paused = true;
+    loop->paused[pool] = true;
     for (size_t i = 0; i < loop->server->config.listener_count; ++i)
-        h2o_socket_read_stop(loop->listeners[i].sock);
+        if (loop->listeners[i].pool == pool)
+            h2o_socket_read_stop(loop->listeners[i].sock);
     /* Room may appear on another loop, or file descriptors in another part of the process. */
-    h2o_timeout_link(loop->h2o.loop, &loop->h2o.hundred_ms_timeout, &loop->resume_accept);
+    if (!h2o_timeout_is_linked(&loop->resume_accept))
+        h2o_timeout_link(loop->h2o.loop, &loop->h2o.hundred_ms_timeout, &loop->resume_accept);
 }
 
-void http_loop_resume_accept(struct http_loop *loop)
+void http_loop_resume_accept(struct http_loop *loop, enum http_pool pool)
 {
-    if (!loop->listeners_paused || loop->draining)
+    if (!loop->paused[pool] || loop->draining)
         return;
-    loop->listeners_paused = false;
-    h2o_timeout_unlink(&loop->resume_accept);
+    loop->paused[pool] = false;
     for (size_t i = 0; i < loop->server->config.listener_count; ++i)
-        h2o_socket_read_start(loop->listeners[i].sock, http_conn_accept);
+        if (loop->listeners[i].pool == pool)
+            h2o_socket_read_start(loop->listeners[i].sock, http_conn_accept);
 }
 
 static void on_resume_accept(h2o_timeout_entry_t *entry)
 {
-    http_loop_resume_accept(H2O_STRUCT_FROM_MEMBER(struct http_loop, resume_accept, entry));
+    struct http_loop *loop = H2O_STRUCT_FROM_MEMBER(struct http_loop, resume_accept, entry);
+    for (enum http_pool pool = 0; pool < HTTP_POOLS; ++pool)
+        http_loop_resume_accept(loop, pool);
 }
 
 /* ---- the drain ------------------------------------------------------------------------- */
@@ -176,12 +181,13 @@ static int64_t real_mono_ms(void)
 
 static void begin_drain(struct http_loop *loop)
 {
-    http_loop_resume_accept(loop);
+    on_resume_accept(&loop->resume_accept);
     for (size_t i = 0; i < loop->server->config.listener_count; ++i) {
         struct http_loop_listener *listener = &loop->listeners[i];
         http_conn_accept(listener->sock, NULL); /* those the kernel already shook hands with */
     }
-    http_loop_pause_accept(loop);
+    for (enum http_pool pool = 0; pool < HTTP_POOLS; ++pool)
+        http_loop_pause_accept(loop, pool);
     h2o_timeout_unlink(&loop->resume_accept);
     loop->draining = true;
     for (size_t i = 0; i < loop->server->config.listener_count; ++i) {
@@ -361,7 +367,10 @@ enum pl_err http_loop_init(struct http_loop *loop, struct http_server *server, u
         return pl_fail(why, PL_ENOMEM, "out of memory for %zu listeners", count);
     for (size_t i = 0; i < count; ++i)
         loop->listeners[i] = (struct http_loop_listener){
-            .loop = loop, .fd = -1, .tls = server->config.listeners[i].tls};
+            .loop = loop,
+            .fd = -1,
+            .tls = server->config.listeners[i].tls,
+            .pool = server->config.listeners[i].reserved ? HTTP_POOL_RESERVED : HTTP_POOL_PUBLIC};
     for (size_t i = 0; i < count; ++i) {
         enum pl_err err = http_listen(&server->config.listeners[i], &server->ports[i], index == 0,
                                       &loop->listeners[i].fd, why);

@@ -186,7 +186,8 @@ bool http_request_is_tls(const struct http_request *request)
 
 size_t http_request_listener(const struct http_request *request)
 {
-    return http_conn_of(http_request_socket(request->req))->listener;
+    return (size_t)(http_conn_of(http_request_socket(request->req))->listener -
+                    request->loop->listeners);
 }
 
 bool http_request_header_next(const struct http_request *request, const char *name, size_t *at,

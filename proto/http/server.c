@@ -10,6 +10,7 @@ void http_server_config_init(struct http_server_config *config)
         .loops = 1,
         .max_body_bytes = (size_t)512 * 1024,
         .max_drain_bytes = (size_t)1024 * 1024,
+        .max_upload_bytes = (size_t)128 * 1024 * 1024,
         .header_timeout_ms = 15 * PL_SECOND_MS,
         .idle_timeout_ms = 75 * PL_SECOND_MS,
         .write_timeout_ms = 30 * PL_SECOND_MS,
@@ -242,8 +243,9 @@ static uint64_t read_counter(const _Atomic uint64_t *counter)
 
 void http_server_stats(const struct http_server *server, struct http_stats *out)
 {
-    *out = (struct http_stats){.connections_open =
-                                   atomic_load_explicit(&server->open, memory_order_relaxed)};
+    *out = (struct http_stats){0};
+    for (enum http_pool pool = 0; pool < HTTP_POOLS; ++pool)
+        out->connections_open += atomic_load_explicit(&server->open[pool], memory_order_relaxed);
     for (unsigned i = 0; i < server->config.loops; ++i) {
         const struct http_counters *counters = &server->loops[i].counters;
         out->connections_accepted += read_counter(&counters->accepted);
