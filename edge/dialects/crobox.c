@@ -127,8 +127,7 @@ static void take_time(struct params *params, struct event *event)
     event_set_i64(event, EVENT_CLIENT_MS, ms);
 }
 
-/* Custom properties lose their prefix: under props they are what the site called them. */
-static void name_custom(struct params *params)
+void crobox_name_custom(struct params *params)
 {
     for (size_t i = 0; i < params->count; i++)
         if (params->list[i].name.len > 3 &&
@@ -141,7 +140,6 @@ enum pl_err crobox_common(struct params *params, struct event *event, struct pl_
     enum pl_err err = params_take_homes(params, common_homes, event, why);
     take_page_type(params, event);
     take_time(params, event);
-    name_custom(params);
     return err;
 }
 
@@ -389,6 +387,7 @@ static enum pl_err decode_socket(const struct dialect_input *input, const struct
         outcome->name = "DUPLICATE";
     if (err == PL_OK)
         err = set_items(&items, input->scratch, event);
+    crobox_name_custom(&params);
     if (err == PL_OK)
         err = params_leave(&params, input->scratch, event);
     return err == PL_OK ? sink->emit(sink->ctx, event, why) : err;

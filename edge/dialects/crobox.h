@@ -21,6 +21,9 @@ enum pl_err crobox_begin(const struct dialect_input *input, const struct dialect
                          struct params *params, bool *wrong_checksum, struct pl_why *why);
 /* The parameters that every request has. */
 enum pl_err crobox_common(struct params *params, struct event *event, struct pl_why *why);
+/* Custom properties lose their prefix: under props they are what the site called them. Last of all,
+ * for what is named so may be called like a parameter of the protocol. */
+void crobox_name_custom(struct params *params);
 
 enum pl_err crobox_decode_promotions(const struct dialect_input *input,
                                      const struct dialect_sink *sink,

@@ -70,6 +70,26 @@ static enum pl_err read_products(struct request *r, struct pl_why *why)
     return PL_OK;
 }
 
+/* What has no field, of every offer: packed once, for there may be hundreds of offers. */
+static enum pl_err set_props(struct request *r)
+{
+    struct pl_buf *scratch = r->input->scratch;
+    struct event_packer packer = {.out = scratch};
+    const size_t from = scratch->len;
+    crobox_name_custom(&r->params);
+    const size_t left = params_left(&r->params), placeholder = r->placeholder.len > 0;
+    if (left + placeholder == 0)
+        return PL_OK;
+    event_pack_map(&packer, left + placeholder);
+    if (placeholder > 0) {
+        event_pack_str(&packer, PL_SPAN_LIT("vpid"));
+        event_pack_str(&packer, r->placeholder);
+    }
+    params_pack_left(&r->params, &packer);
+    event_set_pack(&r->common, EVENT_PROPS, pl_span(scratch->data + from, scratch->len - from));
+    return packer.err;
+}
+
 static enum pl_err read_request(struct request *r, struct pl_why *why)
 {
     const struct dialect_input *input = r->input;
@@ -91,7 +111,8 @@ static enum pl_err read_request(struct request *r, struct pl_why *why)
     if (input->referer.len > 0 && input->referer.len <= LIMIT_URL_BYTES &&
         pl_span_is_utf8(input->referer))
         event_set_str(&r->common, EVENT_PAGE_URL, input->referer);
-    return read_products(r, why);
+    err = read_products(r, why);
+    return err == PL_OK ? set_props(r) : err;
 }
 
 /* ---- deciding */
@@ -144,16 +165,6 @@ static enum pl_err record(struct request *r, size_t chosen, const char *offer_id
         event_pack_str(&packer, PL_SPAN_LIT("sku"));
         event_pack_str(&packer, product);
         event_set_pack(event, EVENT_ITEMS, pl_span(scratch->data + before, scratch->len - before));
-    }
-    const size_t props = scratch->len, left = params_left(&r->params);
-    if (left > 0 || r->placeholder.len > 0) {
-        event_pack_map(&packer, left + (r->placeholder.len > 0));
-        if (r->placeholder.len > 0) {
-            event_pack_str(&packer, PL_SPAN_LIT("vpid"));
-            event_pack_str(&packer, r->placeholder);
-        }
-        params_pack_left(&r->params, &packer);
-        event_set_pack(event, EVENT_PROPS, pl_span(scratch->data + props, scratch->len - props));
     }
     enum pl_err err = packer.err;
     if (err == PL_OK)
