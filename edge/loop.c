@@ -10,7 +10,10 @@
 #define CHOICES_PER_S   50
 #define CHOICES_BURST   1000
 #define REPLY_MAX_BYTES (256 * 1024)
-#define SECOND_MS       1000
+/* JSON inside of a body, and an account's public config. */
+#define NESTED_MAX_BYTES                                                                           \
+    (LIMIT_BATCH_BYTES > LIMIT_CONFIG_PUBLIC_BYTES ? LIMIT_BATCH_BYTES : LIMIT_CONFIG_PUBLIC_BYTES)
+#define SECOND_MS 1000
 
 /* ---- snapshots */
 
@@ -185,7 +188,7 @@ static enum pl_err init_loop(struct edge *edge, unsigned index)
     if (err == PL_OK)
         err = json_parser_new(&loop->json, LIMIT_BATCH_BYTES, LIMIT_JSON_DEPTH);
     if (err == PL_OK)
-        err = json_parser_new(&loop->json_nested, LIMIT_BATCH_BYTES, LIMIT_JSON_DEPTH);
+        err = json_parser_new(&loop->json_nested, NESTED_MAX_BYTES, LIMIT_JSON_DEPTH);
     if (err == PL_OK)
         err = json_writer_new(&loop->writer, false);
     return err;

@@ -2,8 +2,11 @@
  * loop: what one HTTP loop of an edge works with: its reference to the catalog, its tools for
  * decoding, its counters.
  *
- * Promise: everything here is the loop thread's own, `incoming` apart; a request is served
- * without taking a lock and, but for the suspended request itself, without allocating.
+ * Promise: everything here is the loop thread's own, `incoming` apart. Locks that a request takes
+ * are held by others for a copy or a look into a table: its lane's (collector_lane.h), that of the
+ * ids taken lately (recent.h), that of the opt-outs (suppressions.h). Buffers are made beforehand
+ * and tickets used again; what a reply needs beyond them (a body, a cookie's line, the suspended
+ * request) is allocated.
  */
 #ifndef POLDER_EDGE_LOOP_H
 #define POLDER_EDGE_LOOP_H
@@ -35,7 +38,9 @@ struct loop_ticket {
     char *refused;    /* what of a batch was passed over, and why; NULL: nothing; owned */
     uint8_t *body;    /* of the reply where the dialect made one; owned */
     size_t body_len;
-    unsigned events;
+    unsigned events, masked;
+    unsigned malformed, too_large; /* of a batch, passed over */
+    uint64_t noted;                /* recent's mark of its message id; 0: none */
 };
 
 struct edge_loop {

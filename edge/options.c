@@ -25,16 +25,21 @@ const struct pl_option edge_option_table[] = {
          "address and port for HTTP; port 0: the system picks one; empty: none"),
     TEXT(https_listen, "https_listen", "",
          "address and port for HTTPS (HTTP/1.1 and HTTP/2); empty: none"),
-    TEXT(ops_listen, "ops_listen", "",
-         "address and port for /ready, /replication and /metrics, for operators only: set, they "
-         "are served nowhere else; empty: with all else, to everybody"),
+    TEXT(
+        ops_listen, "ops_listen", "",
+        "address and port for /ready, /replication and /metrics, for operators only: set, they "
+        "are served nowhere else, with 64 connections that the public cannot take; empty: with all "
+        "else, to everybody"),
     TEXT(tls_cert_file, "tls_cert_file", "", "certificate chain for https_listen, PEM"),
     TEXT(tls_key_file, "tls_key_file", "", "its private key, PEM, mode 0600"),
     TEXT(tls_sni_dir, "tls_sni_dir", "",
          "directory with NAME.crt and NAME.key for each further host name (_.shop.example: every "
          "name below it); SIGHUP reads it again"),
     INT(loops, "0", 0, 256, "HTTP threads; 0: one a core"),
-    INT(max_connections, "16384", 16, 1000000, "connections over all loops; more wait"),
+    INT(max_connections, "16384", 16, 1000000,
+        "connections over all loops; more wait; from seven eighths on, idle ones are closed after "
+        "a "
+        "second"),
     INT(header_timeout_ms, "10000", 100, 3600000, "for a whole request, head and body"),
     INT(idle_timeout_ms, "65000", 100, 3600000, "keep-alive between requests"),
     INT(write_timeout_ms, "20000", 100, 3600000, "a reply without progress"),
@@ -42,7 +47,7 @@ const struct pl_option edge_option_table[] = {
         "HTTP/2 control frames a connection may send before it is closed"),
     INT(cache_max_age_s, "60", 0, 86400, "Cache-Control: max-age of configs and scripts"),
 
-    INT(collect_buffer_bytes, "8388608", 1 * MIB, 1 * GIB,
+    INT(collect_buffer_bytes, "8388608", 2 * MIB, 1 * GIB,
         "events an HTTP thread may hold that are not yet on disk; 503 beyond"),
     INT(rate_events_per_s, "0", 0, 100000000,
         "events an account may send to this edge each second; 0: no limit"),

@@ -45,9 +45,9 @@ static size_t home_of(uint64_t hash)
     return (size_t)(hash >> 32) & (SLOTS - 1) & ~(size_t)(NEIGHBOURS - 1);
 }
 
-bool recent_note(struct recent *recent, uint64_t account, struct pl_span id)
+bool recent_note(struct recent *recent, uint64_t account, struct pl_span id, uint64_t *mark)
 {
-    const uint64_t hash = hash_of(account, id);
+    const uint64_t hash = *mark = hash_of(account, id);
     const size_t home = home_of(hash);
     bool known = false;
     pthread_mutex_lock(&recent->lock);
@@ -59,13 +59,12 @@ bool recent_note(struct recent *recent, uint64_t account, struct pl_span id)
     return known;
 }
 
-void recent_forget(struct recent *recent, uint64_t account, struct pl_span id)
+void recent_forget(struct recent *recent, uint64_t mark)
 {
-    const uint64_t hash = hash_of(account, id);
-    const size_t home = home_of(hash);
+    const size_t home = home_of(mark);
     pthread_mutex_lock(&recent->lock);
     for (unsigned i = 0; i < NEIGHBOURS; i++)
-        if (recent->slots[home + i] == hash)
+        if (recent->slots[home + i] == mark)
             recent->slots[home + i] = 0;
     pthread_mutex_unlock(&recent->lock);
 }

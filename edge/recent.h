@@ -13,9 +13,10 @@
 struct recent;
 struct recent *recent_new(void); /* NULL: no memory */
 void recent_free(struct recent *recent);
-/* Whether account and id were noted before; notes them. Any thread. */
-bool recent_note(struct recent *recent, uint64_t account, struct pl_span id);
+/* Whether account and id were noted before; notes them. *mark, never 0, stands for them from then
+ * on. Any thread. */
+bool recent_note(struct recent *recent, uint64_t account, struct pl_span id, uint64_t *mark);
 /* Takes a note back: the event was not taken after all. Any thread. */
-void recent_forget(struct recent *recent, uint64_t account, struct pl_span id);
+void recent_forget(struct recent *recent, uint64_t mark);
 
 #endif

@@ -40,7 +40,7 @@ struct tally_row {
 struct tally {
     unsigned rows;
     struct tally_row slots[TALLY_SLOTS];
-    struct pl_buf pending; /* encoded, of the last call of tally_take; empty: all is durable */
+    struct pl_buf pending; /* encoded, of the last tally_submit; empty: all is durable */
     unsigned pending_count;
     uint32_t ends[TALLY_ROWS];
     bool away; /* with the collector */

@@ -39,8 +39,8 @@ static void note(struct passage *p, const char *outcome, unsigned n)
 static void note_refusal(struct passage *p, const char *outcome)
 {
     note(p, outcome, 1);
-    if (p->noted.len > 0)
-        recent_forget(p->loop->edge->recent, p->admission.entry->account, p->noted);
+    if (p->noted != 0)
+        recent_forget(p->loop->edge->recent, p->noted);
 }
 
 /* ---- the dialect's input */
@@ -300,15 +300,29 @@ static bool keep_refused(struct loop_ticket *ticket, const struct passage *p)
     return true;
 }
 
+/* Not before: of what could not be stored nothing is true but that, and it will be sent again. */
+static void count_collected(struct edge_loop *loop, const struct loop_ticket *ticket)
+{
+    const struct tally_who *who = &ticket->who;
+    metrics_add(&loop->metrics, METRIC_REQUESTS_COLLECTED, 1);
+    metrics_add(&loop->metrics, METRIC_EVENTS_COLLECTED, ticket->events);
+    metrics_add(&loop->metrics, METRIC_EVENTS_REFUSED, ticket->malformed + ticket->too_large);
+    if (ticket->refused == NULL)
+        note_for(loop, who, ticket->outcome, 1);
+    note_for(loop, who, "MASKED", ticket->masked);
+    note_for(loop, who, "MALFORMED", ticket->malformed);
+    note_for(loop, who, "TOO_LARGE", ticket->too_large);
+}
+
 static void answer_collected(struct edge_loop *loop, struct loop_ticket *ticket,
                              struct http_request *request)
 {
-    if (ticket->base.err == PL_OK) {
-        metrics_add(&loop->metrics, METRIC_REQUESTS_COLLECTED, 1);
-        metrics_add(&loop->metrics, METRIC_EVENTS_COLLECTED, ticket->events);
-    } else {
+    if (ticket->base.err == PL_OK)
+        count_collected(loop, ticket);
+    else
         note_for(loop, &ticket->who, "UNAVAILABLE", 1);
-    }
+    if (ticket->base.err != PL_OK && ticket->noted != 0)
+        recent_forget(loop->edge->recent, ticket->noted);
     if (request == NULL)
         return;
     if (ticket->base.err == PL_OK)
@@ -342,16 +356,15 @@ static void submit(struct passage *p, struct http_request *request,
     ticket->who = who_of(p);
     ticket->began_us = p->began_us;
     ticket->events = p->events;
+    ticket->masked = p->masked;
+    ticket->malformed = p->malformed;
+    ticket->too_large = p->too_large;
+    ticket->noted = p->noted;
     const struct collector_events events = {
         .bytes = pl_buf_span(&loop->events), .ends = loop->ends, .count = p->events};
     enum pl_err err = collector_submit(loop->edge->collector, loop->index, &events, &ticket->base);
     if (err == PL_OK) {
         rate_charge(&loop->rates, p->admission.entry->account, p->events);
-        note(p, outcome->name, 1);
-        note(p, "MASKED", p->masked);
-        note(p, "MALFORMED", p->malformed);
-        note(p, "TOO_LARGE", p->too_large);
-        metrics_add(&loop->metrics, METRIC_EVENTS_REFUSED, p->malformed + p->too_large);
         return;
     }
     request = http_resume(ticket->suspended);
@@ -413,6 +426,8 @@ void tracker_handle(struct http_request *request, void *arg)
         err = pl_fail(&why, PL_ELIMIT, "the body is larger than %zu bytes", limit);
     if (err == PL_OK)
         err = tracker->route->decode(&input, &sink, &outcome, &why);
+    if (p.claimed) /* looking at those costs as much */
+        rate_charge(&loop->rates, p.admission.entry->account, p.malformed + p.too_large);
     if (p.suppressed > 0)
         metrics_add(&loop->metrics, METRIC_EVENTS_SUPPRESSED, p.suppressed);
     note(&p, "SUPPRESSED", p.suppressed);

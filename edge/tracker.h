@@ -2,8 +2,10 @@
  * tracker: a dialect's route as an HTTP handler: request in, decoder, admission, collector, and
  * once the events are on disk the dialect's reply.
  *
- * Promise: no success status leaves before the events are durable; a request is taken whole or
- * not at all; every refusal has its code, its reason and its counter.
+ * Promise: no success status leaves before the events are durable, and nothing is counted or
+ * remembered of events that are not; a request is taken whole or not at all, but for batches whose
+ * dialect passes over what cannot be taken (dialect.h); every refusal has its code, its reason and
+ * its counter.
  */
 #ifndef POLDER_EDGE_TRACKER_H
 #define POLDER_EDGE_TRACKER_H

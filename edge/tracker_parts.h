@@ -20,7 +20,7 @@ struct passage {
     unsigned malformed, too_large; /* passed over; the first one's reason: */
     struct pl_why refusal;
     bool full;                      /* no room for more events of one request */
-    struct pl_span noted;           /* a message id that was not known yet; of the scratch */
+    uint64_t noted;                 /* the mark of a message id that was not known yet; 0: none */
     struct pl_span visitor;         /* the cookie's id, once it was asked for */
     char new_visitor[PL_UUID_TEXT]; /* given to this visitor now; "": not */
 };

@@ -98,6 +98,11 @@ static enum pl_err sink_pass_over(void *ctx, enum pl_err err, struct pl_why *why
         return err;
     if (why->err != err)
         pl_fail(why, err, "an event cannot be taken: %s", pl_err_word(err));
+    /* As many as would fill all the room there is. Who sends more does not do so by mistake: they
+     * are large by what they share, and cost us more than him. */
+    if (status == 413 && p->too_large >= p->loop->events.max_bytes / LIMIT_EVENT_BYTES)
+        return pl_fail(why, err, "more than %u of the request's events are too large",
+                       p->too_large);
     if (p->malformed + p->too_large == 0)
         p->refusal = *why;
     if (status == 400)
@@ -117,9 +122,11 @@ static bool sink_is_claimed(void *ctx, const struct dialect_claim *claim)
 static bool sink_seen(void *ctx, struct pl_span message_id)
 {
     struct passage *p = ctx;
-    const bool known = recent_note(p->loop->edge->recent, p->admission.entry->account, message_id);
+    uint64_t mark;
+    const bool known =
+        recent_note(p->loop->edge->recent, p->admission.entry->account, message_id, &mark);
     if (!known)
-        p->noted = message_id;
+        p->noted = mark;
     return known;
 }
 

@@ -57,10 +57,29 @@ struct batch {
     struct take_left rest;
 };
 
+/* What a batch says besides its messages is kept with each of them, so what no event can hold is
+ * refused here, once, and not with every message. */
+static enum pl_err check_shared(const struct segment_message *m, const struct take *take)
+{
+    struct event_packer packer = {.out = take->scratch};
+    pl_buf_reset(packer.out);
+    if (m->context != NULL)
+        event_pack_json(&packer, *m->context);
+    if (packer.err != PL_OK || packer.out->len > LIMIT_EVENT_BYTES)
+        return take_refuse(take, PL_ELIMIT, PL_SPAN_LIT("context"),
+                           "is larger than an event of 32768 bytes, and for all messages");
+    if (m->rest != NULL)
+        take_pack_left(take, m->rest, &packer);
+    if (packer.err != PL_OK || packer.out->len > LIMIT_EVENT_BYTES)
+        return take_refuse(take, PL_ELIMIT, PL_SPAN_LIT("batch"),
+                           "comes with more than the 32768 bytes that each message may take");
+    return PL_OK;
+}
+
 static enum pl_err read_batch(struct json body, struct batch *batch, struct segment_message *m,
                               struct pl_why *why)
 {
-    const struct take take = {.document = body.document, .why = why};
+    const struct take take = {.document = body.document, .scratch = m->input->scratch, .why = why};
     struct json_iter members = json_members(body);
     struct pl_span name;
     struct json value;
@@ -86,7 +105,7 @@ static enum pl_err read_batch(struct json body, struct batch *batch, struct segm
     }
     m->context = batch->has_context ? &batch->context : NULL;
     m->rest = batch->rest.count > 0 ? &batch->rest : NULL;
-    return err;
+    return err == PL_OK ? check_shared(m, &take) : err;
 }
 
 static enum pl_err decode_batch(const struct dialect_input *input, const struct dialect_sink *sink,

@@ -107,13 +107,24 @@ static bool take_polder(struct segment_work *work, struct json value)
     return json_count(value) == 1;
 }
 
+/* More than this have no names of their own, and a batch's are looked at for every message. */
+#define MEMBERS_MAX (TAKE_LEFT_MAX + NAME_SLOTS)
+
+static enum pl_err check_members(const struct segment_work *work, struct pl_span name,
+                                 struct json object)
+{
+    return json_count(object) <= MEMBERS_MAX
+               ? PL_OK
+               : take_refuse(&work->take, PL_ELIMIT, name, "has too many members");
+}
+
 static enum pl_err take_group(struct segment_work *work, struct context *context, size_t group,
                               struct json object)
 {
     struct take_left *left = &context->group[group];
     struct pl_span name;
     struct json value;
-    enum pl_err err = PL_OK;
+    enum pl_err err = check_members(work, groups[group].name, object);
     struct json_iter members = json_members(object);
     while (err == PL_OK && json_next_member(&members, &name, &value)) {
         const unsigned what = name_find(groups[group].names, name);
@@ -209,7 +220,7 @@ static enum pl_err take_shared(struct segment_work *work, struct context *contex
     struct json_iter members = json_members(*work->as->context);
     struct pl_span name;
     struct json value;
-    enum pl_err err = PL_OK;
+    enum pl_err err = check_members(work, PL_SPAN_LIT("context"), *work->as->context);
     while (err == PL_OK && json_next_member(&members, &name, &value))
         if (own == NULL || !says(*own, name))
             err = take_member(work, context, name, value);
@@ -228,6 +239,7 @@ enum pl_err segment_take_context(struct segment_work *work, const struct json *o
     context.inner[0] = context.inner[1] = 0;
     if (object != NULL) {
         struct json_iter members = json_members(*object);
+        err = check_members(work, PL_SPAN_LIT("context"), *object);
         while (err == PL_OK && json_next_member(&members, &name, &value))
             err = take_member(work, &context, name, value);
     }

@@ -4,8 +4,9 @@
 #ifndef POLDER_PROTO_WIRE_LIMITS_H
 #define POLDER_PROTO_WIRE_LIMITS_H
 
-#define LIMIT_EVENT_BYTES         (32 * 1024)  /* one event as the client sent it */
-#define LIMIT_EVENT_WIRE_BYTES    (48 * 1024)  /* one canonical event, encoded */
+/* One event as an edge keeps it: encoded, masked. And a body that carries but one. */
+#define LIMIT_EVENT_BYTES         (32 * 1024)
+#define LIMIT_EVENT_WIRE_BYTES    (48 * 1024)  /* one canonical event that a reader takes */
 #define LIMIT_BATCH_BYTES         (500 * 1024) /* one request body that carries events */
 #define LIMIT_BATCH_EVENTS        500
 #define LIMIT_HEADERS_BYTES       (40 * 1024)   /* a request head; 431 beyond */

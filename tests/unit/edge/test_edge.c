@@ -180,6 +180,21 @@ static void test_restart_with_no_origin_in_sight(void **state)
     until_collecting(n);
 }
 
+/* One request may bring 2 MiB: a buffer that cannot hold it would refuse it for ever. */
+static void test_the_buffer_holds_the_largest_request(void **state)
+{
+    struct node *n = *state;
+    char path[128];
+    struct pl_why why = {0};
+    stop(n);
+    write_options(n, "loops: 1\ncollect_buffer_bytes: 1048576\n");
+    snprintf(path, sizeof(path), "%s/edge.yaml", n->dir);
+    assert_int_equal(edge_options_load(&n->options, path, &why), PL_EINVAL);
+    assert_non_null(strstr(why.text, "collect_buffer_bytes"));
+    write_options(n, "loops: 1\ncollect_buffer_bytes: 2097152\n");
+    start(n);
+}
+
 /* News that comes when a loop's last turn is near: the loop lets go of it as it stops, then its
  * task's turn comes. */
 static void stop_with_news(struct http_loop *http, void *arg)
@@ -220,6 +235,7 @@ int main(void)
         TEST(test_hosts_and_aliases_name_accounts),
         TEST(test_reload_without_certificates_says_so),
         TEST(test_restart_with_no_origin_in_sight),
+        TEST(test_the_buffer_holds_the_largest_request),
         TEST(test_news_comes_too_late_for_a_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
