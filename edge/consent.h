@@ -9,10 +9,11 @@
  * for all accounts) on this edge's host and deletes the visitor cookie. Ids that the client names
  * (visitor_id, user_id) and that of the cookie are suppressed as keyed hashes: here at once,
  * durably before the reply, and in every region. An edge that may not know its accounts yet sets
- * the cookie for all of them, and says that it has to be asked again. A link may have a redirect= to one of the
- * account's own sites. POST /v1/optin takes it back: only pages of the account's own web origins
- * can do so, and they name the opt-out that they undo; neither an image, a link nor somebody else's
- * site says yes in a visitor's name. GET /v1/consent tells such pages how things stand.
+ * the cookie for all of them, and says that it has to be asked again. A link may have a redirect=
+ * to one of the account's own sites. POST /v1/optin takes it back: only pages of the account's own
+ * web origins can do so, and they name the opt-out that they undo; neither an image, a link nor
+ * somebody else's site says yes in a visitor's name. GET /v1/consent tells such pages how things
+ * stand.
  */
 #ifndef POLDER_EDGE_CONSENT_H
 #define POLDER_EDGE_CONSENT_H
