@@ -346,5 +346,10 @@ enum pl_err journal_load(struct journal *j, const struct journal_config *config,
                     "is lost for good, make an empty file there (mode 0600)",
                     j->what, j->paths[0].path);
     json_parser_free(l.parser);
+    if (err == PL_OK && j->end.n == 0 && !config->create)
+        journal_alarm(j,
+                      "the %s was there before, and is empty on every path: it begins anew, and "
+                      "what it held is where it was moved to, or in copies",
+                      j->what);
     return err;
 }

@@ -295,11 +295,12 @@ enum pl_err pl_file_append(int fd, const char *path, const char *what, uint64_t 
         return fail_errno(why, errno, "look at", what, path);
     if (there.st_size != (off_t)before || there.st_ino != here.st_ino ||
         there.st_dev != here.st_dev)
-        return pl_fail(why, PL_ECORRUPT,
-                       "%s %s was changed behind this process's back (rotated, cut off, edited?): "
-                       "move the file that stood there back and all goes on; or restart, and it is "
-                       "restored from another path",
-                       what, path);
+        return pl_fail(
+            why, PL_ECORRUPT,
+            "%s %s was changed behind this process's back (rotated, cut off, edited?): "
+            "move the file that stood there back and all goes on; or, if another path is "
+            "whole, restart, and it is restored from that",
+            what, path);
     enum pl_err err = pl_write_at(fd, more, before);
     if (err == PL_OK && fdatasync(fd) != 0)
         err = pl_err_from_errno(errno);

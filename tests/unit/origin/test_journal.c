@@ -202,7 +202,14 @@ static void one_that_went_missing_is_not_made_anew(void **state)
     /* what the message says an operator may do */
     rewrite(f->paths[1], pl_span(NULL, 0));
     open_it(f);
+    struct journal_status status;
+    journal_status(f->journal, &status); /* nor does it go without saying */
+    assert_non_null(strstr(status.alarms.text[status.alarms.count - 1], "begins anew"));
     add(f, 1, 1);
+    close_it(f);
+    open_it(f);
+    journal_status(f->journal, &status);
+    assert_int_equal(status.alarms.count, 0);
 }
 
 static void one_process_at_a_time(void **state)
