@@ -292,7 +292,6 @@ static enum pl_err open_lifecycle(struct node *node, struct pl_why *why)
         .clock_witnesses_ctx = &node->parts,
         .clock_agree_ms = node->config.options->clock_agree_seconds * PL_SECOND_MS,
         .backup_days = node->config.options->backup_days,
-        .random = node->config.random,
         .log = node->config.log,
     };
     enum pl_err err = lifecycle_new(&node->parts.lifecycle, &config);

@@ -1,5 +1,4 @@
 #include "origin/accounts/account.h"
-#include "origin/lifecycle/lifecycle.h"
 #include "origin/request.h"
 
 #include <stdio.h>
@@ -26,6 +25,17 @@ enum account_state account_state_at(const struct account *account, int64_t now_m
 {
     bool passed = account->expires_at_ms != 0 && account->expires_at_ms <= now_ms;
     return account->state == ACCOUNT_ACTIVE && passed ? ACCOUNT_EXPIRED : account->state;
+}
+
+/* Spread by the id, which is random: the same hour however often it is asked. */
+int64_t account_due_ms(const struct account *account)
+{
+    const uint64_t hours = ACCOUNT_SPREAD_DAYS * (PL_DAY_MS / PL_HOUR_MS);
+    if (account->expires_at_ms == 0) {
+        return 0;
+    }
+    return account->expires_at_ms + ACCOUNT_KEEP_DAYS * PL_DAY_MS +
+           (int64_t)(account->id % hours) * PL_HOUR_MS;
 }
 
 /* What an account that is gone does not have any more is null. */
@@ -88,7 +98,7 @@ void account_write_json(const struct account *account, int64_t now_ms,
     const bool has_ended = state != ACCOUNT_ACTIVE && account->expires_at_ms != 0;
     json_write_object(w);
     write_members(account, state, w);
-    json_write_pair_time(w, "deletion_due_at", has_ended ? lifecycle_due_ms(account) : 0);
+    json_write_pair_time(w, "deletion_due_at", has_ended ? account_due_ms(account) : 0);
     account_write_held(standing, w);
     json_write_pair_bool(w, "overdue", standing->overdue);
     if (account->was_so) {

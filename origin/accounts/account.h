@@ -55,6 +55,11 @@ struct account_called {
 };
 struct account_called account_called(const struct account *account);
 
+#define ACCOUNT_KEEP_DAYS   45 /* reinstatement is possible until here at least */
+#define ACCOUNT_SPREAD_DAYS 35 /* deletions start on days 45 to 79, to be done by day 80 */
+/* When its deletion is due to start; 0: it has no end yet. */
+int64_t account_due_ms(const struct account *account);
+
 /* The state as of now: an active account whose date has passed is expired, whoever noticed. */
 enum account_state account_state_at(const struct account *account, int64_t now_ms);
 /* What account and holds say together (lifecycle_standing). */

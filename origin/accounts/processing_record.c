@@ -254,7 +254,7 @@ static void write_retention(const struct origin_parts *parts, const struct accou
     retention_row(w, "All of the account",
                   "deleted from day %d after its end on, gone by day 90 at the latest; sooner on "
                   "request",
-                  LIFECYCLE_KEEP_DAYS);
+                  ACCOUNT_KEEP_DAYS);
     retention_row(w, "Ids of messages, to tell repeats", "%d days", DEDUPE_SWEEP_DAYS);
     retention_row(w, "Blocks on edges",
                   "until the origin has stored them; the keys that they are sealed to are replaced "

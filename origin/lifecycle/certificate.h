@@ -48,7 +48,7 @@ struct certificate_seal {
 
 /* Why an account that was due was not deleted then. */
 struct certificate_delay {
-    const char *kind; /* "hold", "request withdrawn" …; freezes of the clock need not be told */
+    const char *kind; /* "hold", "import"; freezes of the clock need not be told */
     int64_t from_ms, until_ms;
     char reason[CERTIFICATE_REASON_BYTES];
 };

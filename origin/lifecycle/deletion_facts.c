@@ -50,7 +50,7 @@ static void set_import(struct certificate_facts *facts, const struct account *ac
 static enum pl_err set_delays(struct certificate_facts *facts, struct holds *list,
                               const struct account *account)
 {
-    const int64_t due_ms = lifecycle_due_ms(account);
+    const int64_t due_ms = account_due_ms(account);
     if (account->imported) {
         set_import(facts, account);
     }

@@ -272,7 +272,7 @@ enum pl_err deletion_write_json(const struct lifecycle_config *config,
     json_write_pair_account(w, "account", account->id);
     json_write_pair_text(w, "state", account_state_name(account_state_at(account, now_ms)));
     account_write_held(&standing, w);
-    json_write_pair_time(w, "due_at", lifecycle_due_ms(account));
+    json_write_pair_time(w, "due_at", account_due_ms(account));
     json_write_pair_bool(w, "on_request", account->deleted_on_request);
     json_write_pair_time(w, "requested_at", account->requested_ms);
     json_write_pair_time(w, "cleared_at", account->cleared_ms);

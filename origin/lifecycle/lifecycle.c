@@ -10,10 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TICK_MS       1000
-#define BUSY_MS       2000 /* of deletions in one tick, as far as steps can be told beforehand */
-#define SAY_AGAIN_MS  PL_HOUR_MS
-#define HOUR_OF_START (LIFECYCLE_SPREAD_DAYS * (PL_DAY_MS / PL_HOUR_MS))
+#define TICK_MS      1000
+#define BUSY_MS      2000 /* of deletions in one tick, as far as steps can be told beforehand */
+#define SAY_AGAIN_MS PL_HOUR_MS
 
 struct lifecycle {
     struct lifecycle_config config;
@@ -30,17 +29,7 @@ struct lifecycle {
     struct lifecycle_status status; /* under lock */
 };
 
-/* Spread by the id, which is random: the same hour however often it is asked. */
-int64_t lifecycle_due_ms(const struct account *account)
-{
-    if (account->expires_at_ms == 0) {
-        return 0;
-    }
-    int64_t spread = (int64_t)(account->id % HOUR_OF_START);
-    return account->expires_at_ms + LIFECYCLE_KEEP_DAYS * PL_DAY_MS + spread * PL_HOUR_MS;
-}
-
-/* ---- the rows that time moves an account along (account_states.h) */
+/* ---- the rows that time moves an account along (account_moves.h) */
 
 static bool has_expired(void *ctx, const struct account *account, int64_t now_ms)
 {
@@ -51,13 +40,13 @@ static bool has_expired(void *ctx, const struct account *account, int64_t now_ms
 static bool is_kept_long_enough(void *ctx, const struct account *account, int64_t now_ms)
 {
     (void)ctx;
-    return now_ms >= account->expires_at_ms + LIFECYCLE_KEEP_DAYS * PL_DAY_MS;
+    return now_ms >= account->expires_at_ms + ACCOUNT_KEEP_DAYS * PL_DAY_MS;
 }
 
 static bool is_its_day(void *ctx, const struct account *account, int64_t now_ms)
 {
     const struct lifecycle *lifecycle = ctx;
-    return now_ms >= lifecycle_due_ms(account) &&
+    return now_ms >= account_due_ms(account) &&
            !holds_stand(lifecycle->config.holds, account->id, false, now_ms, NULL);
 }
 
@@ -65,7 +54,7 @@ static bool is_its_day(void *ctx, const struct account *account, int64_t now_ms)
 static bool is_day_but_for_some(void *ctx, const struct account *account, int64_t now_ms)
 {
     const struct lifecycle *lifecycle = ctx;
-    return account->cleared_ms == 0 && now_ms >= lifecycle_due_ms(account) &&
+    return account->cleared_ms == 0 && now_ms >= account_due_ms(account) &&
            !holds_stand(lifecycle->config.holds, account->id, true, now_ms, NULL) &&
            holds_stand(lifecycle->config.holds, account->id, false, now_ms, NULL);
 }
@@ -282,7 +271,7 @@ static void judge(const struct lifecycle *lifecycle, const struct account *accou
     }
     const struct account_standing standing = lifecycle_standing(lifecycle, account, now_ms);
     if (state != ACCOUNT_DELETING && standing.held) {
-        status->held += now_ms >= lifecycle_due_ms(account);
+        status->held += now_ms >= account_due_ms(account);
     }
     if (!standing.overdue) {
         return;
@@ -303,7 +292,7 @@ static int by_due(const void *a, const void *b)
     const struct account *x = *(const struct account *const *)a;
     const struct account *y = *(const struct account *const *)b;
     bool x_deleting = x->state == ACCOUNT_DELETING, y_deleting = y->state == ACCOUNT_DELETING;
-    int64_t x_ms = lifecycle_due_ms(x), y_ms = lifecycle_due_ms(y);
+    int64_t x_ms = account_due_ms(x), y_ms = account_due_ms(y);
     if (x_deleting != y_deleting) {
         return x_deleting ? -1 : 1;
     }

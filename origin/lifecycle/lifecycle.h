@@ -1,6 +1,6 @@
 /*
  * lifecycle: what time does to accounts: active → expired → deletable → deleting → deleted; the
- * table is in account_states.h, the steps of a deletion in deletion.h.
+ * table is in account_moves.h, the steps of a deletion in deletion.h.
  *
  * Promise: an account's deletion never starts before day 45 after its expiry, unless it was
  * requested and confirmed, and is spread over days 45 to 80, so that deletions do not pile up;
@@ -29,9 +29,7 @@
 #include "origin/subjects/links.h"
 #include "origin/vault/exports.h"
 
-#define LIFECYCLE_KEEP_DAYS   45 /* reinstatement is possible until here at least */
-#define LIFECYCLE_SPREAD_DAYS 35 /* deletions start on days 45 to 79, to be done by day 80 */
-#define LIFECYCLE_WARN_DAYS   80
+#define LIFECYCLE_WARN_DAYS 80 /* by when those that ended are deleted */
 
 /* Of a deletion on request, after its start, and of one that could start late only, after the
  * reason for that had gone: an import, or a hold. */
@@ -62,7 +60,6 @@ struct lifecycle_config {
     void *clock_witnesses_ctx;
     int64_t backup_days;    /* that copies of the keyring are kept at most, for certificates */
     int64_t clock_agree_ms; /* that they agree before the clock is believed; 0: a minute */
-    const struct pl_random *random;
     const struct pl_log *log;
     int64_t tick_ms; /* 0: one second */
 };
@@ -78,8 +75,6 @@ void lifecycle_confirm_clock(struct lifecycle *lifecycle);
 /* One look at every account, doing what is due. True: there is more to do at once. Blocks for
  * seconds, if something is purged. Not while the thread runs. */
 bool lifecycle_tick(struct lifecycle *lifecycle);
-/* When an account's deletion is due to start; 0: it has no end yet. */
-int64_t lifecycle_due_ms(const struct account *account);
 
 struct lifecycle_status {
     size_t expired, deleting, deleted;

@@ -159,7 +159,6 @@ static inline void open_house(struct house *house, bool create)
         .audit = house->audit,
         .clock = &house->clock,
         .belief = &house->belief,
-        .random = pl_random_system(),
         .log = &house->log,
     };
     must(lifecycle_new(&house->lifecycle, &lifecycle), &why);

@@ -328,9 +328,9 @@ static void a_hold_on_some_days_keeps_those(void **state)
     struct hold placed =
         hold(house, account.id, "{\"reason\":\"r\",\"from\":\"2026-01-02\",\"to\":\"2026-01-03\"}");
     /* Before its own day nothing goes. */
-    pass_to(house, lifecycle_due_ms(&asked) - 1);
+    pass_to(house, account_due_ms(&asked) - 1);
     assert_int_equal(events_of(house, account.id), 8);
-    pass_to(house, lifecycle_due_ms(&asked) + PL_HOUR_MS);
+    pass_to(house, account_due_ms(&asked) + PL_HOUR_MS);
     assert_int_equal(events_on(house, account.id, first), 0);
     assert_int_equal(events_on(house, account.id, first + 1), 2);
     assert_int_equal(events_on(house, account.id, first + 2), 2);
@@ -366,7 +366,7 @@ static void a_hold_on_some_days_hinders_no_return_before_its_day(void **state)
     put_event(house, account.id, 1);
     must(accounts_expire(house->accounts, account.id, 0, &asked, &house->why), &house->why);
     hold(house, account.id, "{\"reason\":\"r\",\"from\":\"2026-02-02\",\"to\":\"2026-02-03\"}");
-    pass_to(house, lifecycle_due_ms(&asked) - 1);
+    pass_to(house, account_due_ms(&asked) - 1);
     must(accounts_reinstate(house->accounts, account.id, 0, &asked, &house->why), &house->why);
     tick_on_day(house, 120);
     assert_int_equal(state_of(house, account.id), ACCOUNT_ACTIVE);
@@ -390,8 +390,8 @@ static void who_is_held_meanwhile_loses_nothing_more(void **state)
     put_event(house, account.id, 'x');
     must(accounts_expire(house->accounts, account.id, 0, &asked, &house->why), &house->why);
     hold(house, account.id, "{\"reason\":\"r\",\"from\":\"2026-01-05\",\"to\":\"2026-01-06\"}");
-    pass_to(house, asked.expires_at_ms + LIFECYCLE_KEEP_DAYS * PL_DAY_MS);
-    const int64_t due_ms = lifecycle_due_ms(&asked) + 1;
+    pass_to(house, asked.expires_at_ms + ACCOUNT_KEEP_DAYS * PL_DAY_MS);
+    const int64_t due_ms = account_due_ms(&asked) + 1;
     must(accounts_move(house->accounts, account.id, ACCOUNT_DELETABLE, ACCOUNT_DELETABLE, always,
                        NULL, due_ms, &asked, &house->why),
          &house->why);

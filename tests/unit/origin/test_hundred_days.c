@@ -175,7 +175,7 @@ static void assert_gone(struct house *house, const struct subject *s)
  * nothing of it is there. */
 static void look_at_window(struct house *house, const struct subject *s, int64_t after_expiry)
 {
-    if (after_expiry < LIFECYCLE_KEEP_DAYS ||
+    if (after_expiry < ACCOUNT_KEEP_DAYS ||
         account_of(house, s->account.id).state < ACCOUNT_DELETING)
         assert_untouched(house, s);
     else
@@ -187,7 +187,7 @@ static void look_at_window(struct house *house, const struct subject *s, int64_t
 static void look_at_held_days(struct house *house, const struct subject *s, int64_t day)
 {
     const int64_t first = pl_day_of(START_MS);
-    if (day < LIFECYCLE_KEEP_DAYS) {
+    if (day < ACCOUNT_KEEP_DAYS) {
         assert_untouched(house, s);
     } else if (day < 95) {
         assert_int_equal(events_on(house, s->account.id, first - 10), 1);

@@ -24,7 +24,7 @@ static void an_expired_account_is_gone_within_its_window(void **state)
         struct lifecycle_status status;
         lifecycle_status(house->lifecycle, &status);
         assert_int_equal(status.overdue, 0);
-        if (day < LIFECYCLE_KEEP_DAYS) {
+        if (day < ACCOUNT_KEEP_DAYS) {
             assert_int_equal(events_of(house, account.id), 2);
             assert_int_equal(keyring_key(house->keyring, account.id, key), PL_OK);
         }
@@ -33,7 +33,7 @@ static void an_expired_account_is_gone_within_its_window(void **state)
         }
         assert_int_equal(events_of(house, neighbour.id), 1);
     }
-    assert_in_range(gone_on, LIFECYCLE_KEEP_DAYS, LIFECYCLE_WARN_DAYS);
+    assert_in_range(gone_on, ACCOUNT_KEEP_DAYS, LIFECYCLE_WARN_DAYS);
     assert_int_equal(events_of(house, account.id), 0);
     assert_int_equal(keyring_key(house->keyring, account.id, key), PL_EEXPIRED);
     assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms, &expired_ms),
@@ -47,15 +47,15 @@ static void deletions_are_spread(void **state)
 {
     struct house *house = *state;
     struct pl_why why = {0};
-    bool seen[LIFECYCLE_SPREAD_DAYS] = {false};
+    bool seen[ACCOUNT_SPREAD_DAYS] = {false};
     size_t days = 0;
     for (int i = 0; i < 60; i++) {
         struct account account = new_account(house, "many");
         must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
-        int64_t day = (lifecycle_due_ms(&account) - START_MS) / PL_DAY_MS;
-        assert_in_range(day, LIFECYCLE_KEEP_DAYS, LIFECYCLE_WARN_DAYS);
-        days += !seen[day - LIFECYCLE_KEEP_DAYS];
-        seen[day - LIFECYCLE_KEEP_DAYS] = true;
+        int64_t day = (account_due_ms(&account) - START_MS) / PL_DAY_MS;
+        assert_in_range(day, ACCOUNT_KEEP_DAYS, LIFECYCLE_WARN_DAYS);
+        days += !seen[day - ACCOUNT_KEEP_DAYS];
+        seen[day - ACCOUNT_KEEP_DAYS] = true;
     }
     assert_true(days > 15);
 }
@@ -136,8 +136,8 @@ static void an_interrupted_deletion_is_resumed(void **state)
     put_event(house, account.id, 1);
     must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
     lifecycle_tick(house->lifecycle);
-    house->mono_ms += lifecycle_due_ms(&account) + 1 - house->now_ms;
-    house->now_ms = lifecycle_due_ms(&account) + 1;
+    house->mono_ms += account_due_ms(&account) + 1 - house->now_ms;
+    house->now_ms = account_due_ms(&account) + 1;
     must(accounts_move(house->accounts, account.id, ACCOUNT_EXPIRED, ACCOUNT_DELETABLE, always,
                        NULL, house->now_ms, &account, &why),
          &why);

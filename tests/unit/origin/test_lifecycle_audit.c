@@ -99,9 +99,9 @@ static void an_account_that_is_cleared_is_told_before_its_days_go(void **state)
     put_event(house, account.id, 1);
     must(accounts_expire(house->accounts, account.id, 0, &ended, &house->why), &house->why);
     hold(house, account.id, "{\"reason\":\"r\",\"from\":\"2026-02-02\",\"to\":\"2026-02-03\"}");
-    pass_to(house, lifecycle_due_ms(&ended) - 1);
+    pass_to(house, account_due_ms(&ended) - 1);
     assert_int_equal(lines_with(house, "account.cleared", ""), 0);
-    pass_to(house, lifecycle_due_ms(&ended) + PL_HOUR_MS);
+    pass_to(house, account_due_ms(&ended) + PL_HOUR_MS);
     assert_told(house, "account.cleared", "\"done\"");
     assert_told(house, "events.retire", "\"1 events of days 2026-01-01 to 2026-01-01\"");
     struct pl_buf log = read_log(house);
