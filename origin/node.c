@@ -53,6 +53,8 @@ static bool clock_is_believed(void *ctx)
 
 enum pl_err node_start(struct node *node, struct pl_why *why)
 {
+    /* What intake and the eraser let go of at once is old by the time that is believed. */
+    lifecycle_first_look(node->parts.lifecycle);
     enum pl_err err = intake_start(node->parts.intake, why);
     node->intake_runs = err == PL_OK;
     if (err == PL_OK) {

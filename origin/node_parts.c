@@ -83,7 +83,7 @@ static void close_tokens(struct node *node)
 
 static enum pl_err open_holds(struct node *node, struct pl_why *why)
 {
-    return holds_open(&node->parts.holds, node->parts.store, node->parts.redo, node->config.clock,
+    return holds_open(&node->parts.holds, node->parts.store, node->parts.redo, &node->cautious,
                       node->config.random, why);
 }
 

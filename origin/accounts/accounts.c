@@ -196,6 +196,7 @@ enum pl_err accounts_create(struct accounts *accounts, struct json request, stru
         "name",       "expires_at",       "imported",           "regions", "origins",
         "honour_dnt", "retention_months", ACCOUNT_RULE_MEMBERS, NULL};
     struct account account;
+    int64_t earliest_ms;
     enum pl_err err;
     account_init(&account);
     if ((err = request_only(request, members, why)) != PL_OK ||
@@ -203,7 +204,7 @@ enum pl_err accounts_create(struct accounts *accounts, struct json request, stru
         (err = request_bool(request, "imported", &account.imported, why)) != PL_OK) {
         return err;
     }
-    account.created_ms = pl_wall_ms(accounts->config.clock);
+    accounts_now_ms(accounts, &earliest_ms, &account.created_ms);
     if ((err = check_expiry(&account, why)) != PL_OK) {
         return err;
     }
@@ -351,8 +352,12 @@ enum pl_err accounts_change(struct accounts *accounts, uint64_t id, enum account
 
 void accounts_now_ms(const struct accounts *accounts, int64_t *earliest_ms, int64_t *latest_ms)
 {
+    int64_t believed_ms;
     if (accounts->config.belief != NULL) {
         clock_belief_range(accounts->config.belief, earliest_ms, latest_ms);
+        if (clock_belief_now(accounts->config.belief, &believed_ms)) {
+            *latest_ms = believed_ms;
+        }
     } else {
         *earliest_ms = *latest_ms = pl_wall_ms(accounts->config.clock);
     }

@@ -58,7 +58,9 @@ enum pl_err accounts_change(struct accounts *accounts, uint64_t id, enum account
                             enum pl_err (*edit)(void *ctx, struct account *account,
                                                 struct pl_why *why),
                             void *ctx, struct account *out, struct pl_why *why);
-/* What time it is, at the earliest and at the latest: the same while the clock is believed. */
+/* What time it is, at the earliest and at the latest: the same while the clock is believed. While
+ * it is not, the latest is what was last believed, gone on; since a restart only, when nobody knows
+ * how long that took, it is what the clock shows if that is later. */
 void accounts_now_ms(const struct accounts *accounts, int64_t *earliest_ms, int64_t *latest_ms);
 enum pl_err accounts_random_id(const struct accounts *accounts, struct pl_id128 *id);
 /* Nobody can change the account while look has it; look must not call this room. */

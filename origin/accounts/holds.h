@@ -18,7 +18,8 @@
 
 struct holds;
 struct redo;
-/* redo may be NULL: then a restored database forgets holds. */
+/* redo may be NULL: then a restored database forgets holds. clock dates them, and says whether an
+ * `until` has passed already: one that errs is to be behind. */
 enum pl_err holds_open(struct holds **out, struct store *store, struct redo *redo,
                        const struct pl_clock *clock, const struct pl_random *random,
                        struct pl_why *why);

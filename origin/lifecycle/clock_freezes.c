@@ -63,42 +63,51 @@ static enum pl_err each(struct store *store,
     return err;
 }
 
-static void take_last(void *ctx, const struct clock_freeze *freeze)
+/* One that lasts, or that has ended so shortly before from_ms that it goes on. By what its clock
+ * showed the newest one need not have begun last. */
+struct search {
+    bool begins; /* from_ms is set */
+    int64_t from_ms;
+    bool found;
+    struct clock_freeze freeze;
+};
+
+static void take_open(void *ctx, const struct clock_freeze *freeze)
 {
-    *(struct clock_freeze *)ctx = *freeze;
+    struct search *search = ctx;
+    const int64_t gap_ms = search->from_ms - freeze->until_ms;
+    const bool joins = search->begins && gap_ms >= 0 && gap_ms <= CLOCK_FREEZE_JOIN_MS;
+    const bool has_open = search->found && search->freeze.until_ms == 0;
+    if (freeze->until_ms == 0 || (joins && !has_open)) {
+        search->freeze = *freeze;
+        search->found = true;
+    }
 }
 
 enum pl_err clock_freeze_open(struct store *store, struct clock_freeze *freeze)
 {
-    struct clock_freeze last = {.from_ms = -1};
-    enum pl_err err = each(store, take_last, &last);
-    if (err == PL_OK && (last.from_ms < 0 || last.until_ms != 0)) {
+    struct search search = {.found = false};
+    enum pl_err err = each(store, take_open, &search);
+    if (err == PL_OK && !search.found) {
         return PL_ENOTFOUND;
     }
     if (err == PL_OK) {
-        *freeze = last;
+        *freeze = search.freeze;
     }
     return err;
-}
-
-static bool joins(const struct clock_freeze *last, int64_t from_ms)
-{
-    int64_t gap_ms = from_ms - last->until_ms;
-    return last->from_ms >= 0 &&
-           (last->until_ms == 0 || (gap_ms >= 0 && gap_ms <= CLOCK_FREEZE_JOIN_MS));
 }
 
 enum pl_err clock_freeze_begin(struct store *store, int64_t from_ms, const char *reason,
                                struct clock_freeze *freeze, struct pl_why *why)
 {
-    struct clock_freeze last = {.from_ms = -1};
-    enum pl_err err = each(store, take_last, &last);
+    struct search search = {.begins = true, .from_ms = from_ms};
+    enum pl_err err = each(store, take_open, &search);
     if (err != PL_OK) {
         return pl_fail(why, err, "earlier freezes of the clock cannot be read: %s",
                        pl_err_word(err));
     }
-    if (joins(&last, from_ms)) {
-        *freeze = last;
+    if (search.found) {
+        *freeze = search.freeze;
     } else {
         freeze->from_ms = from_ms < 0 ? 0 : from_ms;
         snprintf(freeze->reason, sizeof(freeze->reason), "%s", reason);

@@ -24,7 +24,7 @@ struct clock_freeze {
     char reason[CLOCK_FREEZE_REASON_BYTES]; /* what was found, and what ended it */
 };
 
-/* Opens one, or goes on with the last. *freeze is it. */
+/* Opens one, or goes on with one that lasts or has just ended. *freeze is it. */
 enum pl_err clock_freeze_begin(struct store *store, int64_t from_ms, const char *reason,
                                struct clock_freeze *freeze, struct pl_why *why);
 /* The one that an earlier process left open; PL_ENOTFOUND when there is none. */

@@ -30,13 +30,12 @@ static enum pl_err note(struct audit *audit, const struct hold *hold)
     return audit_note(audit, &entry, &why);
 }
 
-static void keep_told(struct hold_ends *ends, struct store *store, int64_t now_ms)
+static void keep_told(struct hold_ends *ends, struct store *store)
 {
     uint8_t value[8];
-    pl_store_u64(value, (uint64_t)now_ms);
-    enum pl_err err =
-        store_put(store, FAMILY_META, TOLD_KEY, pl_span(value, sizeof(value)), true, NULL);
-    ends->told_ms = err == PL_OK ? now_ms : ends->told_ms;
+    pl_store_u64(value, (uint64_t)ends->told_ms);
+    ends->unkept =
+        store_put(store, FAMILY_META, TOLD_KEY, pl_span(value, sizeof(value)), true, NULL) != PL_OK;
 }
 
 void hold_ends_tell(struct hold_ends *ends, struct store *store, struct holds *holds,
@@ -52,7 +51,11 @@ void hold_ends_tell(struct hold_ends *ends, struct store *store, struct holds *h
         err = note(audit, &list[i]);
     }
     if (err == PL_OK && count > 0) {
-        keep_told(ends, store, now_ms);
+        ends->told_ms = now_ms;
+        ends->unkept = true;
+    }
+    if (ends->unkept) {
+        keep_told(ends, store);
     }
     free(list);
 }

@@ -13,6 +13,7 @@
 struct hold_ends {
     bool read;       /* the below, from the store */
     int64_t told_ms; /* those that ended up to then are */
+    bool unkept;     /* the store would not take that */
 };
 /* As of now_ms, which is believed. Zeros to begin with. One thread; blocks if there is any. */
 void hold_ends_tell(struct hold_ends *ends, struct store *store, struct holds *holds,

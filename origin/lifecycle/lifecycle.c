@@ -427,10 +427,17 @@ enum pl_err lifecycle_new(struct lifecycle **out, const struct lifecycle_config 
     return PL_OK;
 }
 
+void lifecycle_first_look(struct lifecycle *lifecycle)
+{
+    clock_watch_look(&lifecycle->clock_watch);
+    lifecycle->doubt_noted = lifecycle->clock_watch.found_frozen;
+    pthread_mutex_lock(&lifecycle->lock);
+    memcpy(lifecycle->status.clock, lifecycle->clock_watch.reason, sizeof(lifecycle->status.clock));
+    pthread_mutex_unlock(&lifecycle->lock);
+}
+
 enum pl_err lifecycle_start(struct lifecycle *lifecycle, struct pl_why *why)
 {
-    clock_watch_look(&lifecycle->clock_watch); /* before anything goes by it */
-    lifecycle->doubt_noted = lifecycle->clock_watch.found_frozen;
     int failed = pthread_create(&lifecycle->thread, NULL, run, lifecycle);
     if (failed != 0) {
         return pl_fail(why, pl_err_from_errno(failed), "the lifecycle thread cannot be started: %s",

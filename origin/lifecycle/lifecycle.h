@@ -66,6 +66,9 @@ struct lifecycle_config {
 
 struct lifecycle;
 enum pl_err lifecycle_new(struct lifecycle **out, const struct lifecycle_config *config);
+/* The first look at the clock. Before lifecycle_start, and before whatever else goes by the time
+ * that is believed: until then none is. Blocks. */
+void lifecycle_first_look(struct lifecycle *lifecycle);
 enum pl_err lifecycle_start(struct lifecycle *lifecycle, struct pl_why *why);
 void lifecycle_stop(struct lifecycle *lifecycle);
 void lifecycle_free(struct lifecycle *lifecycle); /* stopped or never started; NULL is fine */

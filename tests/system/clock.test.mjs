@@ -86,6 +86,10 @@ for (const [way, seconds] of [['ahead', YEAR], ['back', -YEAR]]) {
         assert.match(await doubt(cluster), /polderctl lifecycle confirm-clock/);
         assert.equal(await ask(cluster, token), 401); // what has expired does not live again
         await until('the edges disagree', 15000, async () => (await doubt(cluster)).includes("(0 of 2 edges' clocks agree)"));
+        // Who orders a hold now must not be told that its end has passed.
+        const nextWeek = new Date(Date.now() + 7 * DAY * 1000).toISOString().slice(0, 10);
+        const hold = await cluster.ctlJson('account', 'hold', shop.id, '--reason', 'a dispute', '--until', nextWeek);
+        assert.equal(hold.until.slice(0, 10), nextWeek);
         // What edges take meanwhile is stored, and where it belongs.
         ids.shop.push(...await collect(w, shop));
         ids.leaving.push(...await collect(w, leaving));
@@ -115,10 +119,17 @@ test('an origin that comes back a year later waits for two edges, then does what
     const ids = await collect(w, shop);
     await stored(w, gone, await collect(w, gone));
     await cluster.ctl('account', 'expire', gone.id);
+    const { id } = await cluster.ctlJson('visitor', 'erase', shop.id, 'whoever');
+    const erasure = () => cluster.ctlJson('visitor', 'receipt', shop.id, id);
+    await until('nothing of the visitor is left, on edges either', 30000, async () => {
+        const { state, edges_done } = await erasure();
+        return state === 'gone' && edges_done;
+    });
     await cluster.nodes.get('origin').stop();
     clocks.origin.set(YEAR);
     await startOrigin();
     assert.match(await doubt(cluster), /where \S+ or a day more was expected/);
+    assert.equal((await erasure()).state, 'gone'); // it is guarded for its time yet
     await until('the edges disagree', 30000, async () => (await doubt(cluster)).includes('0 of 2'));
 
     // One that agrees is not enough; two for some time are.

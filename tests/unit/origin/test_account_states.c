@@ -466,6 +466,31 @@ static void an_account_that_ends_while_the_clock_is_behind_is_kept_its_time(void
     assert_true(has_key(house, account.id));
 }
 
+/* Nor will they end in a year. */
+static void what_begins_while_the_clock_is_ahead_begins_now(void **state)
+{
+    struct house *house = *state;
+    struct account account = new_account(house, "ended"), gone = new_account(house, "gone"), out;
+    tick_on_day(house, 1);
+    const int64_t now_ms = house->now_ms;
+    house->now_ms += 400 * PL_DAY_MS;
+    must(accounts_expire(house->accounts, account.id, 0, &out, &house->why), &house->why);
+    assert_int_equal(out.expires_at_ms, now_ms);
+    assert_int_equal(out.state, ACCOUNT_EXPIRED);
+    must(accounts_delete_now(house->accounts, house->holds, gone.id, "ticket 4", &out, &house->why),
+         &house->why);
+    assert_int_equal(out.requested_ms, now_ms);
+    assert_int_equal(out.deletion_started_ms, now_ms);
+    assert_int_equal(new_account(house, "new").created_ms, now_ms);
+
+    /* Since a restart it may be right: who ends now is not to have ended long ago. */
+    struct account later = new_account(house, "later");
+    reopen_house(house);
+    lifecycle_first_look(house->lifecycle);
+    must(accounts_expire(house->accounts, later.id, 0, &out, &house->why), &house->why);
+    assert_int_equal(out.expires_at_ms, house->now_ms);
+}
+
 static void a_clock_that_is_ahead_ends_no_hold(void **state)
 {
     struct house *house = *state;
@@ -619,6 +644,7 @@ int main(void)
         T(an_account_has_so_many_holds),
         T(events_older_than_the_retention_go_by_day),
         T(an_account_that_ends_while_the_clock_is_behind_is_kept_its_time),
+        T(what_begins_while_the_clock_is_ahead_begins_now),
         T(a_clock_that_is_ahead_ends_no_hold),
         cmocka_unit_test(months_are_those_of_the_calendar),
         T(what_is_held_is_shown_and_not_overdue),

@@ -107,6 +107,27 @@ static void one_that_ends_before_it_began_is_found_as_well(void **state)
     assert_int_equal(between(r, 45 * PL_DAY_MS, 60 * PL_DAY_MS, out), 2);
 }
 
+/* The one of a clock that was ahead stands behind all that follow it. */
+static void an_open_one_is_found_wherever_it_stands(void **state)
+{
+    struct records *r = *state;
+    struct clock_freeze out[4], open;
+    freeze(r, 400 * PL_DAY_MS, 35 * PL_DAY_MS);
+    freeze(r, 50 * PL_DAY_MS, 0);
+    records_close(r);
+    records_open(r);
+    must(clock_freeze_open(r->store, &open), &r->why);
+    assert_int_equal(open.from_ms, 50 * PL_DAY_MS);
+    freeze(r, 51 * PL_DAY_MS, 52 * PL_DAY_MS); /* it goes on with that one, and ends it */
+    assert_int_equal(clock_freeze_open(r->store, &open), PL_ENOTFOUND);
+    assert_int_equal(between(r, 45 * PL_DAY_MS, 60 * PL_DAY_MS, out), 2);
+    assert_int_equal(out[0].from_ms, 50 * PL_DAY_MS);
+    assert_int_equal(out[0].until_ms, 52 * PL_DAY_MS);
+    freeze(r, 52 * PL_DAY_MS + PL_MINUTE_MS, 53 * PL_DAY_MS); /* nor does it hide one to join */
+    assert_int_equal(between(r, 45 * PL_DAY_MS, 60 * PL_DAY_MS, out), 2);
+    assert_int_equal(out[0].until_ms, 53 * PL_DAY_MS);
+}
+
 static void more_than_fit_are_counted(void **state)
 {
     struct records *r = *state;
@@ -126,6 +147,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(old_ones_go, setup, teardown),
         cmocka_unit_test_setup_teardown(one_that_ends_before_it_began_is_found_as_well, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(an_open_one_is_found_wherever_it_stands, setup, teardown),
         cmocka_unit_test_setup_teardown(more_than_fit_are_counted, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,6 +91,7 @@ static void a_date_in_the_future_expires_by_itself(void **state)
          &why);
     tick_on_day(house, 2);
     assert_int_equal(state_of(house, account.id), ACCOUNT_ACTIVE);
+    house->mono_ms += START_MS + 3 * PL_DAY_MS - house->now_ms;
     house->now_ms = START_MS + 3 * PL_DAY_MS;
     /* Nobody has ticked yet: the date counts all the same. */
     assert_int_equal(accounts_fate(house->accounts, account.id, house->now_ms, &expired_ms),
@@ -247,6 +248,23 @@ static void a_jump_of_the_clock_deletes_nothing(void **state)
     assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
 }
 
+/* Whatever a start begins goes by it before the first tick. */
+static void the_first_look_doubts_a_clock_already(void **state)
+{
+    struct house *house = *state;
+    int64_t earliest_ms, latest_ms;
+    tick_on_day(house, 1);
+    close_house(house);
+    const int64_t before_ms = house->now_ms;
+    house->now_ms += 400 * PL_DAY_MS;
+    house->belief = (struct clock_belief){.clock = &house->clock};
+    open_house(house, false);
+    lifecycle_first_look(house->lifecycle);
+    clock_belief_range(&house->belief, &earliest_ms, &latest_ms);
+    assert_int_equal(earliest_ms, before_ms);
+    assert_non_null(strstr(clock_reason(house), "confirm-clock"));
+}
+
 /* Between the look that believes the clock and what is done by it. */
 static void a_jump_within_a_tick_deletes_nothing(void **state)
 {
@@ -380,6 +398,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_interrupted_deletion_is_resumed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_damaged_disk_does_not_save_the_key, setup, teardown),
         cmocka_unit_test_setup_teardown(a_jump_of_the_clock_deletes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_first_look_doubts_a_clock_already, setup, teardown),
         cmocka_unit_test_setup_teardown(a_jump_within_a_tick_deletes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_confirmed_clock_goes_on, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_behind_the_last_run_is_not_believed, setup,

@@ -1,6 +1,9 @@
 /* What nobody asks for, and time does, stands in the audit log. */
 #include "lifecycle_fixture.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #define DAY(n) (START_MS + (n)*PL_DAY_MS)
 
 static int setup_audited(void **state)
@@ -78,6 +81,38 @@ static void holds_that_end_by_their_date_are_told_once(void **state)
     assert_int_equal(lines_with(house, "hold.end", ""), 2);
 }
 
+/* The log takes no line about it each second meanwhile. */
+static void a_hold_s_end_is_told_once_to_a_database_that_refuses_it(void **state)
+{
+    struct house *house = *state;
+    struct account account = new_account(house, "held");
+    struct rlimit limit;
+    static const char filler[512 << 10];
+    hold(house, account.id, "{\"reason\":\"r\",\"until\":\"2026-01-11\"}");
+    pass_to(house, DAY(10) - 1);
+    /* Its log gets no longer; others', which are shorter, do. */
+    must(store_put(house->store, FAMILY_META, PL_SPAN_LIT("filler"),
+                   pl_span(filler, sizeof(filler)), true, &house->why),
+         &house->why);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = sizeof(filler) / 2;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    for (int64_t second = 0; second < 5; second++)
+        pass_to(house, DAY(10) + second * PL_SECOND_MS);
+    struct store_usage usage;
+    store_usage(house->store, &usage);
+    assert_true(usage.failed);
+    assert_int_equal(lines_with(house, "hold.end", ""), 1);
+    limit.rlim_cur = limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    must(store_recover(house->store, &house->why), &house->why);
+    tick_on_day(house, 11);
+    reopen_house(house); /* it has heard of it since */
+    work(house);
+    assert_int_equal(lines_with(house, "hold.end", ""), 1);
+}
+
 static void days_that_go_are_told(void **state)
 {
     struct house *house = *state;
@@ -135,6 +170,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(holds_that_end_by_their_date_are_told_once, setup_audited,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_hold_s_end_is_told_once_to_a_database_that_refuses_it,
+                                        setup_audited, teardown),
         cmocka_unit_test_setup_teardown(days_that_go_are_told, setup_audited, teardown),
         cmocka_unit_test_setup_teardown(an_account_that_is_cleared_is_told_before_its_days_go,
                                         setup_audited, teardown),
