@@ -102,8 +102,11 @@ enum pl_err account_id_key(struct keyring *keyring, uint64_t account,
 
 enum pl_err account_item(struct store *store, const struct account *account,
                          struct pl_span document, struct catalog_item *item, struct pl_buf *config,
-                         struct pl_why *why)
+                         const struct pl_log *log, struct pl_why *why)
 {
+    const bool needed = account->state == ACCOUNT_ACTIVE || document.len > 0;
+    const size_t before = config->len;
+    struct pl_why lost = {.err = PL_OK};
     enum pl_err err;
     memset(item, 0, sizeof(*item));
     item->account = account->id;
@@ -118,8 +121,18 @@ enum pl_err account_item(struct store *store, const struct account *account,
     item->honour_dnt = account->honour_dnt;
     account_rules_tell(&account->rules, item);
     if ((err = split_words(account->regions, item, true, why)) != PL_OK ||
-        (err = split_words(account->origins, item, false, why)) != PL_OK ||
-        (err = public_config(store, account, document, config, why)) != PL_OK) {
+        (err = split_words(account->origins, item, false, why)) != PL_OK) {
+        return err;
+    }
+    err = public_config(store, account, document, config, needed ? why : &lost);
+    if (err != PL_OK && !needed) {
+        pl_log(log, PL_LOG_ERROR, "accounts",
+               "edges hear that account %016llx is %s, and get no config of it: %s",
+               (unsigned long long)account->id, account_state_name(account->state), lost.text);
+        config->len = before;
+        return PL_OK;
+    }
+    if (err != PL_OK) {
         return err;
     }
     item->config_version = account->config_version;

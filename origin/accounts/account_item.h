@@ -21,9 +21,10 @@ enum pl_err account_id_key(struct keyring *keyring, uint64_t account,
 
 /* Fills item but for the id key; its views are of account and *config, to which the public config
  * is appended. document is the config being published; empty: the stored one. PL_EINVAL, PL_ELIMIT
- * say what is wrong with it. Blocks on the disk. */
+ * say what is wrong with it. An account that has ended has no need of its config: where the disk
+ * does not give it back, the item is without one. Blocks on the disk. */
 enum pl_err account_item(struct store *store, const struct account *account,
                          struct pl_span document, struct catalog_item *item, struct pl_buf *config,
-                         struct pl_why *why);
+                         const struct pl_log *log, struct pl_why *why);
 
 #endif

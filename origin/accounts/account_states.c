@@ -5,9 +5,9 @@
 /* One change, as its edit needs it. */
 struct change {
     struct holds *holds;
-    int64_t now_ms;      /* at the latest: what is counted from now is not over too early */
+    int64_t now_ms;      /* at the latest that can be: what counts from now is not over too early */
     int64_t earliest_ms; /* holds end by it */
-    int64_t at_ms;
+    int64_t at_ms, requested_ms;
     const char *reason;
     struct pl_id128 request;
     bool flag;
@@ -300,15 +300,18 @@ static enum pl_err edit_again(void *ctx, struct account *account, struct pl_why 
     (void)why;
     account->was_so = account->state >= ACCOUNT_DELETING;
     if (!account->was_so) {
-        begin_deletion(account, change->flag, change->at_ms);
+        begin_deletion(account, change->requested_ms != 0, change->at_ms);
+    }
+    if (!account->was_so && change->requested_ms != 0) {
+        account->requested_ms = change->requested_ms;
     }
     return PL_OK;
 }
 
-enum pl_err accounts_delete_again(struct accounts *accounts, uint64_t id, bool on_request,
+enum pl_err accounts_delete_again(struct accounts *accounts, uint64_t id, int64_t requested_ms,
                                   int64_t started_ms, struct account *out, struct pl_why *why)
 {
-    struct change change = {.at_ms = started_ms, .flag = on_request};
+    struct change change = {.at_ms = started_ms, .requested_ms = requested_ms};
     return accounts_change(accounts, id, MOVED_BY_RESTORE, edit_again, &change, out, why);
 }
 

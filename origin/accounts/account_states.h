@@ -56,9 +56,10 @@ enum pl_err accounts_move(struct accounts *accounts, uint64_t id, enum account_s
                           enum account_state to,
                           bool (*due)(void *ctx, const struct account *account, int64_t now_ms),
                           void *ctx, int64_t now_ms, struct account *out, struct pl_why *why);
-/* Starts the deletion of an account that the database takes for alive although its key is
- * destroyed, as after a restore. Nothing stands against it any more. */
-enum pl_err accounts_delete_again(struct accounts *accounts, uint64_t id, bool on_request,
+/* Starts the deletion of an account that the database takes for alive although it had started, or
+ * its key is destroyed, as after a restore. Nothing stands against it any more. requested_ms: when
+ * it was asked for; 0: it was not. */
+enum pl_err accounts_delete_again(struct accounts *accounts, uint64_t id, int64_t requested_ms,
                                   int64_t started_ms, struct account *out, struct pl_why *why);
 /* An account that is being deleted keeps its id and its times; its name, hosts and rules go. Again:
  * does nothing. */

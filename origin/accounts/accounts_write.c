@@ -39,7 +39,8 @@ static enum pl_err make(struct writing *w, struct pl_span row, struct pl_why *wh
                    .expires_at_ms = w->account->expires_at_ms,
                    .cleared_ms = w->account->cleared_ms,
                    .deletion_started_ms = w->account->deletion_started_ms,
-                   .on_request = w->account->deleted_on_request},
+                   .on_request = w->account->deleted_on_request,
+                   .requested_ms = w->account->requested_ms},
         .family = FAMILY_ACCOUNTS,
         .key = pl_span(key, sizeof(key)),
         .row = row,
@@ -62,7 +63,8 @@ enum pl_err accounts_commit(struct accounts *accounts, struct account *account,
     pl_buf_init(&config, LIMIT_CONFIG_PUBLIC_BYTES);
     enum pl_err err = item == NULL ? PL_ENOMEM : json_writer_new(&w, false);
     if (err == PL_OK) {
-        err = account_item(accounts->config.store, account, document, item, &config, why);
+        err = account_item(accounts->config.store, account, document, item, &config,
+                           accounts->config.log, why);
     }
     if (err == PL_OK && item->kind == CATALOG_ACCOUNT &&
         account_id_key(accounts->config.keyring, account->id, item->id_key) != PL_OK) {

@@ -43,8 +43,8 @@
 enum redo_kind {
     REDO_PULSE,       /* START, STOP, or some minutes went by: nothing to redo */
     REDO_CHANGE,      /* of something that is not redone: account and id say of what */
-    REDO_ACCOUNT,     /* state, expires_at_ms, cleared_ms; deletion_started_ms and on_request from
-                       * then on */
+    REDO_ACCOUNT,     /* state, expires_at_ms, cleared_ms; deletion_started_ms, on_request and
+                       * requested_ms from then on */
     REDO_CERTIFICATE, /* of a deletion; row: its bytes */
     REDO_HOLD,        /* account, id; row: as the database keeps it */
     REDO_OPTOUT,      /* account, id: the consent's; row */
@@ -63,6 +63,7 @@ struct redo_record {
     struct pl_id128 id;
     enum account_state state;
     int64_t expires_at_ms, cleared_ms, deletion_started_ms;
+    int64_t requested_ms; /* if on_request; 0: an earlier version did not note it */
     bool on_request;
     uint64_t line;          /* WITHDRAWN */
     uint64_t feed_position; /* OPTOUT, not in the log: where the changelog stood before it */

@@ -33,6 +33,8 @@ static void write_record(const struct redo_record *record, const char *row, stru
         json_write_pair_time(w, "deletion_started_at", record->deletion_started_ms);
         json_write_pair_bool(w, "on_request", record->on_request);
     }
+    if (record->on_request)
+        json_write_pair_time(w, "requested_at", record->requested_ms);
     if (record->kind == REDO_WITHDRAWN)
         json_write_pair_u64(w, "line", record->line);
     if (row != NULL)
@@ -86,6 +88,7 @@ enum pl_err redo_decode(struct json object, struct redo_record *record, struct p
         (err = request_time(object, "deletion_started_at", &record->deletion_started_ms, why)) !=
             PL_OK ||
         (err = request_bool(object, "on_request", &record->on_request, why)) != PL_OK ||
+        (err = request_time(object, "requested_at", &record->requested_ms, why)) != PL_OK ||
         (err = request_u64(object, "line", &record->line, why)) != PL_OK)
         return err;
     for (int k = 0; k < REDO_KINDS; k++)

@@ -46,7 +46,10 @@ static enum pl_err apply_account(struct restore *r, const struct redo_record *re
         return PL_OK;
     }
     if (record->state >= ACCOUNT_DELETING) {
-        return accounts_delete_again(r->parts->accounts, record->account, record->on_request,
+        const int64_t requested_ms =
+            record->requested_ms != 0 ? record->requested_ms : record->deletion_started_ms;
+        return accounts_delete_again(r->parts->accounts, record->account,
+                                     record->on_request ? requested_ms : 0,
                                      record->deletion_started_ms, NULL, why);
     }
     if (accounts_get(r->parts->accounts, record->account, &account) != PL_OK ||
@@ -172,8 +175,7 @@ static enum pl_err delete_keyless(const struct origin_parts *parts, struct pl_wh
                "account %016llx is deleted again: its data key was destroyed, and the database "
                "takes it for %s",
                (unsigned long long)all[i].id, account_state_name(all[i].state));
-        err = accounts_delete_again(parts->accounts, all[i].id, all[i].deleted_on_request,
-                                    destruction.wall_ms, NULL, why);
+        err = accounts_delete_again(parts->accounts, all[i].id, 0, destruction.wall_ms, NULL, why);
     }
     free(all);
     return err;

@@ -126,6 +126,8 @@ for (const [how, copyTo] of Object.entries(copies)) {
         assert.ok(states.every((state) => state === 'deleting' || state === 'deleted'), `the deleted account never came back: ${states}`);
         assert.equal((await api(cluster, 'GET', `accounts/${account.id}`, undefined, kept.token)).status, 200);
 
+        assert.ok((await must(cluster, 'GET', `accounts/${gone.id}`)).deletion_requested_at, 'it is known when that was asked for');
+
         // It says so.
         const { warnings } = await ready(cluster);
         assert.ok(warnings.some((text) => /restored from a copy/.test(text)), JSON.stringify(warnings));

@@ -1,5 +1,6 @@
 #include "accounts_fixture.h"
 
+#include "origin/accounts/account_item.h"
 #include "origin/accounts/account_states.h"
 #include "origin/lifecycle/lifecycle.h"
 
@@ -319,6 +320,53 @@ static void test_deletion_cannot_be_undone(void **state)
     pl_buf_release(&page);
 }
 
+static void rot_config(const struct account *account)
+{
+    uint8_t key[16];
+    account_config_key(account->id, 1, key);
+    must(store_put(r.store, FAMILY_CONFIGS, pl_span(key, sizeof(key)), PL_SPAN_LIT("\x01{"), true,
+                   &r.why),
+         &r.why);
+}
+
+/* What its browsers were to get does not keep an account alive. */
+static void test_a_damaged_config_hinders_no_end(void **state)
+{
+    (void)state;
+    static struct catalog_item item;
+    struct pl_buf page;
+    uint64_t version;
+    struct account account = create("{\"name\":\"a\",\"expires_at\":\"2026-01-02\"}"), out;
+    must(accounts_publish(accounts, account.id, PL_SPAN_LIT(CONFIG), &version, &r.why), &r.why);
+    rot_config(&account);
+    /* While it lives edges must not lose what they have. */
+    assert_int_equal(
+        accounts_update(accounts, account.id, parse(&r, "{\"name\":\"b\"}"), &out, &r.why),
+        PL_EINVAL);
+    fed_item(account.id, &item, &page);
+    assert_int_equal(item.config_version, 1);
+    pl_buf_release(&page);
+
+    r.now_ms = account.expires_at_ms;
+    must(accounts_move(accounts, account.id, ACCOUNT_ACTIVE, ACCOUNT_EXPIRED, has_passed, NULL,
+                       r.now_ms, &out, &r.why),
+         &r.why);
+    fed_item(account.id, &item, &page);
+    assert_int_equal(item.state, ACCOUNT_EXPIRED);
+    assert_int_equal(item.config_version, 0);
+    assert_int_equal(item.config_json.len, 0);
+    pl_buf_release(&page);
+    /* One that is published is looked at as ever, and mends it. */
+    assert_int_equal(
+        accounts_publish(accounts, account.id, PL_SPAN_LIT("{\"campaigns\":7}"), &version, &r.why),
+        PL_EINVAL);
+    must(accounts_publish(accounts, account.id, PL_SPAN_LIT(CONFIG), &version, &r.why), &r.why);
+    must(accounts_reinstate(accounts, account.id, 0, &out, &r.why), &r.why);
+    fed_item(account.id, &item, &page);
+    assert_int_equal(item.config_version, 2);
+    pl_buf_release(&page);
+}
+
 static void test_configs_have_versions(void **state)
 {
     (void)state;
@@ -408,6 +456,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rules_can_be_changed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_renewal_is_not_undone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deletion_cannot_be_undone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_damaged_config_hinders_no_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_configs_have_versions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_concurrent_configs_get_versions_of_their_own, setup,
                                         teardown),

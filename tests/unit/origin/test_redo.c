@@ -42,7 +42,8 @@ static void a_restored_database_gets_what_it_lacks(void **state)
          .state = ACCOUNT_DELETING,
          .expires_at_ms = DAY_ONE_MS,
          .deletion_started_ms = DAY_ONE_MS + 1,
-         .on_request = true},
+         .on_request = true,
+         .requested_ms = DAY_ONE_MS - 1},
         {.kind = REDO_ACCOUNT, .account = 9, .state = ACCOUNT_ACTIVE},
         {.kind = REDO_CERTIFICATE, .account = 8, .row = PL_SPAN_LIT("{\"signed\":\"\n\"}")},
         {.kind = REDO_HOLD, .account = 9, .id = {.bytes = {3}}, .row = PL_SPAN_LIT("{}")},
@@ -69,6 +70,7 @@ static void a_restored_database_gets_what_it_lacks(void **state)
     assert_int_equal(f->seen[2].expires_at_ms, DAY_ONE_MS);
     assert_int_equal(f->seen[2].deletion_started_ms, DAY_ONE_MS + 1);
     assert_true(f->seen[2].on_request);
+    assert_int_equal(f->seen[2].requested_ms, DAY_ONE_MS - 1);
     assert_int_equal(f->seen[3].state, ACCOUNT_ACTIVE);
     assert_int_equal(f->seen[3].expires_at_ms, 0);
     assert_string_equal(f->rows[4], "{\"signed\":\"\n\"}");
