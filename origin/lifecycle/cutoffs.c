@@ -155,7 +155,7 @@ enum pl_err cutoffs_open(struct cutoffs **out, const struct cutoffs_config *conf
         cutoffs_close(c);
         return err;
     }
-    cutoffs_look_at_keys(c);
+    cutoffs_load_keys(c);
     *out = c;
     return PL_OK;
 }
@@ -274,7 +274,7 @@ static bool judge(const struct cutoffs *c, const struct edge_record *edge, uint6
         out->at_ms = row->settled_ms;
         return true;
     }
-    if (c->keys.old_count == 0 && changelog_seal_key_position(c->config.changelog) >= position) {
+    if (cutoffs_closed_position(c) >= position) {
         out->state = CUTOFF_WRITTEN_OFF;
         out->at_ms = c->keys.destroyed_ms;
     }
@@ -347,8 +347,8 @@ void cutoffs_status(struct cutoffs *c, struct cutoffs_status *out)
         out->waiting +=
             row->revoked == 0 && row->first < out->position && row->settled < out->position;
     }
-    memcpy(out->seal_key_id, c->keys.current, sizeof(out->seal_key_id));
-    out->seal_key_made_ms = c->keys.made_ms;
+    memcpy(out->seal_key_id, c->keys.current.id, sizeof(out->seal_key_id));
+    out->seal_key_made_ms = c->keys.current.made_ms;
     out->old_seal_keys = c->keys.old_count;
     memcpy(out->trouble, c->trouble, sizeof(out->trouble));
     pthread_mutex_unlock(&c->lock);

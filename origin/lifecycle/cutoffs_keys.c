@@ -1,4 +1,5 @@
 /* The sealing keys: one after the other, and none longer than an edge needs it. */
+#include "origin/families.h"
 #include "origin/first_start.h"
 #include "origin/lifecycle/cutoffs_state.h"
 #include "proto/base/text.h"
@@ -11,19 +12,59 @@
 
 /* ---- looking */
 
+/* The position of each key that lives is kept: the changelog has the newest one's only. */
+static const struct pl_span POSITIONS_KEY = PL_SPAN_INIT("seal-key-positions");
+
+#define POSITION_BYTES (BLOCK_KEY_ID_BYTES + 8)
+
+static size_t old_at_hand(const struct cutoffs_keys *keys)
+{
+    return keys->old_count < CUTOFFS_OLD_KEYS ? keys->old_count : CUTOFFS_OLD_KEYS;
+}
+
+static uint64_t position_of(const struct cutoffs_keys *keys, const uint8_t id[BLOCK_KEY_ID_BYTES])
+{
+    for (size_t i = 0; i < old_at_hand(keys); i++) {
+        if (memcmp(keys->old[i].id, id, BLOCK_KEY_ID_BYTES) == 0) {
+            return keys->old[i].position;
+        }
+    }
+    return memcmp(keys->current.id, id, BLOCK_KEY_ID_BYTES) == 0 ? keys->current.position : 0;
+}
+
+static void add_old(struct cutoffs_keys *keys, const struct cutoffs_key *key)
+{
+    size_t at = old_at_hand(keys);
+    keys->old_count++;
+    for (; at > 0 && keys->old[at - 1].position > key->position; at--) {
+        if (at < CUTOFFS_OLD_KEYS) {
+            keys->old[at] = keys->old[at - 1];
+        }
+    }
+    if (at < CUTOFFS_OLD_KEYS) {
+        keys->old[at] = *key;
+    }
+}
+
+struct look {
+    const struct cutoffs_keys *before;
+    struct cutoffs_keys now;
+};
+
 static void visit_key(void *ctx, const struct keyring_state *state)
 {
-    struct cutoffs_keys *keys = ctx;
+    struct look *look = ctx;
+    struct cutoffs_keys *keys = &look->now;
     if (!state->seal_key) {
         return;
     }
-    if (memcmp(state->seal_id, keys->current, BLOCK_KEY_ID_BYTES) == 0) {
-        keys->made_ms = state->created_ms;
+    if (memcmp(state->seal_id, keys->current.id, BLOCK_KEY_ID_BYTES) == 0) {
+        keys->current.made_ms = state->created_ms;
     } else if (state->state != KEYRING_DESTROYED) {
-        if (keys->old_count < CUTOFFS_OLD_KEYS) {
-            memcpy(keys->old[keys->old_count], state->seal_id, BLOCK_KEY_ID_BYTES);
-        }
-        keys->old_count++;
+        struct cutoffs_key key = {.position = position_of(look->before, state->seal_id),
+                                  .made_ms = state->created_ms};
+        memcpy(key.id, state->seal_id, sizeof(key.id));
+        add_old(keys, &key);
     } else if (state->destroyed_ms > keys->destroyed_ms) {
         keys->destroyed_ms = state->destroyed_ms;
     }
@@ -31,15 +72,66 @@ static void visit_key(void *ctx, const struct keyring_state *state)
 
 void cutoffs_look_at_keys(struct cutoffs *c)
 {
-    struct cutoffs_keys keys = {.old_count = 0};
+    const struct cutoffs_keys before = c->keys;
+    struct look look = {.before = &before, .now = {.unsaved = before.unsaved}};
     uint8_t public_key[PL_X25519_BYTES];
     if (keyring_current_seal_key(c->config.keyring, public_key) == PL_OK) {
-        block_key_id(public_key, keys.current);
+        block_key_id(public_key, look.now.current.id);
+        look.now.current.position = position_of(&before, look.now.current.id);
     }
-    keyring_states(c->config.keyring, visit_key, &keys);
+    keyring_states(c->config.keyring, visit_key, &look);
     pthread_mutex_lock(&c->lock);
-    c->keys = keys;
+    c->keys = look.now;
     pthread_mutex_unlock(&c->lock);
+}
+
+uint64_t cutoffs_closed_position(const struct cutoffs *c)
+{
+    return c->keys.old_count > 0 ? c->keys.old[0].position
+                                 : changelog_seal_key_position(c->config.changelog);
+}
+
+/* In order with the announcement of the next key, which is synced. */
+static void save_positions(struct cutoffs *c)
+{
+    uint8_t value[(CUTOFFS_OLD_KEYS + 1) * POSITION_BYTES];
+    const size_t old = old_at_hand(&c->keys);
+    for (size_t i = 0; i <= old; i++) {
+        const struct cutoffs_key *key = i < old ? &c->keys.old[i] : &c->keys.current;
+        memcpy(value + i * POSITION_BYTES, key->id, BLOCK_KEY_ID_BYTES);
+        pl_store_u64(value + i * POSITION_BYTES + BLOCK_KEY_ID_BYTES, key->position);
+    }
+    c->keys.unsaved = store_put(c->config.store, FAMILY_META, POSITIONS_KEY,
+                                pl_span(value, (old + 1) * POSITION_BYTES), false, NULL) != PL_OK;
+}
+
+/* Edges were told of the current key. */
+static void note_told(struct cutoffs *c)
+{
+    const uint64_t position = changelog_seal_key_position(c->config.changelog);
+    pthread_mutex_lock(&c->lock);
+    if (c->keys.current.position != position || c->keys.unsaved) {
+        c->keys.current.position = position;
+        save_positions(c);
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+void cutoffs_load_keys(struct cutoffs *c)
+{
+    struct pl_buf value;
+    pl_buf_init(&value, (CUTOFFS_OLD_KEYS + 1) * POSITION_BYTES);
+    if (store_get(c->config.store, FAMILY_META, POSITIONS_KEY, &value) != PL_OK) {
+        pl_buf_reset(&value); /* one whose position is not known counts as the oldest */
+    }
+    for (size_t at = 0; at + POSITION_BYTES <= value.len; at += POSITION_BYTES) {
+        struct cutoffs_key key = {.position = pl_load_u64(value.data + at + BLOCK_KEY_ID_BYTES)};
+        memcpy(key.id, value.data + at, BLOCK_KEY_ID_BYTES);
+        add_old(&c->keys, &key);
+    }
+    pl_buf_release(&value);
+    cutoffs_look_at_keys(c);
+    note_told(c);
 }
 
 /* ---- what is due; `lock` held */
@@ -69,7 +161,7 @@ static bool is_known_to_revoked(const struct cutoffs *c, uint64_t key_position)
 
 static bool is_due(const struct cutoffs *c, uint64_t key_position, int64_t now_ms)
 {
-    const int64_t age_ms = now_ms - c->keys.made_ms;
+    const int64_t age_ms = now_ms - c->keys.current.made_ms;
     return age_ms >= c->config.seal_key_days * PL_DAY_MS ||
            (age_ms >= REVOKED_WAIT_MS && is_known_to_revoked(c, key_position));
 }
@@ -102,7 +194,12 @@ static void notice_revoked(struct cutoffs *c, const struct edge_record *edges, s
 
 static enum pl_err announce(struct cutoffs *c, struct pl_why *why)
 {
-    return first_start_announce(c->config.store, c->config.keyring, c->config.changelog, why);
+    enum pl_err err =
+        first_start_announce(c->config.store, c->config.keyring, c->config.changelog, why);
+    if (err == PL_OK) {
+        note_told(c);
+    }
+    return err;
 }
 
 static void note_key(struct cutoffs *c, const char *action, const uint8_t id[BLOCK_KEY_ID_BYTES],
@@ -127,21 +224,23 @@ static enum pl_err rotate(struct cutoffs *c, struct pl_why *why)
         err = announce(c, why);
     }
     if (err == PL_OK) {
-        note_key(c, "sealing-key.made", c->keys.current, NULL);
+        note_key(c, "sealing-key.made", c->keys.current.id, NULL);
         pl_log(c->config.log, PL_LOG_INFO, "cutoffs", "a new sealing key: edges are told of it");
     }
     return err;
 }
 
-static enum pl_err destroy_old(struct cutoffs *c, const char *reason, struct pl_why *why)
+/* Those that edges were told of before that position. */
+static enum pl_err destroy_old(struct cutoffs *c, uint64_t position, const char *reason,
+                               struct pl_why *why)
 {
     enum pl_err err = PL_OK;
-    const size_t count =
-        c->keys.old_count < CUTOFFS_OLD_KEYS ? c->keys.old_count : CUTOFFS_OLD_KEYS;
-    for (size_t i = 0; err == PL_OK && i < count; i++) {
-        err = keyring_destroy_seal_key(c->config.keyring, c->keys.old[i], reason, NULL, why);
+    const size_t old = old_at_hand(&c->keys);
+    size_t count = 0;
+    for (; err == PL_OK && count < old && c->keys.old[count].position < position; count++) {
+        err = keyring_destroy_seal_key(c->config.keyring, c->keys.old[count].id, reason, NULL, why);
         if (err == PL_OK) {
-            note_key(c, "sealing-key.destroyed", c->keys.old[i], reason);
+            note_key(c, "sealing-key.destroyed", c->keys.old[count].id, reason);
         }
     }
     cutoffs_look_at_keys(c);
@@ -171,7 +270,7 @@ static enum pl_err step(struct cutoffs *c, struct pl_why *why)
     }
     pthread_mutex_unlock(&c->lock);
     if (old > 0 && !needed) {
-        return destroy_old(c, "replaced, and no edge holds blocks for it", why);
+        return destroy_old(c, UINT64_MAX, "replaced, and no edge holds blocks for it", why);
     }
     return due ? rotate(c, why) : PL_OK;
 }
@@ -210,6 +309,17 @@ void cutoffs_tick(struct cutoffs *c)
     note_trouble(c, err, &why);
 }
 
+/* The oldest key that edges have had at that position or later; there is one. */
+static const struct cutoffs_key *key_from(const struct cutoffs_keys *keys, uint64_t position)
+{
+    for (size_t i = 0; i < old_at_hand(keys); i++) {
+        if (keys->old[i].position >= position) {
+            return &keys->old[i];
+        }
+    }
+    return &keys->current;
+}
+
 static enum pl_err force(struct cutoffs *c, uint64_t position, int64_t deadline_ms,
                          struct pl_why *why)
 {
@@ -221,12 +331,14 @@ static enum pl_err force(struct cutoffs *c, uint64_t position, int64_t deadline_
     if (changelog_seal_key_position(c->config.changelog) < position) {
         return rotate(c, why);
     }
-    /* `keys` is changed under `changing` only. */
-    if (now_ms < deadline_ms || c->keys.old_count == 0 ||
-        now_ms - c->keys.made_ms < CUTOFFS_GRACE_DAYS * PL_DAY_MS) {
+    /* `keys` is changed under `changing` only. Keys that were made later, for whatever reason, put
+     * off nothing, and stay. */
+    if (now_ms < deadline_ms || cutoffs_closed_position(c) >= position ||
+        now_ms - key_from(&c->keys, position)->made_ms < CUTOFFS_GRACE_DAYS * PL_DAY_MS) {
         return PL_OK;
     }
-    return destroy_old(c, "replaced; the deadline of a deletion, whatever edges hold", why);
+    return destroy_old(c, position, "replaced; the deadline of a deletion, whatever edges hold",
+                       why);
 }
 
 enum pl_err cutoffs_force(struct cutoffs *c, uint64_t position, int64_t deadline_ms,

@@ -21,12 +21,18 @@ struct cutoffs_row {
 
 #define CUTOFFS_OLD_KEYS 16 /* destroyed in one go; more wait for the next */
 
+struct cutoffs_key {
+    uint8_t id[BLOCK_KEY_ID_BYTES];
+    uint64_t position; /* at which edges were told of it; 0: not yet, or an earlier version was */
+    int64_t made_ms;
+};
+
 struct cutoffs_keys {
-    uint8_t current[BLOCK_KEY_ID_BYTES];
-    int64_t made_ms; /* the current one */
-    uint8_t old[CUTOFFS_OLD_KEYS][BLOCK_KEY_ID_BYTES];
-    size_t old_count;     /* alive beside it, those that did not fit included */
-    int64_t destroyed_ms; /* the last destruction; 0: none yet */
+    struct cutoffs_key current;
+    struct cutoffs_key old[CUTOFFS_OLD_KEYS]; /* by position */
+    size_t old_count;                         /* alive beside it, those that did not fit included */
+    int64_t destroyed_ms;                     /* the last destruction; 0: none yet */
+    bool unsaved;                             /* the disk would not take the positions */
 };
 
 struct cutoffs {
@@ -43,5 +49,10 @@ struct cutoffs {
 void cutoffs_save(struct cutoffs *cutoffs, struct cutoffs_row *row, bool sync);
 /* Reads from the keyring what it holds. */
 void cutoffs_look_at_keys(struct cutoffs *cutoffs);
+/* The same at the start, with the positions as they were saved. */
+void cutoffs_load_keys(struct cutoffs *cutoffs);
+/* Under lock, or `changing`. Of every key that edges were told of before this position nothing is
+ * left, whatever was made since. */
+uint64_t cutoffs_closed_position(const struct cutoffs *cutoffs);
 
 #endif

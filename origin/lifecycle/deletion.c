@@ -62,8 +62,7 @@ int64_t deletion_limit_ms(const struct account *account)
     return promised_ms(account, DELETION_LIMIT_DAYS, DELETION_REQUEST_LIMIT_DAYS);
 }
 
-/* By when edges' word is not waited for any longer. */
-static int64_t seal_deadline_ms(const struct account *account)
+int64_t deletion_seal_deadline_ms(const struct account *account)
 {
     const int64_t late_ms = account->deletion_started_ms + DELETION_LATE_SEAL_DAYS * PL_DAY_MS;
     const int64_t deadline_ms =
@@ -73,16 +72,7 @@ static int64_t seal_deadline_ms(const struct account *account)
 
 /* ---- the steps */
 
-struct doing {
-    struct deletion *deletion;
-    const struct lifecycle_config *config;
-    const struct account *account;
-    int64_t now_ms;
-    bool believed;
-    bool partly; /* out: the step is not done yet, and may go on at once */
-};
-
-static enum pl_err destroy_key(struct doing *doing, struct pl_why *why)
+static enum pl_err destroy_key(struct deletion_doing *doing, struct pl_why *why)
 {
     char since[PL_TIME_TEXT], reason[KEYRING_REASON_BYTES];
     const struct account *account = doing->account;
@@ -144,7 +134,7 @@ static enum pl_err add_retired(void *ctx, uint64_t account, int64_t day,
 }
 
 /* Days that went since the account's own day had come: those that went for their age are older. */
-static void count_cleared(const struct doing *doing)
+static void count_cleared(const struct deletion_doing *doing)
 {
     const struct account *account = doing->account;
     struct certificate_count sum = {.kind = DELETION_CLEARED_KIND};
@@ -160,7 +150,7 @@ static void count_cleared(const struct doing *doing)
 
 /* A disk that does not give back what it holds hinders no deletion: the certificate says that it
  * was not counted. */
-static enum pl_err count(struct doing *doing, struct pl_why *why)
+static enum pl_err count(struct deletion_doing *doing, struct pl_why *why)
 {
     struct deletion *deletion = doing->deletion;
     const int64_t until_ms = pl_mono_ms(pl_clock_system()) + COUNT_MS;
@@ -185,7 +175,7 @@ static enum pl_err count(struct doing *doing, struct pl_why *why)
 }
 
 /* Nothing of the account is written any more after this, and memory holds nothing of it. */
-static enum pl_err quieten(struct doing *doing, struct pl_why *why)
+static enum pl_err quieten(struct deletion_doing *doing, struct pl_why *why)
 {
     const struct lifecycle_config *config = doing->config;
     const uint64_t account = doing->deletion->account;
@@ -217,14 +207,14 @@ static enum pl_err quieten(struct doing *doing, struct pl_why *why)
 }
 
 /* Its name, hosts and rules may be of a person, too, and nothing from here on needs them. */
-static enum pl_err forget_name(const struct doing *doing, struct pl_why *why)
+static enum pl_err forget_name(const struct deletion_doing *doing, struct pl_why *why)
 {
     return doing->account->name[0] == '\0'
                ? PL_OK
                : accounts_forget(doing->config->accounts, doing->deletion->account, why);
 }
 
-static enum pl_err drop(struct doing *doing, struct pl_why *why)
+static enum pl_err drop(struct deletion_doing *doing, struct pl_why *why)
 {
     struct store *store = doing->config->store;
     struct store_batch *batch = NULL;
@@ -272,7 +262,7 @@ static struct store_range record_range(const struct range *range)
                                 .settle = true};
 }
 
-static enum pl_err purge(struct doing *doing, struct pl_why *why)
+static enum pl_err purge(struct deletion_doing *doing, struct pl_why *why)
 {
     struct store_range ranges[RANGES_MAX];
     struct range range;
@@ -295,67 +285,9 @@ static enum pl_err purge(struct doing *doing, struct pl_why *why)
     return err;
 }
 
-/* A block that came and could not be taken may hold events of the account, too. */
-static enum pl_err let_go_kept(const struct doing *doing, struct pl_why *why)
-{
-    struct ledger *ledger = doing->config->ledger;
-    return ledger == NULL || ledger_let_go_kept(ledger, doing->now_ms)
-               ? PL_OK
-               : pl_fail(why, PL_EAGAIN,
-                         "blocks that were kept aside may hold its events: they are dropped "
-                         "within minutes");
-}
-
-/* Where a restored database brings back what was certified to be gone, the edges have given their
- * word already, and the restore brought nothing back to them. */
-static bool is_certified(const struct doing *doing)
-{
-    struct pl_buf certificate;
-    pl_buf_init(&certificate, CERTIFICATE_BYTES_MAX);
-    const bool there = certificate_get(doing->config->store, doing->deletion->account, &certificate,
-                                       NULL) == PL_OK;
-    pl_buf_release(&certificate);
-    return there;
-}
-
-static enum pl_err wait_for_edges(struct doing *doing, struct pl_why *why)
-{
-    struct cutoffs *cutoffs = doing->config->cutoffs;
-    const uint64_t position = doing->deletion->position;
-    struct cutoff_edge *edges = NULL;
-    size_t count = 0, waiting = 0;
-    bool done = true;
-    enum pl_err err = PL_OK;
-    if (cutoffs == NULL || is_certified(doing)) {
-        return PL_OK;
-    }
-    /* What goes by a date needs a clock. */
-    if (doing->believed) {
-        err = cutoffs_force(cutoffs, position, seal_deadline_ms(doing->account), why);
-    }
-    if (err == PL_OK && (err = cutoffs_of(cutoffs, position, &edges, &count, &done)) != PL_OK) {
-        pl_fail(why, err, "no memory for the edges that have to confirm");
-    }
-    if (err == PL_OK && !done) {
-        const char *name = "";
-        for (size_t i = count; i-- > 0;) {
-            if (edges[i].state == CUTOFF_WAITING) {
-                waiting++;
-                name = edges[i].name;
-            }
-        }
-        err = pl_fail(why, PL_EAGAIN,
-                      "it waits for %zu edge%s to say that nothing from before is on them, among "
-                      "them %s",
-                      waiting, waiting == 1 ? "" : "s", name);
-    }
-    free(edges);
-    return err == PL_OK ? let_go_kept(doing, why) : err;
-}
-
 /* What had to wait for the edges: blocks that were kept aside. The name is gone but for a deletion
  * that an earlier version began. */
-static enum pl_err forget(struct doing *doing, struct pl_why *why)
+static enum pl_err forget(struct deletion_doing *doing, struct pl_why *why)
 {
     struct range range;
     enum pl_err err = forget_name(doing, why);
@@ -372,10 +304,13 @@ static enum pl_err forget(struct doing *doing, struct pl_why *why)
     return err;
 }
 
-static enum pl_err certify(struct doing *doing, struct pl_why *why)
+/* An edge whose disk was put back since it spoke has to speak again. */
+static enum pl_err certify(struct deletion_doing *doing, struct pl_why *why)
 {
-    enum pl_err err =
-        deletion_certify(doing->deletion, doing->config, doing->account, doing->now_ms, why);
+    enum pl_err err = deletion_ask_edges(doing, why);
+    if (err == PL_OK) {
+        err = deletion_certify(doing->deletion, doing->config, doing->account, doing->now_ms, why);
+    }
     return err == PL_OK && doing->config->holds != NULL
                ? holds_forget(doing->config->holds, doing->account->id, why)
                : err;
@@ -385,14 +320,14 @@ static enum pl_err certify(struct doing *doing, struct pl_why *why)
 
 static const struct {
     const char *name;
-    enum pl_err (*act)(struct doing *doing, struct pl_why *why);
+    enum pl_err (*act)(struct deletion_doing *doing, struct pl_why *why);
 } steps[DELETION_STEPS] = {
     [DELETION_BEGUN] = {"begun", NULL},
     [DELETION_KEY] = {"key_destroyed", destroy_key},
     [DELETION_COUNTED] = {"counted", count},
     [DELETION_DROPPED] = {"dropped", drop},
     [DELETION_GONE] = {"physically_gone", purge},
-    [DELETION_EDGES] = {"edges_confirmed", wait_for_edges},
+    [DELETION_EDGES] = {"edges_confirmed", deletion_wait_for_edges},
     [DELETION_FORGOTTEN] = {"forgotten", forget},
     [DELETION_CERTIFIED] = {"certified", certify},
 };
@@ -404,7 +339,7 @@ const char *deletion_step_name(enum deletion_step step)
 
 /* What cannot be noted is done all the same: it was promised by a date, and the keyring's signed
  * entry and the certificate tell of it. */
-static void note(const struct doing *doing, enum deletion_step step)
+static void note(const struct deletion_doing *doing, enum deletion_step step)
 {
     char action[48];
     snprintf(action, sizeof(action), "deletion.%s", steps[step].name);
@@ -417,44 +352,15 @@ static void note(const struct doing *doing, enum deletion_step step)
     audit_tell(doing->config->audit, &entry);
 }
 
-/* Edges whose word was not waited for. */
-static void note_written_off(const struct doing *doing)
-{
-    struct cutoff_edge *edges;
-    size_t count;
-    bool done;
-    if (doing->config->cutoffs == NULL || is_certified(doing) ||
-        cutoffs_of(doing->config->cutoffs, doing->deletion->position, &edges, &count, &done) !=
-            PL_OK) {
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        char id[PL_ID128_TEXT];
-        pl_id128_format(&edges[i].id, id);
-        const struct audit_entry entry = {
-            .actor = "lifecycle",
-            .action = "edge.written-off",
-            .account = doing->deletion->account,
-            .object = id,
-            .detail = edges[i].reason,
-            .outcome = AUDIT_DONE,
-        };
-        if (edges[i].state == CUTOFF_WRITTEN_OFF) {
-            audit_tell(doing->config->audit, &entry);
-        }
-    }
-    free(edges);
-}
-
 enum pl_err deletion_go_on(struct deletion *deletion, const struct lifecycle_config *config,
                            const struct account *account, int64_t now_ms, bool believed,
                            struct pl_why *why)
 {
-    struct doing doing = {.deletion = deletion,
-                          .config = config,
-                          .account = account,
-                          .now_ms = now_ms,
-                          .believed = believed};
+    struct deletion_doing doing = {.deletion = deletion,
+                                   .config = config,
+                                   .account = account,
+                                   .now_ms = now_ms,
+                                   .believed = believed};
     if (deletion->done == DELETION_CERTIFIED) {
         return PL_OK;
     }
@@ -473,7 +379,7 @@ enum pl_err deletion_go_on(struct deletion *deletion, const struct lifecycle_con
     }
     note(&doing, step);
     if (step == DELETION_EDGES) {
-        note_written_off(&doing);
+        deletion_note_written_off(&doing);
     }
     return PL_OK;
 }

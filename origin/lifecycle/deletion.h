@@ -47,6 +47,7 @@ struct deletion {
     uint64_t position;               /* the cut-off that edges have to pass */
     struct certificate_count counts[DELETION_KINDS];
     struct certificate_count cleared; /* events of days that went before, for no hold kept them */
+    int64_t kept_before_ms; /* blocks that were kept aside before have to go; 0: not known yet */
 
     /* not recorded */
     struct deletion *next;

@@ -146,8 +146,12 @@ static enum pl_err set_edges(struct certificate_facts *facts, struct cutoffs *cu
         memcpy(edge->name, edges[i].name, sizeof(edge->name));
         memcpy(edge->region, edges[i].region, sizeof(edge->region));
         memcpy(edge->reason, edges[i].reason, sizeof(edge->reason));
-        *(edges[i].state == CUTOFF_CONFIRMED ? &edge->confirmed_ms : &edge->written_off_ms) =
-            edges[i].at_ms;
+        if (edges[i].state == CUTOFF_CONFIRMED) {
+            edge->confirmed_ms = edges[i].at_ms;
+        } else { /* further keys may have been destroyed since it was */
+            edge->written_off_ms =
+                edges[i].at_ms < facts->edges_ms ? edges[i].at_ms : facts->edges_ms;
+        }
     }
     free(edges);
     facts->edges = *list;

@@ -68,6 +68,9 @@ static void write_progress(const struct deletion *deletion, const struct lifecyc
     if (deletion->done >= DELETION_COUNTED) {
         write_counts(deletion, account->cleared_ms != 0, w);
     }
+    if (deletion->kept_before_ms != 0) {
+        json_write_pair_time(w, "kept_aside_before", deletion->kept_before_ms);
+    }
 }
 
 enum pl_err deletion_record(const struct deletion *deletion, const struct lifecycle_config *config,
@@ -171,6 +174,9 @@ static enum pl_err parse(struct pl_span bytes, struct deletion *deletion)
         err = request_u64(record, "position", &deletion->position, NULL);
     }
     if (err == PL_OK) {
+        err = request_time(record, "kept_aside_before", &deletion->kept_before_ms, NULL);
+    }
+    if (err == PL_OK) {
         err = read_counts(record, deletion);
     }
     json_parser_free(parser);
@@ -184,6 +190,7 @@ static void start_over(struct deletion *deletion, const struct account *account)
     deletion->done_ms[DELETION_BEGUN] = account->deletion_started_ms;
     deletion->epoch = (struct pl_id128){{0}};
     deletion->position = 0;
+    deletion->kept_before_ms = 0;
     for (size_t i = 0; i < deletion_kind_count; i++) {
         deletion->counts[i] = (struct certificate_count){.kind = deletion_kinds[i].name};
     }

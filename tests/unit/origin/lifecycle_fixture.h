@@ -43,6 +43,7 @@ struct house {
     struct tokens *tokens;
     struct day_counts *day_counts;
     struct exports *exports;
+    struct ledger *ledger;
     struct accounts *accounts;
     struct lifecycle *lifecycle;
     struct audit *audit; /* of a house whose log is looked at */
@@ -137,6 +138,9 @@ static inline void open_house(struct house *house, bool create)
          &why);
     must(day_counts_new(&house->day_counts, house->store), &why);
     must(exports_new(&house->exports), &why);
+    const struct ledger_config ledger = {
+        .store = house->store, .clock = &house->clock, .log = &house->log};
+    must(ledger_new(&house->ledger, &ledger, &why), &why);
     struct accounts_config accounts = {
         .store = house->store,
         .changelog = house->changelog,
@@ -151,6 +155,7 @@ static inline void open_house(struct house *house, bool create)
         .store = house->store,
         .accounts = house->accounts,
         .keyring = house->keyring,
+        .ledger = house->ledger,
         .holds = house->holds,
         .exports = house->exports,
         .tokens = house->tokens,
@@ -168,6 +173,7 @@ static inline void close_house(struct house *house)
 {
     lifecycle_free(house->lifecycle);
     accounts_close(house->accounts);
+    ledger_free(house->ledger);
     exports_free(house->exports);
     day_counts_free(house->day_counts);
     tokens_close(house->tokens);

@@ -372,6 +372,69 @@ static void test_a_lost_edge_is_written_off_at_the_deadline(void **state)
     assert_false(is_done(announce()));
 }
 
+/* What was destroyed stays destroyed, whatever key is made next. */
+static void test_a_lost_edge_stays_written_off(void **state)
+{
+    (void)state;
+    cutoffs_seen(cutoffs, &a);
+    cutoffs_seen(cutoffs, &b);
+    const uint64_t position = announce();
+    settle(&a, position);
+    r.now_ms += PL_DAY_MS;
+    const int64_t deadline_ms = r.now_ms + CUTOFFS_LEAD_DAYS * PL_DAY_MS;
+    must(cutoffs_force(cutoffs, position, deadline_ms, &r.why), &r.why);
+    settle(&a, cutoffs_position(cutoffs));
+    r.now_ms = deadline_ms;
+    must(cutoffs_force(cutoffs, position, deadline_ms, &r.why), &r.why);
+    assert_true(is_done(position));
+    const uint64_t later = announce();
+    for (int rotation = 0; rotation < 2; rotation++) {
+        must(cutoffs_rotate(cutoffs, &r.why), &r.why);
+        assert_int_equal(old_keys(), rotation + 1);
+        assert_true(is_done(position));
+        assert_false(is_done(later));
+        reopen();
+        assert_true(is_done(position));
+        assert_false(is_done(later));
+    }
+}
+
+/* A deletion's deadline is of the keys from before it. */
+static void test_keys_that_others_make_put_nothing_off(void **state)
+{
+    uint8_t first[BLOCK_KEY_ID_BYTES], second[BLOCK_KEY_ID_BYTES], third[BLOCK_KEY_ID_BYTES];
+    (void)state;
+    cutoffs_seen(cutoffs, &a);
+    cutoffs_seen(cutoffs, &b);
+    current_key(first);
+    const uint64_t position = announce();
+    r.now_ms += PL_DAY_MS;
+    const int64_t deadline_ms = r.now_ms + CUTOFFS_LEAD_DAYS * PL_DAY_MS;
+    must(cutoffs_force(cutoffs, position, deadline_ms, &r.why), &r.why);
+    current_key(second);
+    const uint64_t later = announce();
+    r.now_ms = deadline_ms - PL_HOUR_MS;
+    must(cutoffs_rotate(cutoffs, &r.why), &r.why);
+    current_key(third);
+    assert_memory_not_equal(second, third, sizeof(second));
+    reopen();
+    must(cutoffs_force(cutoffs, position, deadline_ms, &r.why), &r.why);
+    assert_int_equal(key_state(first), PL_OK);
+    r.now_ms = deadline_ms;
+    must(cutoffs_force(cutoffs, position, deadline_ms, &r.why), &r.why);
+    assert_int_equal(key_state(first), PL_EEXPIRED);
+    assert_int_equal(key_state(second), PL_OK); /* edges that live may hold blocks for it */
+    assert_true(is_done(position));
+    assert_false(is_done(later));
+    must(cutoffs_force(cutoffs, later, deadline_ms, &r.why), &r.why);
+    assert_int_equal(key_state(second), PL_OK); /* its successor is an hour old */
+    r.now_ms += PL_DAY_MS;
+    must(cutoffs_force(cutoffs, later, deadline_ms, &r.why), &r.why);
+    assert_int_equal(key_state(second), PL_EEXPIRED);
+    assert_int_equal(key_state(third), PL_OK);
+    assert_true(is_done(later));
+}
+
 static void test_edges_that_live_get_a_day(void **state)
 {
     uint8_t first[BLOCK_KEY_ID_BYTES];
@@ -437,6 +500,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_revoked_edge_is_closed_with_its_keys, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_lost_edge_is_written_off_at_the_deadline, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_a_lost_edge_stays_written_off, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_keys_that_others_make_put_nothing_off, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_edges_that_live_get_a_day, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_key_that_nobody_heard_of_replaces_none, setup,
