@@ -2,8 +2,8 @@
  * request: reading members of a JSON document that a person or a program sent, with errors that
  * name the member. The same documents are kept as records, so this reads those too.
  *
- * Promise: a member that is absent or null leaves *out as it was and is PL_OK; one of the wrong
- * type or size is PL_EINVAL or PL_ELIMIT and changes nothing.
+ * Promise: a member that is absent or null leaves *out as it was and is PL_OK, but for a time that
+ * is null; one of the wrong type or size is PL_EINVAL or PL_ELIMIT and changes nothing.
  */
 #ifndef POLDER_ORIGIN_REQUEST_H
 #define POLDER_ORIGIN_REQUEST_H
@@ -17,7 +17,7 @@ enum pl_err request_text(struct json object, const char *name, char *out, size_t
                          struct pl_why *why);
 enum pl_err request_bool(struct json object, const char *name, bool *out, struct pl_why *why);
 enum pl_err request_u64(struct json object, const char *name, uint64_t *out, struct pl_why *why);
-/* RFC 3339 date-time or a date; null gives 0. */
+/* RFC 3339 date-time or a date; null gives 0: where a time may be taken back, that is none. */
 enum pl_err request_time(struct json object, const char *name, int64_t *out_ms, struct pl_why *why);
 enum pl_err request_id128(struct json object, const char *name, struct pl_id128 *out,
                           struct pl_why *why);

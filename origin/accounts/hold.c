@@ -52,12 +52,16 @@ void hold_write_json(const struct hold *hold, struct json_writer *w)
 /* A day; *day stays -1 where there is none. */
 static enum pl_err read_day(struct json object, const char *name, int64_t *day, struct pl_why *why)
 {
-    int64_t wall_ms = -1;
+    struct json value;
+    int64_t wall_ms;
+    if (!json_get(object, name, &value) || json_is_null(value)) {
+        return PL_OK;
+    }
     enum pl_err err = request_time(object, name, &wall_ms, why);
-    if (err != PL_OK || wall_ms == -1) {
+    if (err != PL_OK) {
         return err;
     }
-    if (wall_ms % PL_DAY_MS != 0 || wall_ms / PL_DAY_MS > DAY_MAX) {
+    if (wall_ms < 0 || wall_ms % PL_DAY_MS != 0 || wall_ms / PL_DAY_MS > DAY_MAX) {
         return pl_fail_field(why, PL_EINVAL, name, "%s must be a day like 2026-11-22", name);
     }
     *day = wall_ms / PL_DAY_MS;

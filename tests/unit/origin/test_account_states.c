@@ -427,6 +427,8 @@ static void holds_are_checked(void **state)
         {"{\"reason\":\"r\",\"from\":\"2026-01-02\",\"to\":\"2026-01-01\"}", "to"},
         {"{\"reason\":\"r\",\"until\":\"2025-01-01\"}", "until"},
         {"{\"reason\":\"r\",\"from\":\"2026-01-01T12:00:00Z\",\"to\":\"2026-01-02\"}", "from"},
+        {"{\"reason\":\"r\",\"from\":\"1969-12-31\",\"to\":\"1969-12-31\"}", "from"},
+        {"{\"reason\":\"r\",\"from\":null,\"to\":\"2026-01-01\"}", "from"},
         {"{\"reason\":\"r\",\"days\":3}", "days"},
     };
     struct house *house = *state;
@@ -446,6 +448,20 @@ static void holds_are_checked(void **state)
     assert_int_equal(accounts_hold(house->accounts, house->holds, account.id,
                                    parse(house, "{\"reason\":\"r\"}"), "t", &out, &house->why),
                      PL_EEXPIRED);
+}
+
+/* As clients write that fill in every member. */
+static void a_hold_from_null_to_null_is_on_all_of_it(void **state)
+{
+    struct house *house = *state;
+    struct account account = new_account(house, "held");
+    struct hold placed =
+        hold(house, account.id, "{\"reason\":\"r\",\"from\":null,\"to\":null,\"until\":null}");
+    assert_true(placed.whole);
+    assert_int_equal(placed.until_ms, 0);
+    reopen_house(house);
+    assert_true(holds_stand(house->holds, account.id, true, house->now_ms, NULL));
+    assert_true(holds_keep_day(house->holds, account.id, pl_day_of(START_MS), house->now_ms));
 }
 
 /* ---- a clock that is wrong */
@@ -641,6 +657,7 @@ int main(void)
         T(a_hold_on_some_days_hinders_no_return_before_its_day),
         T(who_is_held_meanwhile_loses_nothing_more),
         T(holds_are_checked),
+        T(a_hold_from_null_to_null_is_on_all_of_it),
         T(an_account_has_so_many_holds),
         T(events_older_than_the_retention_go_by_day),
         T(an_account_that_ends_while_the_clock_is_behind_is_kept_its_time),
