@@ -136,7 +136,21 @@ static enum pl_err copy_all(struct trim *t, struct pl_why *why)
     return err;
 }
 
-/* From here on the path is the new file, whatever else fails: appends go by its name. */
+/* Under `state`. Nobody may see the first path's file begin later than the journal does: visits
+ * read places in it. */
+static void begin_later(struct trim *t)
+{
+    struct journal *j = t->j;
+    if (j->begin == t->at)
+        return;
+    j->base = t->base;
+    j->begin = t->at;
+    j->place_count -= t->place;
+    memmove(j->places, j->places + t->place, j->place_count * sizeof(*j->places));
+}
+
+/* From here on the path is the new file, whatever else fails: appends go by its name. The journal
+ * begins later as soon as one path does. */
 static enum pl_err swap(struct trim *t, size_t i, struct pl_why *why)
 {
     struct journal *j = t->j;
@@ -150,27 +164,16 @@ static enum pl_err swap(struct trim *t, size_t i, struct pl_why *why)
     p->fd = t->fresh[i].fd;
     p->begin = t->at;
     p->renamed = true;
+    begin_later(t);
     pthread_mutex_unlock(&j->state);
     t->fresh[i].fd = old; /* is closed in the end */
     return PL_OK;
 }
 
-static void begin_later(struct trim *t)
-{
-    struct journal *j = t->j;
-    pthread_mutex_lock(&j->state);
-    j->base = t->base;
-    j->begin = t->at;
-    j->place_count -= t->place;
-    memmove(j->places, j->places + t->place, j->place_count * sizeof(*j->places));
-    pthread_mutex_unlock(&j->state);
-}
-
-/* Under `writing`. The journal begins later as soon as one path does. */
+/* Under `writing`. */
 static enum pl_err put_in_place(struct trim *t, struct pl_why *why)
 {
     struct journal *j = t->j;
-    bool any = false;
     enum pl_err err = journal_cut_back(j, why), first = PL_OK;
     if (err == PL_OK)
         err = copy_up_to(t, j->bytes, why);
@@ -178,11 +181,8 @@ static enum pl_err put_in_place(struct trim *t, struct pl_why *why)
         return err;
     for (size_t i = 0; i < j->path_count; i++) {
         err = swap(t, i, first == PL_OK ? why : NULL);
-        any |= err == PL_OK;
         first = first == PL_OK ? err : first;
     }
-    if (any)
-        begin_later(t);
     err = journal_cut_back(j, first == PL_OK ? why : NULL); /* syncs the folders */
     return first == PL_OK ? err : first;
 }

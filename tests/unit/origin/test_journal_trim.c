@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -331,6 +332,46 @@ static void a_path_that_cannot_be_replaced_goes_on(void **state)
     assert_lines(f, 0, 513, 601);
 }
 
+struct looks {
+    struct journal_fixture *f;
+    atomic_bool over;
+    atomic_int failed;
+};
+
+static enum pl_err see_one(void *ctx, uint64_t n, struct pl_span line, struct pl_why *why)
+{
+    char expect[32];
+    (void)ctx, (void)why;
+    snprintf(expect, sizeof(expect), "{\"n\":%d,", (int)n);
+    const bool right = line.len > strlen(expect) && memcmp(line.data, expect, strlen(expect)) == 0;
+    return right ? PL_EAGAIN : PL_ECORRUPT; /* one is enough */
+}
+
+static void *look_all_the_time(void *ctx)
+{
+    struct looks *looks = ctx;
+    while (!looks->over)
+        looks->failed += journal_visit(looks->f->journal, 0, see_one, NULL, NULL) != PL_EAGAIN;
+    return NULL;
+}
+
+/* Between one path's new file and the next. */
+static void no_look_falls_between_two_paths(void **state)
+{
+    struct looks looks = {.f = *state};
+    pthread_t thread;
+    open_it(looks.f);
+    add(looks.f, 1, 300);
+    assert_int_equal(pthread_create(&thread, NULL, look_all_the_time, &looks), 0);
+    for (int n = 300; n < 30000; n += 256) {
+        add(looks.f, n + 1, n + 256);
+        trim(looks.f, n + 1, 1);
+    }
+    looks.over = true;
+    pthread_join(thread, NULL);
+    assert_int_equal(looks.failed, 0);
+}
+
 static void *add_many(void *ctx)
 {
     add(ctx, 601, 1400);
@@ -402,6 +443,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_path_that_cannot_be_replaced_goes_on, setup_trimmed,
                                         teardown),
+        cmocka_unit_test_setup_teardown(no_look_falls_between_two_paths, setup_trimmed, teardown),
         cmocka_unit_test_setup_teardown(appends_and_readers_go_on_meanwhile, setup_trimmed,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_full_journal_has_room_again, setup_trimmed, teardown),
