@@ -126,6 +126,10 @@ enum pl_err keyring_signer(struct keyring *keyring, struct pl_buf *spki_der);
 enum pl_err keyring_rewrap(struct keyring *keyring, struct pl_span kek_text, size_t *count,
                            struct pl_why *why);
 
+/* Brings paths that an earlier write failed on up to date; an error: one cannot be. A destruction
+ * is not done before. Memory only when none is behind, else it blocks. */
+enum pl_err keyring_mend(struct keyring *keyring, struct pl_why *why);
+
 /* Goes up whenever a key is destroyed: whoever caches derived keys compares. Any thread, cheap. */
 uint64_t keyring_generation(const struct keyring *keyring);
 

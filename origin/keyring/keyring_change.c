@@ -35,6 +35,22 @@ enum pl_err keyring_catch_up(struct keyring *k, struct pl_why *why)
     return first;
 }
 
+enum pl_err keyring_mend(struct keyring *k, struct pl_why *why)
+{
+    pthread_mutex_lock(&k->change);
+    enum pl_err err = keyring_catch_up(k, why);
+    pthread_mutex_unlock(&k->change);
+    return err;
+}
+
+/* What was appended before an append failed goes at once: a path that still had it, and failed when
+ * others go on without it, would tell another story. */
+static void cut_back(struct keyring *k, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        set_behind(k, i, keyring_path_cut(k->paths[i].path, k->image.len) != PL_OK);
+}
+
 /* Adds what `more` holds past k->image to every path, or to none. */
 static enum pl_err append_everywhere(struct keyring *k, const struct pl_buf *more,
                                      struct pl_why *why)
@@ -44,10 +60,10 @@ static enum pl_err append_everywhere(struct keyring *k, const struct pl_buf *mor
                                               pl_span_from(pl_buf_span(more), k->image.len), why);
         if (err == PL_OK)
             continue;
-        /* Those before it hold a record that was never used: they are replaced first thing next
-         * time, or on open the record is found and kept, which is harmless. */
-        for (size_t j = 0; j <= i; j++)
-            set_behind(k, j, true);
+        /* A record that cannot be cut off was never used: found on open it is kept, which is
+         * harmless. */
+        cut_back(k, i);
+        set_behind(k, i, true);
         return err;
     }
     return PL_OK;

@@ -95,6 +95,8 @@ enum pl_err keyring_path_read(const char *path, struct pl_buf *out, struct pl_wh
  * possible. */
 enum pl_err keyring_path_append(const char *path, size_t before, struct pl_span more,
                                 struct pl_why *why);
+/* Cuts the file back to `len` bytes, on disk when it returns PL_OK. */
+enum pl_err keyring_path_cut(const char *path, size_t len);
 /* A whole new file in its place; the old one's bytes are overwritten before it goes. *replaced
  * says whether the new file took its place, also when an error came later. */
 enum pl_err keyring_path_replace(const char *path, struct pl_span file, bool *replaced,

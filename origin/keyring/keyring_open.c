@@ -5,6 +5,7 @@
 #include "proto/base/secret.h"
 #include "proto/base/text.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum ending { END_ABSENT, END_CLEAN, END_TORN, END_BAD };
@@ -76,6 +77,45 @@ static enum pl_err choose(struct loading *l, size_t *best, struct pl_why *why)
     return PL_OK;
 }
 
+/* Whether the file has a key's end behind what both have. */
+static bool ends_a_key(const struct path_image *image, const struct path_image *other)
+{
+    struct keyring_walk mine, theirs;
+    struct keyring_record a, b;
+    bool same = true;
+    if (keyring_walk_begin(&mine, pl_buf_span(&image->bytes)) != PL_OK ||
+        keyring_walk_begin(&theirs, pl_buf_span(&other->bytes)) != PL_OK)
+        return false;
+    while (keyring_walk_next(&mine, &a) == PL_OK) {
+        same = same && keyring_walk_next(&theirs, &b) == PL_OK &&
+               memcmp(a.chain_hash, b.chain_hash, sizeof(a.chain_hash)) == 0;
+        if (!same && a.kind == KEYRING_DESTROY)
+            return true;
+    }
+    return false;
+}
+
+/* A key's end is told to the world, and a new key is used, once every path has it: of two that go
+ * on differently the one with an end is right, unless both have one. */
+static enum pl_err fail_fork(const struct loading *l, size_t best, size_t i, struct pl_why *why)
+{
+    const struct path_image *images = l->images;
+    const bool one = ends_a_key(&images[best], &images[i]);
+    const bool other = ends_a_key(&images[i], &images[best]);
+    const char *right = l->k->paths[one ? best : i].path;
+    pl_fail(why, PL_EFORK,
+            "keyring files %s and %s tell different stories from byte %zu on or before: one of "
+            "them is not this origin's, or was changed; compare them with their backups and remove "
+            "the wrong one",
+            l->k->paths[best].path, l->k->paths[i].path, images[i].whole);
+    if (one != other && why != NULL) {
+        const size_t used = strlen(why->text);
+        snprintf(why->text + used, sizeof(why->text) - used,
+                 " (if both are this origin's, keep %s: it has the end of a key)", right);
+    }
+    return PL_EFORK;
+}
+
 /* Every other path must be an earlier state of the same story. */
 static enum pl_err check_same_story(struct loading *l, size_t best, struct pl_why *why)
 {
@@ -90,11 +130,7 @@ static enum pl_err check_same_story(struct loading *l, size_t best, struct pl_wh
         if (image->whole >= PL_SHA256_BYTES &&
             memcmp(image->bytes.data + image->whole - PL_SHA256_BYTES,
                    b->bytes.data + image->whole - PL_SHA256_BYTES, PL_SHA256_BYTES) != 0)
-            return pl_fail(why, PL_EFORK,
-                           "keyring files %s and %s tell different stories from byte %zu on or "
-                           "before: one of them is not this origin's, or was changed; compare them "
-                           "with their backups and remove the wrong one",
-                           l->k->paths[best].path, path, image->whole);
+            return fail_fork(l, best, i, why);
         if (image->ending == END_BAD && !image->at_last && image->whole == b->whole)
             return pl_fail(why, PL_ECORRUPT,
                            "keyring file %s is damaged at byte %zu, and no other path holds what "

@@ -107,6 +107,17 @@ enum pl_err keyring_path_append(const char *path, size_t before, struct pl_span 
     return err;
 }
 
+enum pl_err keyring_path_cut(const char *path, size_t len)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return pl_err_from_errno(errno);
+    const bool cut = ftruncate(fd, (off_t)len) == 0 && fsync(fd) == 0;
+    const enum pl_err err = cut ? PL_OK : pl_err_from_errno(errno);
+    close(fd);
+    return err;
+}
+
 static enum pl_err write_new(const char *path, struct pl_span file, struct pl_why *why)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);

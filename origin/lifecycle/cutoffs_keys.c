@@ -2,6 +2,7 @@
 #include "origin/families.h"
 #include "origin/first_start.h"
 #include "origin/lifecycle/cutoffs_state.h"
+#include "proto/base/secret.h"
 #include "proto/base/text.h"
 
 #include <stdio.h>
@@ -230,6 +231,15 @@ static enum pl_err rotate(struct cutoffs *c, struct pl_why *why)
     return err;
 }
 
+/* One is, as soon as one path has its end: another one may fail all the same. */
+static bool is_destroyed(const struct cutoffs *c, const uint8_t id[BLOCK_KEY_ID_BYTES])
+{
+    uint8_t secret[PL_X25519_BYTES];
+    const enum pl_err err = keyring_seal_secret(c->config.keyring, id, secret);
+    pl_wipe(secret, sizeof(secret));
+    return err == PL_EEXPIRED;
+}
+
 /* Those that edges were told of before that position. */
 static enum pl_err destroy_old(struct cutoffs *c, uint64_t position, const char *reason,
                                struct pl_why *why)
@@ -239,7 +249,7 @@ static enum pl_err destroy_old(struct cutoffs *c, uint64_t position, const char 
     size_t count = 0;
     for (; err == PL_OK && count < old && c->keys.old[count].position < position; count++) {
         err = keyring_destroy_seal_key(c->config.keyring, c->keys.old[count].id, reason, NULL, why);
-        if (err == PL_OK) {
+        if (is_destroyed(c, c->keys.old[count].id)) {
             note_key(c, "sealing-key.destroyed", c->keys.old[count].id, reason);
         }
     }
@@ -306,6 +316,8 @@ void cutoffs_tick(struct cutoffs *c)
     pthread_mutex_lock(&c->changing);
     const enum pl_err err = step(c, &why);
     pthread_mutex_unlock(&c->changing);
+    /* A path that an end of a key could not be written to; /ready tells of it while that fails. */
+    (void)keyring_mend(c->config.keyring, NULL);
     note_trouble(c, err, &why);
 }
 

@@ -219,6 +219,43 @@ static void paths_that_diverge_are_refused(void **state)
     pl_buf_release(&base);
 }
 
+/* Whichever is longer. */
+static void of_paths_that_diverge_the_one_with_an_end_is_named(void **state)
+{
+    struct keyring_fixture *f = *state;
+    struct pl_why why;
+    struct pl_buf base, other;
+    char words[160];
+    for (int longer = 0; longer < 2; longer++) {
+        struct keyring *k = open_ok(f);
+        const uint64_t first = 10 * (uint64_t)longer + 1;
+        assert_int_equal(keyring_new_key(k, first, NULL), PL_OK);
+        slurp(f->paths[0], &base);
+        assert_int_equal(keyring_new_key(k, first + 1, NULL), PL_OK);
+        if (longer)
+            assert_int_equal(keyring_new_key(k, first + 2, NULL), PL_OK);
+        keyring_close(k);
+        slurp(f->paths[0], &other);
+        for (int i = 0; i < 2; i++)
+            spill(f->paths[i], pl_buf_span(&base));
+        k = open_ok(f);
+        assert_int_equal(keyring_destroy(k, first, "test", NULL, NULL), PL_OK);
+        keyring_close(k);
+        spill(f->paths[0], pl_buf_span(&other));
+        assert_int_equal(open_err(f, &why), PL_EFORK);
+        snprintf(words, sizeof(words), "keep %s", f->paths[1]);
+        if (strstr(why.text, words) == NULL)
+            fail_msg("%s", why.text);
+        assert_int_equal(unlink(f->paths[0]), 0); /* which is what an operator then does */
+        pl_buf_release(&base);
+        pl_buf_release(&other);
+    }
+    struct keyring *k = open_ok(f);
+    uint8_t key[32];
+    assert_int_equal(keyring_key(k, 1, key), PL_EEXPIRED);
+    keyring_close(k);
+}
+
 static void a_stranger_s_file_is_left_alone(void **state)
 {
     struct keyring_fixture *f = *state;
@@ -239,15 +276,22 @@ static void a_path_that_fails_holds_changes_up(void **state)
     struct keyring_fixture *f = *state;
     char dir[80], gone[96];
     struct pl_why why = {0};
-    struct pl_buf a, b;
+    struct pl_buf before, a, b;
     uint8_t key[32];
     snprintf(dir, sizeof(dir), "%s/1", f->dir);
     snprintf(gone, sizeof(gone), "%s/gone", f->dir);
     struct keyring *k = open_ok(f);
     assert_int_equal(keyring_new_key(k, 1, NULL), PL_OK);
     assert_int_equal(rename(dir, gone), 0);
+    slurp(f->paths[0], &before);
     assert_int_not_equal(keyring_new_key(k, 2, &why), PL_OK);
     assert_non_null(strstr(why.text, f->paths[1]));
+    /* What the first path took is taken off it at once: should it fail now, and the other one get a
+     * key's end, the two would differ for good. */
+    slurp(f->paths[0], &a);
+    assert_true(pl_span_eq(pl_buf_span(&a), pl_buf_span(&before)));
+    pl_buf_release(&a);
+    pl_buf_release(&before);
     assert_int_equal(keyring_key(k, 2, key), PL_ENOTFOUND);
     assert_int_equal(keyring_key(k, 1, key), PL_OK);
     /* a destruction takes hold, but says that a copy is still out there */
@@ -373,6 +417,7 @@ int main(void)
         CASE(a_path_cut_anywhere_is_brought_up_to_date),
         CASE(an_older_copy_on_one_path_cannot_bring_a_key_back),
         CASE(paths_that_diverge_are_refused),
+        CASE(of_paths_that_diverge_the_one_with_an_end_is_named),
         CASE(a_stranger_s_file_is_left_alone),
         CASE(a_path_that_fails_holds_changes_up),
         CASE(killed_at_any_moment),

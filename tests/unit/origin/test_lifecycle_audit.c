@@ -165,6 +165,37 @@ static void keys_and_edges_that_are_given_up_are_told(void **state)
                            "the deadline of a deletion") >= 1);
 }
 
+static struct keyring_status keys_of(struct house *house)
+{
+    static struct keyring_status status;
+    keyring_status(house->keyring, &status);
+    return status;
+}
+
+/* One path takes its end, another one does not: it has ended, and the other is seen to. */
+static void a_sealing_key_that_ends_on_one_path_is_told_and_mended(void **state)
+{
+    struct house *house = *state;
+    struct pl_id128 edge = enroll(house, 1);
+    char command[256];
+    must(cutoffs_rotate(house->cutoffs, &house->why), &house->why);
+    snprintf(command, sizeof(command), "mkdir -p %s.tmp/full", house->ring_b);
+    assert_int_equal(system(command), 0);
+    edge_settles(house, &edge);
+    cutoffs_tick(house->cutoffs);
+    assert_int_equal(keys_of(house).paths_behind, 1);
+    assert_told(house, "sealing-key.destroyed", "no edge holds blocks");
+    cutoffs_tick(house->cutoffs);
+    assert_int_equal(keys_of(house).paths_behind, 1);
+    snprintf(command, sizeof(command), "rm -r %s.tmp", house->ring_b);
+    assert_int_equal(system(command), 0);
+    cutoffs_tick(house->cutoffs);
+    assert_int_equal(keys_of(house).paths_behind, 0);
+    assert_told(house, "sealing-key.destroyed", "no edge holds blocks"); /* once */
+    snprintf(command, sizeof(command), "cmp %s %s", house->ring_a, house->ring_b);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +208,8 @@ int main(void)
                                         setup_audited, teardown),
         cmocka_unit_test_setup_teardown(keys_and_edges_that_are_given_up_are_told, setup_audited,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_sealing_key_that_ends_on_one_path_is_told_and_mended,
+                                        setup_audited, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
