@@ -27,6 +27,7 @@ static enum pl_err on_feed(void *ctx, struct pl_id128 *epoch, uint64_t *position
                            struct pl_buf *items, bool *caught_up)
 {
     struct node *node = ctx;
+    cutoffs_heard(node->parts.cutoffs, epoch, *position);
     return changelog_feed(node->parts.changelog, epoch, position, max_bytes, items, caught_up);
 }
 

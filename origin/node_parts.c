@@ -13,7 +13,7 @@ static enum pl_err open_changelog(struct node *node, struct pl_why *why)
     if (err == PL_OK) {
         changelog_note_to(node->parts.changelog, node->parts.redo);
         if (redo_is_restored(node->parts.redo)) {
-            err = changelog_renew(node->parts.changelog, node->config.random, why);
+            err = changelog_renew(node->parts.changelog, why);
         }
         if (err == PL_OK) {
             err = first_start_finish(node->parts.store, node->parts.keyring, node->parts.changelog,

@@ -206,6 +206,14 @@ static void check_ready(const struct view *view, struct reasons *reasons, struct
         add(warnings, PROBES_DEGRADED, "the sealing keys stay as they are: %s",
             view->cutoffs.trouble);
     }
+    if (view->cutoffs.heard_too_much > 0) {
+        add(warnings, PROBES_DEGRADED,
+            "the database and the redo log were put back to where they stood before: an edge has "
+            "heard %" PRIu64
+            " changes more. Edges start over; delete, erase and revoke again what was since then, "
+            "and opt-outs of in between are lost",
+            view->cutoffs.heard_too_much);
+    }
     if (keyring->paths_behind > 0) {
         add(warnings, PROBES_DEGRADED, "the keyring cannot be written on %zu of %zu paths",
             keyring->paths_behind, keyring->paths);

@@ -171,14 +171,14 @@ static void pong(struct receiver *r, struct call *call)
 
 /* ---- the feed */
 
-static void look(struct receiver *r, uint64_t from)
+static void look(struct receiver *r, struct pl_id128 followed, uint64_t from)
 {
     struct desk_look *l = &r->desk.look;
-    if (l->valid && l->from == from)
+    if (l->valid && l->from == from && pl_id128_eq(&l->followed, &followed))
         return;
     pl_buf_reset(&l->items);
     l->from = l->position = from;
-    l->epoch = (struct pl_id128){.bytes = {0}};
+    l->followed = l->epoch = followed;
     l->caught_up = true;
     l->err = r->config.ops.feed(r->config.ops.ctx, &l->epoch, &l->position, FRAME_ITEMS_BYTES,
                                 &l->items, &l->caught_up);
@@ -193,14 +193,12 @@ static void look(struct receiver *r, uint64_t from)
 /* Answers the poll if there is anything to tell, or if it must be answered anyway. */
 static bool answer_poll(struct receiver *r, struct call *call, bool anyway)
 {
-    static const struct pl_id128 none;
     const struct frame_feed *feed = &call->parsed.feed;
     const struct desk_look *l = &r->desk.look;
-    look(r, feed->position);
-    bool restart =
-        l->valid && !pl_id128_eq(&l->epoch, &none) && !pl_id128_eq(&l->epoch, &feed->epoch);
+    look(r, feed->epoch, feed->position);
+    bool restart = l->valid && !pl_id128_eq(&l->epoch, &feed->epoch);
     if (restart && feed->position != 0)
-        look(r, 0);
+        look(r, l->epoch, 0);
     bool found = l->err == PL_OK;
     if (!found && !anyway && !(restart && l->err == PL_ENOTFOUND))
         return false;

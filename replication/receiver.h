@@ -36,11 +36,12 @@ struct receiver_ops {
      * of the receiver's own; may block on the disk; may be NULL. */
     void (*settled)(void *ctx, const struct pl_id128 *edge, const struct frame_settled *settled);
     /* A page of the changelog after position: appends items (u32 length + bytes each), sets
-     * *position, *caught_up; at most max_bytes. PL_ENOTFOUND: nothing after it; *epoch is set
-     * then, too, because an edge that follows an earlier epoch learns of the new one by it.
-     * Called from a thread of the receiver's own; may block on the disk. */
-    enum pl_err (*feed)(void *ctx, struct pl_id128 *epoch /* out */, uint64_t *position,
-                        size_t max_bytes, struct pl_buf *items, bool *caught_up);
+     * *position, *caught_up; at most max_bytes. *epoch is the one that the edge follows, and is set
+     * to the changelog's. PL_ENOTFOUND: nothing after it; *epoch is set then, too, because an edge
+     * that follows an earlier epoch learns of the new one by it. Called from a thread of the
+     * receiver's own; may block on the disk. */
+    enum pl_err (*feed)(void *ctx, struct pl_id128 *epoch, uint64_t *position, size_t max_bytes,
+                        struct pl_buf *items, bool *caught_up);
     /* A session began or ended; region and clock as the edge says. Called from a thread of the
      * receiver's own, in order; may be NULL. */
     void (*session)(void *ctx, const struct pl_id128 *edge, const char *region, bool up,

@@ -93,7 +93,7 @@ struct call {
 struct desk_look {
     bool valid;
     uint64_t from, position;
-    struct pl_id128 epoch;
+    struct pl_id128 followed, epoch; /* the asker's, the changelog's */
     bool caught_up;
     enum pl_err err;
     struct pl_buf items;

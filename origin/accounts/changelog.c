@@ -22,8 +22,11 @@ struct place {
 
 struct changelog {
     struct store *store;
-    struct pl_id128 epoch;
-    struct redo *redo; /* NULL: there is none */
+    const struct pl_random *random;
+    pthread_mutex_t epoch_lock;
+    struct pl_id128 epoch; /* under epoch_lock */
+    bool is_new;           /* under epoch_lock: the epoch is, since it was opened */
+    struct redo *redo;     /* NULL: there is none */
     void (*on_change)(void *ctx);
     void *on_change_ctx;
     pthread_mutex_t writing; /* one change at a time, in order */
@@ -69,8 +72,28 @@ static struct place *place_of(struct changelog *changelog, const struct catalog_
     return place;
 }
 
-static enum pl_err load_epoch(struct changelog *changelog, const struct pl_random *random,
-                              struct pl_why *why)
+enum pl_err changelog_renew(struct changelog *changelog, struct pl_why *why)
+{
+    struct pl_id128 epoch;
+    enum pl_err err = pl_id128_random(changelog->random, &epoch);
+    if (err != PL_OK) {
+        return pl_fail(why, err, "no random bytes for the changelog's epoch");
+    }
+    err = store_put(changelog->store, FAMILY_META, EPOCH_KEY,
+                    pl_span(epoch.bytes, sizeof(epoch.bytes)), true, why);
+    if (err == PL_OK) {
+        pthread_mutex_lock(&changelog->epoch_lock);
+        changelog->epoch = epoch;
+        changelog->is_new = true;
+        pthread_mutex_unlock(&changelog->epoch_lock);
+        if (changelog->on_change != NULL) {
+            changelog->on_change(changelog->on_change_ctx);
+        }
+    }
+    return err;
+}
+
+static enum pl_err load_epoch(struct changelog *changelog, struct pl_why *why)
 {
     struct pl_buf value;
     pl_buf_init(&value, 64);
@@ -83,12 +106,7 @@ static enum pl_err load_epoch(struct changelog *changelog, const struct pl_rando
                       "database is damaged; restore it from a backup",
                       value.len);
     } else if (err == PL_ENOTFOUND) {
-        err = pl_id128_random(random, &changelog->epoch);
-        if (err == PL_OK) {
-            err = store_put(changelog->store, FAMILY_META, EPOCH_KEY,
-                            pl_span(changelog->epoch.bytes, sizeof(changelog->epoch.bytes)), true,
-                            why);
-        }
+        err = changelog_renew(changelog, why);
     }
     pl_buf_release(&value);
     return err;
@@ -106,22 +124,6 @@ static void note_newest(struct changelog *changelog, const struct catalog_item *
     if (item->kind == CATALOG_SEAL_KEY) {
         changelog->seal_key_position = position;
     }
-}
-
-enum pl_err changelog_renew(struct changelog *changelog, const struct pl_random *random,
-                            struct pl_why *why)
-{
-    struct pl_id128 epoch;
-    enum pl_err err = pl_id128_random(random, &epoch);
-    if (err != PL_OK) {
-        return pl_fail(why, err, "no random bytes for the changelog's epoch");
-    }
-    err = store_put(changelog->store, FAMILY_META, EPOCH_KEY,
-                    pl_span(epoch.bytes, sizeof(epoch.bytes)), true, why);
-    if (err == PL_OK) {
-        changelog->epoch = epoch;
-    }
-    return err;
 }
 
 void changelog_note_to(struct changelog *changelog, struct redo *redo)
@@ -163,8 +165,10 @@ enum pl_err changelog_open(struct changelog **out, struct store *store,
         return pl_fail(why, PL_ENOMEM, "no memory for the changelog");
     }
     changelog->store = store;
+    changelog->random = random;
+    pthread_mutex_init(&changelog->epoch_lock, NULL);
     pthread_mutex_init(&changelog->writing, NULL);
-    enum pl_err err = load_epoch(changelog, random, why);
+    enum pl_err err = load_epoch(changelog, why);
     if (err == PL_OK) {
         err = load_places(changelog, why);
     }
@@ -181,6 +185,7 @@ void changelog_close(struct changelog *changelog)
     if (changelog != NULL) {
         tdestroy(changelog->places, free);
         pthread_mutex_destroy(&changelog->writing);
+        pthread_mutex_destroy(&changelog->epoch_lock);
         free(changelog);
     }
 }
@@ -369,7 +374,7 @@ enum pl_err changelog_feed(void *ctx, struct pl_id128 *epoch, uint64_t *position
     uint64_t at = *position;
     uint8_t from[8];
     bool full;
-    *epoch = changelog->epoch;
+    changelog_epoch(changelog, epoch);
     if (at >= changelog->position) {
         return PL_ENOTFOUND;
     }
@@ -406,7 +411,26 @@ uint64_t changelog_seal_key_position(const struct changelog *changelog)
     return changelog->seal_key_position;
 }
 
-void changelog_epoch(const struct changelog *changelog, struct pl_id128 *epoch)
+void changelog_epoch(struct changelog *changelog, struct pl_id128 *epoch)
 {
+    pthread_mutex_lock(&changelog->epoch_lock);
     *epoch = changelog->epoch;
+    pthread_mutex_unlock(&changelog->epoch_lock);
+}
+
+/* A change may have been read from the store before the thread that wrote it has noted it, or
+ * although its write was told to have failed: neither is any longer so under `writing`. */
+bool changelog_is_behind(struct changelog *changelog, const struct pl_id128 *epoch,
+                         uint64_t position)
+{
+    pthread_mutex_lock(&changelog->epoch_lock);
+    bool behind = !changelog->is_new && pl_id128_eq(epoch, &changelog->epoch);
+    pthread_mutex_unlock(&changelog->epoch_lock);
+    if (!behind || position <= changelog->position) {
+        return false;
+    }
+    pthread_mutex_lock(&changelog->writing);
+    behind = catch_up(changelog, NULL) == PL_OK && position > changelog->position;
+    pthread_mutex_unlock(&changelog->writing);
+    return behind;
 }

@@ -66,16 +66,18 @@ static enum pl_err check_hash(void *ctx, uint64_t n, struct pl_span line, struct
     return err == PL_OK ? PL_ENOTFOUND : err; /* seen */
 }
 
-/* An empty log beside a database that knows of records was put there by somebody, on purpose. */
-static enum pl_err begin_anew(struct redo *redo, struct pl_why *why)
+/* An empty log beside a database that knows of records was put there by somebody, on purpose. Of
+ * the database it tells nothing: it may be a copy. The mark stays until redo_replay, so that a
+ * start that does not get so far is followed by another like it. */
+static void begin_anew(struct redo *redo)
 {
-    pl_log(redo->config.log, PL_LOG_ERROR, "redo",
-           "the redo log is empty, and the database has seen %" PRIu64
-           " records of it: what they hold is not redone should an older copy of the database be "
-           "restored",
-           redo->mark.n);
-    redo->mark = (struct journal_mark){0};
-    return redo_put_mark(redo, &redo->mark, true, why);
+    pl_log(
+        redo->config.log, PL_LOG_ERROR, "redo",
+        "the redo log is empty, and the database has seen %" PRIu64
+        " records of it: what they hold is not redone if it was restored, or should it be. Edges "
+        "learn everything anew",
+        redo->mark.n);
+    redo->anew = true;
 }
 
 /* What was decided between the copy and the log's beginning is nowhere any more. */
@@ -96,8 +98,10 @@ static enum pl_err compare(struct redo *redo, struct pl_why *why)
     struct journal_mark base, end;
     journal_base(redo->journal, &base);
     journal_end(redo->journal, &end);
-    if (redo->mark.n > 0 && end.n == 0)
-        return begin_anew(redo, why);
+    if (redo->mark.n > 0 && end.n == 0) {
+        begin_anew(redo);
+        return PL_OK;
+    }
     if (redo->mark.n > end.n)
         return pl_fail(why, PL_ECORRUPT,
                        "the redo log ends at line %" PRIu64 ", and the database has seen line "
@@ -150,7 +154,7 @@ enum pl_err redo_open(struct redo **out, const struct redo_config *config, struc
 
 bool redo_is_restored(const struct redo *redo)
 {
-    return redo->lacked > 0;
+    return redo->lacked > 0 || redo->anew;
 }
 
 /* ---- pulses */

@@ -97,7 +97,9 @@ struct redo_config {
 enum pl_err redo_open(struct redo **out, const struct redo_config *config, struct pl_why *why);
 void redo_close(struct redo *redo); /* NULL is fine */
 
-/* Whether the database lacks records: it was restored from a copy. Until redo_replay. */
+/* Whether edges may have heard of what this database does not hold: it lacks records, for it was
+ * restored from a copy, or the log is empty and nobody can tell. Until redo_replay, before which
+ * the changelog is to have its new epoch. */
 bool redo_is_restored(const struct redo *redo);
 /* Applies what the database may lack, oldest first, and notes the start. Until it is done nothing
  * is noted, so that applying may use what otherwise notes. What apply gives other than PL_OK ends

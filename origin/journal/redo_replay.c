@@ -101,10 +101,13 @@ enum pl_err redo_replay(struct redo *redo,
     enum pl_err err = redo->lacked > 0 ? apply_all(redo, &replay, why) : PL_OK;
     if (err == PL_OK && redo->lacked > 0)
         err = redo_keep_restored(redo, why);
+    if (err == PL_OK && redo->anew)
+        err = redo_put_mark(redo, &(struct journal_mark){0}, true, why);
     if (err != PL_OK)
         return err;
     pthread_mutex_lock(&redo->lock);
     redo->lacked = 0;
+    redo->anew = false;
     redo->noting = true;
     err = redo_append(redo, &start, true, NULL, why);
     pthread_mutex_unlock(&redo->lock);

@@ -26,6 +26,7 @@ struct redo {
     struct journal *journal;
     struct journal_mark mark; /* of the database, when it was opened */
     uint64_t lacked;
+    bool anew; /* the log is empty, and the database has seen one that was not */
 
     pthread_mutex_t lock; /* over a record and its mark: marks never go back */
     bool noting;          /* since redo_replay */

@@ -6,15 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The changelog's epoch that the rows are of. */
-static const struct pl_span EPOCH_KEY = PL_SPAN_INIT("cutoffs-epoch");
-
 #define ROW_VERSION 1
 #define ROW_BYTES   (1 + 5 * 8)
 
 /* ---- rows */
 
-static struct cutoffs_row *find(const struct cutoffs *c, const struct pl_id128 *edge)
+struct cutoffs_row *cutoffs_find(const struct cutoffs *c, const struct pl_id128 *edge)
 {
     for (size_t i = 0; i < c->count; i++) {
         if (pl_id128_eq(&c->rows[i].edge, edge)) {
@@ -24,7 +21,7 @@ static struct cutoffs_row *find(const struct cutoffs *c, const struct pl_id128 *
     return NULL;
 }
 
-static struct cutoffs_row *add(struct cutoffs *c, const struct cutoffs_row *row)
+struct cutoffs_row *cutoffs_add(struct cutoffs *c, const struct cutoffs_row *row)
 {
     struct cutoffs_row *grown = reallocarray(c->rows, c->count + 1, sizeof(*grown));
     if (grown == NULL) {
@@ -80,7 +77,7 @@ static enum pl_err load(struct cutoffs *c, struct pl_why *why)
     while ((err = store_scan_next(scan, &key, &value)) == PL_OK) {
         struct cutoffs_row row;
         err = read_row(key, value, &row, why);
-        if (err == PL_OK && add(c, &row) == NULL) {
+        if (err == PL_OK && cutoffs_add(c, &row) == NULL) {
             err = pl_fail(why, PL_ENOMEM, "no memory for what edges have confirmed");
         }
         if (err != PL_OK) {
@@ -89,52 +86,6 @@ static enum pl_err load(struct cutoffs *c, struct pl_why *why)
     }
     store_scan_free(scan);
     return err == PL_ENOTFOUND ? PL_OK : err;
-}
-
-/* Under another epoch this database is a restored copy: edges may have had their first session, and
- * have sealed, after it was made. */
-static enum pl_err add_forgotten(struct cutoffs *c, struct pl_why *why)
-{
-    struct edge_record *edges;
-    size_t count;
-    enum pl_err err = edges_list(c->config.edges, &edges, &count);
-    if (err != PL_OK) {
-        return pl_fail(why, err, "no memory for what edges have confirmed");
-    }
-    for (size_t i = 0; err == PL_OK && i < count; i++) {
-        const struct cutoffs_row row = {.edge = edges[i].id};
-        struct cutoffs_row *added = find(c, &row.edge) == NULL ? add(c, &row) : NULL;
-        if (added != NULL) {
-            cutoffs_save(c, added, false);
-        } else if (find(c, &row.edge) == NULL) {
-            err = pl_fail(why, PL_ENOMEM, "no memory for what edges have confirmed");
-        }
-    }
-    free(edges);
-    return err;
-}
-
-static enum pl_err look_at_epoch(struct cutoffs *c, struct pl_why *why)
-{
-    struct pl_id128 epoch;
-    struct pl_buf known;
-    changelog_epoch(c->config.changelog, &epoch);
-    const struct pl_span own = pl_span(epoch.bytes, sizeof(epoch.bytes));
-    pl_buf_init(&known, 64);
-    enum pl_err err = store_get(c->config.store, FAMILY_META, EPOCH_KEY, &known);
-    if (err == PL_OK && !pl_span_eq(pl_buf_span(&known), own)) {
-        err = add_forgotten(c, why);
-    } else if (err != PL_OK && err != PL_ENOTFOUND) {
-        pl_fail(why, err, "cannot read what edges have confirmed: %s", pl_err_word(err));
-    } else {
-        err = PL_OK;
-    }
-    /* Synced, which the rows before it are then, too. */
-    if (err == PL_OK && !pl_span_eq(pl_buf_span(&known), own)) {
-        err = store_put(c->config.store, FAMILY_META, EPOCH_KEY, own, true, why);
-    }
-    pl_buf_release(&known);
-    return err;
 }
 
 enum pl_err cutoffs_open(struct cutoffs **out, const struct cutoffs_config *config,
@@ -149,7 +100,7 @@ enum pl_err cutoffs_open(struct cutoffs **out, const struct cutoffs_config *conf
     pthread_mutex_init(&c->lock, NULL);
     enum pl_err err = load(c, why);
     if (err == PL_OK) {
-        err = look_at_epoch(c, why);
+        err = cutoffs_look_at_epoch(c, why);
     }
     if (err != PL_OK) {
         cutoffs_close(c);
@@ -175,12 +126,12 @@ void cutoffs_close(struct cutoffs *c)
 void cutoffs_seen(struct cutoffs *c, const struct pl_id128 *edge)
 {
     pthread_mutex_lock(&c->lock);
-    struct cutoffs_row *row = find(c, edge);
+    struct cutoffs_row *row = cutoffs_find(c, edge);
     if (row == NULL) {
         /* It has heard nothing yet: what it will hold is from after this. */
         const struct cutoffs_row fresh = {
             .edge = *edge, .first = changelog_position(c->config.changelog), .unsaved = true};
-        row = add(c, &fresh);
+        row = cutoffs_add(c, &fresh);
     }
     if (row != NULL && row->unsaved) {
         cutoffs_save(c, row, true);
@@ -206,10 +157,11 @@ void cutoffs_settled(struct cutoffs *c, const struct pl_id128 *edge, const struc
     struct pl_id128 own;
     changelog_epoch(c->config.changelog, &own);
     if (!pl_id128_eq(&own, epoch) || position > changelog_position(c->config.changelog)) {
+        cutoffs_heard(c, epoch, position);
         return; /* of another changelog, or of what a restore undid */
     }
     pthread_mutex_lock(&c->lock);
-    struct cutoffs_row *row = find(c, edge);
+    struct cutoffs_row *row = cutoffs_find(c, edge);
     if (row != NULL && (row->settled != position || row->unsaved)) {
         if (position < row->settled) {
             log_step_back(c, row, position);
@@ -261,7 +213,7 @@ const char *cutoff_state_name(enum cutoff_state state)
 static bool judge(const struct cutoffs *c, const struct edge_record *edge, uint64_t position,
                   struct cutoff_edge *out)
 {
-    const struct cutoffs_row *row = find(c, &edge->id);
+    const struct cutoffs_row *row = cutoffs_find(c, &edge->id);
     char when[PL_TIME_TEXT];
     if (row == NULL || row->first >= position || (row->closed != 0 && row->closed < position)) {
         return false;
@@ -327,7 +279,7 @@ void cutoffs_edge(struct cutoffs *c, const struct pl_id128 *edge, struct cutoffs
 {
     *out = (struct cutoffs_edge){.seen = false};
     pthread_mutex_lock(&c->lock);
-    const struct cutoffs_row *row = find(c, edge);
+    const struct cutoffs_row *row = cutoffs_find(c, edge);
     if (row != NULL) {
         *out = (struct cutoffs_edge){
             .seen = true, .settled = row->settled, .settled_ms = row->settled_ms};
@@ -350,6 +302,7 @@ void cutoffs_status(struct cutoffs *c, struct cutoffs_status *out)
     memcpy(out->seal_key_id, c->keys.current.id, sizeof(out->seal_key_id));
     out->seal_key_made_ms = c->keys.current.made_ms;
     out->old_seal_keys = c->keys.old_count;
+    out->heard_too_much = c->heard_too_much;
     memcpy(out->trouble, c->trouble, sizeof(out->trouble));
     pthread_mutex_unlock(&c->lock);
 }

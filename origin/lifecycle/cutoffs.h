@@ -94,6 +94,10 @@ enum pl_err cutoffs_rotate(struct cutoffs *cutoffs, struct pl_why *why);
 
 /* An edge has a session, and may learn the sealing key from now on. Blocks the first time. */
 void cutoffs_seen(struct cutoffs *cutoffs, const struct pl_id128 *edge);
+/* What an edge says, with a FEED or a PING, that it has heard. More than the changelog ever said
+ * shows that the machine was put back to where it stood before, all of it: the changelog gets
+ * another epoch, and no word of an edge counts that it gave before. Blocks then. */
+void cutoffs_heard(struct cutoffs *cutoffs, const struct pl_id128 *epoch, uint64_t position);
 /* What an edge says it is settled up to. */
 void cutoffs_settled(struct cutoffs *cutoffs, const struct pl_id128 *edge,
                      const struct pl_id128 *epoch, uint64_t position);
@@ -120,7 +124,9 @@ struct cutoffs_status {
     int64_t seal_key_made_ms;
     uint64_t seal_key_position; /* at which edges learn of it */
     size_t old_seal_keys;       /* alive beside it */
-    char trouble[200];          /* what hinders the rotation; "" when nothing does */
+    uint64_t heard_too_much; /* changes that an edge had heard and that were not there, since this
+                              * process began; 0: none */
+    char trouble[200];       /* what hinders the rotation; "" when nothing does */
 };
 void cutoffs_status(struct cutoffs *cutoffs, struct cutoffs_status *out);
 

@@ -42,11 +42,17 @@ struct cutoffs {
     struct cutoffs_row *rows;
     size_t count;
     struct cutoffs_keys keys;
+    uint64_t heard_too_much;
     char trouble[200];
 };
 
+/* Under lock. NULL: there is none; no memory. */
+struct cutoffs_row *cutoffs_find(const struct cutoffs *cutoffs, const struct pl_id128 *edge);
+struct cutoffs_row *cutoffs_add(struct cutoffs *cutoffs, const struct cutoffs_row *row);
 /* Under lock. A row that is not on disk is written again the next time its edge is heard. */
 void cutoffs_save(struct cutoffs *cutoffs, struct cutoffs_row *row, bool sync);
+/* Whether the rows are of the changelog's epoch; if not, puts them right. Before anything else. */
+enum pl_err cutoffs_look_at_epoch(struct cutoffs *cutoffs, struct pl_why *why);
 /* Reads from the keyring what it holds. */
 void cutoffs_look_at_keys(struct cutoffs *cutoffs);
 /* The same at the start, with the positions as they were saved. */

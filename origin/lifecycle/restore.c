@@ -184,8 +184,12 @@ static enum pl_err delete_keyless(const struct origin_parts *parts, struct pl_wh
 static void note_restore(const struct restore *r)
 {
     char detail[96];
-    snprintf(detail, sizeof(detail), "%llu lines of the redo log applied again",
-             (unsigned long long)r->applied);
+    if (r->applied > 0) {
+        snprintf(detail, sizeof(detail), "%llu lines of the redo log applied again",
+                 (unsigned long long)r->applied);
+    } else {
+        snprintf(detail, sizeof(detail), "nothing in the redo log to apply again");
+    }
     const struct audit_entry entry = {
         .actor = "origin", .action = "database.restored", .detail = detail, .outcome = AUDIT_DONE};
     audit_tell(r->parts->audit, &entry);

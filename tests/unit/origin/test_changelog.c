@@ -196,6 +196,30 @@ static void test_what_stands_in_the_batch_is_written_with_the_item(void **state)
     changelog_close(changelog);
 }
 
+/* Whoever follows it has heard more than it holds: it was put back, and nothing else shows it. */
+static void test_a_follower_that_knows_more_shows_a_rollback(void **state)
+{
+    (void)state;
+    struct pl_id128 epoch, other = {{1}}, next;
+    int changes = 0;
+    struct changelog *changelog = open_changelog();
+    tell(changelog, 1, 10);
+    changelog_epoch(changelog, &epoch);
+    assert_false(changelog_is_behind(changelog, &epoch, 2)); /* its epoch is new: nobody can */
+    changelog = reopen(changelog);
+    assert_false(changelog_is_behind(changelog, &epoch, 1));
+    assert_false(changelog_is_behind(changelog, &other, 2));
+    assert_true(changelog_is_behind(changelog, &epoch, 2));
+    changelog_on_change(changelog, count_change, &changes);
+    must(changelog_renew(changelog, &r.why), &r.why);
+    assert_int_equal(changes, 1); /* who waits is to hear of it */
+    changelog_epoch(changelog, &next);
+    assert_false(pl_id128_eq(&epoch, &next));
+    assert_false(changelog_is_behind(changelog, &epoch, 2));
+    assert_false(changelog_is_behind(changelog, &next, 2));
+    changelog_close(changelog);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +229,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_small_pages_hold_at_least_one_item, setup, teardown),
         cmocka_unit_test_setup_teardown(test_survives_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tells_of_changes_but_not_of_failures, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_follower_that_knows_more_shows_a_rollback, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_what_stands_in_the_batch_is_written_with_the_item,
                                         setup, teardown),
     };

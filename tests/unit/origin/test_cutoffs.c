@@ -220,7 +220,7 @@ static void test_a_restore_forgets_no_edge(void **state)
     settle(&a, position);
     assert_int_equal(look(position, &done), 1);
     /* The other one may have come after the copy was made. */
-    must(changelog_renew(changelog, pl_random_system(), &r.why), &r.why);
+    must(changelog_renew(changelog, &r.why), &r.why);
     reopen();
     assert_int_equal(look(position, &done), 2);
     assert_false(done);
@@ -231,6 +231,56 @@ static void test_a_restore_forgets_no_edge(void **state)
     assert_false(is_done(position));
     settle(&b, position);
     assert_true(is_done(position));
+}
+
+static uint64_t heard_too_much(void)
+{
+    struct cutoffs_status status;
+    cutoffs_status(cutoffs, &status);
+    return status.heard_too_much;
+}
+
+/* The whole machine was put back, the redo log with the database: only edges can tell. */
+static void test_an_edge_that_has_heard_more_ends_the_epoch(void **state)
+{
+    struct pl_id128 before, after;
+    bool done;
+    for (int by_settling = 0; by_settling < 2; by_settling++) {
+        cutoffs_seen(cutoffs, &a);
+        uint64_t position = announce();
+        settle(&a, position);
+        settle(&b, position);
+        assert_true(is_done(position));
+        reopen();
+        before = epoch;
+        if (by_settling)
+            settle(&a, position + 5);
+        else
+            cutoffs_heard(cutoffs, &epoch, position + 5);
+        assert_int_equal(heard_too_much(), 5);
+        changelog_epoch(changelog, &epoch);
+        assert_false(pl_id128_eq(&before, &epoch));
+        /* What edges said may have been of other changes, and any of them may hold something. */
+        assert_int_equal(look(position, &done), 2);
+        assert_false(done);
+        cutoffs_settled(cutoffs, &a, &before, position);
+        cutoffs_settled(cutoffs, &b, &before, position);
+        assert_false(is_done(position));
+        /* Nobody can have heard more of the new one. */
+        settle(&a, position + 5);
+        cutoffs_heard(cutoffs, &epoch, position + 5);
+        changelog_epoch(changelog, &after);
+        assert_true(pl_id128_eq(&after, &epoch));
+        reopen();
+        assert_true(pl_id128_eq(&after, &epoch));
+        assert_int_equal(look(position, &done), 2);
+        assert_false(done);
+        settle(&a, position);
+        settle(&b, position);
+        assert_true(is_done(position));
+        assert_int_equal(heard_too_much(), 0);
+    }
+    (void)state;
 }
 
 static void test_a_tombstone_is_a_cut_off(void **state)
@@ -495,6 +545,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_believes_only_what_can_be, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_restore_forgets_no_edge, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_edge_that_has_heard_more_ends_the_epoch, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_a_tombstone_is_a_cut_off, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_key_lives_until_nobody_needs_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_revoked_edge_is_closed_with_its_keys, setup,
