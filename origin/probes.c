@@ -118,6 +118,25 @@ static void check_erasures(const struct erasures_status *erasures, struct reason
         erasures->unfinished > 0 ? since : "", erasures->trouble);
 }
 
+static void check_keyless(const struct view *view, struct reasons *reasons)
+{
+    char ids[VIEW_ORPHANS_SHOWN * 18 + 1] = "";
+    size_t used = 0;
+    if (view->keyless_count == 0) {
+        return;
+    }
+    for (size_t i = 0; i < view->keyless_count && i < VIEW_ORPHANS_SHOWN; i++) {
+        used += (size_t)snprintf(ids + used, sizeof(ids) - used, "%s%016" PRIx64, i > 0 ? ", " : "",
+                                 view->keyless[i]);
+    }
+    add(reasons, PROBES_DOWN,
+        "%zu accounts have no key in the keyring (%s%s): it was put back from a copy of before "
+        "they "
+        "were made. Nothing of theirs can be read, and blocks with events of theirs wait at the "
+        "edges. Restore a newer copy of it; if there is none, delete them: what they had is lost",
+        view->keyless_count, ids, view->keyless_count > VIEW_ORPHANS_SHOWN ? ", …" : "");
+}
+
 /* Nothing is wrong with it until somebody minds. */
 static void tell_orphans(const struct view *view, struct reasons *warnings)
 {
@@ -186,6 +205,7 @@ static void check_ready(const struct view *view, struct reasons *reasons, struct
             "%zu keys cannot be unwrapped: the key-encryption key they need is not at hand",
             keyring->locked);
     }
+    check_keyless(view, reasons);
     if (view->lifecycle.past_limit) {
         add(reasons, PROBES_DOWN, "the deletion window is broken: %s", view->lifecycle.reason);
     } else if (view->lifecycle.overdue > 0) {

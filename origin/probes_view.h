@@ -46,6 +46,8 @@ struct view {
     struct erasures_status erasures;
     struct orphan_key orphans[VIEW_ORPHANS_SHOWN];
     size_t orphan_count;
+    uint64_t keyless[VIEW_ORPHANS_SHOWN]; /* accounts */
+    size_t keyless_count;
     int64_t certificate_ends_ms, certificate_left_ms; /* of the link */
 };
 

@@ -72,20 +72,31 @@ int64_t deletion_seal_deadline_ms(const struct account *account)
 
 /* ---- the steps */
 
-static enum pl_err destroy_key(struct deletion_doing *doing, struct pl_why *why)
+/* The keyring may have lost it, being a copy of before the account was made. Then another one takes
+ * its place for a moment: with its end none can be made any more, and there is a signed word. */
+enum pl_err deletion_end_key(struct keyring *keyring, const struct account *account,
+                             struct pl_why *why)
 {
     char since[PL_TIME_TEXT], reason[KEYRING_REASON_BYTES];
-    const struct account *account = doing->account;
+    pl_time_format(account->deleted_on_request ? account->requested_ms : account->expires_at_ms,
+                   since);
+    snprintf(reason, sizeof(reason), "%s %s",
+             account->deleted_on_request ? "deletion requested" : "expired", since);
+    enum pl_err err = keyring_destroy(keyring, account->id, reason, NULL, why);
+    if (err == PL_ENOTFOUND && (err = keyring_new_key(keyring, account->id, why)) == PL_OK) {
+        err = keyring_destroy(keyring, account->id, reason, NULL, why);
+    }
+    return err;
+}
+
+static enum pl_err destroy_key(struct deletion_doing *doing, struct pl_why *why)
+{
     if (doing->config->cutoffs != NULL) {
         /* The tombstone's own position, or a later one. */
         doing->deletion->position = cutoffs_position(doing->config->cutoffs);
         cutoffs_epoch(doing->config->cutoffs, &doing->deletion->epoch);
     }
-    pl_time_format(account->deleted_on_request ? account->requested_ms : account->expires_at_ms,
-                   since);
-    snprintf(reason, sizeof(reason), "%s %s",
-             account->deleted_on_request ? "deletion requested" : "expired", since);
-    return keyring_destroy(doing->config->keyring, account->id, reason, NULL, why);
+    return deletion_end_key(doing->config->keyring, doing->account, why);
 }
 
 /* Counts from deletion->at on, or from the beginning. PL_ENOTFOUND: that was the last. */

@@ -69,6 +69,10 @@ void deletion_free(struct deletion *deletion); /* NULL is fine */
 enum pl_err deletion_go_on(struct deletion *deletion, const struct lifecycle_config *config,
                            const struct account *account, int64_t now_ms, bool believed,
                            struct pl_why *why);
+/* Destroys the account's data key, also one that was destroyed and has come back with a copy of the
+ * keyring. As keyring_destroy, but never PL_ENOTFOUND. Any thread; blocks. */
+enum pl_err deletion_end_key(struct keyring *keyring, const struct account *account,
+                             struct pl_why *why);
 /* How far an account's deletion is, as it is recorded, with the edges that it waits for: one
  * object. Any thread; blocks. */
 enum pl_err deletion_write_json(const struct lifecycle_config *config,

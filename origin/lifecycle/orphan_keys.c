@@ -1,12 +1,16 @@
 #include "origin/lifecycle/orphan_keys.h"
+#include "proto/base/secret.h"
 
 #include <stdlib.h>
 
 struct orphan_keys {
+    struct accounts *accounts;
     struct keyring *keyring;
     struct orphan_key *keys; /* never changed */
     size_t count, room;
     bool failed; /* no memory */
+    uint64_t *lost;
+    size_t lost_count;
 };
 
 static void take(void *ctx, const struct keyring_state *state)
@@ -40,15 +44,39 @@ static void keep_orphans(struct orphan_keys *o, struct accounts *accounts)
     o->count = kept;
 }
 
+static bool has_lost_key(struct keyring *keyring, const struct account *account)
+{
+    uint8_t key[KEYRING_DATA_KEY_BYTES];
+    const enum pl_err err = keyring_key(keyring, account->id, key);
+    pl_wipe(key, sizeof(key));
+    return err == PL_ENOTFOUND && account->state < ACCOUNT_DELETING;
+}
+
+static enum pl_err find_lost(struct orphan_keys *o)
+{
+    struct account *all;
+    size_t count;
+    enum pl_err err = accounts_list(o->accounts, &all, &count);
+    if (err != PL_OK)
+        return err;
+    o->lost = calloc(count + 1, sizeof(*o->lost));
+    for (size_t i = 0; o->lost != NULL && i < count; i++)
+        if (has_lost_key(o->keyring, &all[i]))
+            o->lost[o->lost_count++] = all[i].id;
+    free(all);
+    return o->lost == NULL ? PL_ENOMEM : PL_OK;
+}
+
 enum pl_err orphan_keys_find(struct orphan_keys **out, struct accounts *accounts,
                              struct keyring *keyring, const struct pl_log *log, struct pl_why *why)
 {
     struct orphan_keys *o = calloc(1, sizeof(*o));
     if (o == NULL)
         return pl_fail(why, PL_ENOMEM, "no memory for the keyring's keys");
+    o->accounts = accounts;
     o->keyring = keyring;
     keyring_states(keyring, take, o);
-    if (o->failed) {
+    if (o->failed || find_lost(o) != PL_OK) {
         orphan_keys_free(o);
         return pl_fail(why, PL_ENOMEM, "no memory for the keyring's keys");
     }
@@ -58,6 +86,11 @@ enum pl_err orphan_keys_find(struct orphan_keys **out, struct accounts *accounts
                "%zu data keys belong to no account of this database: polderctl keyring orphans "
                "lists and destroys them",
                o->count);
+    if (o->lost_count > 0)
+        pl_log(log, PL_LOG_ERROR, "keyring",
+               "%zu accounts have no data key in the keyring, which was put back from a copy of "
+               "before they were made; /ready names them",
+               o->lost_count);
     *out = o;
     return PL_OK;
 }
@@ -67,6 +100,7 @@ void orphan_keys_free(struct orphan_keys *o)
     if (o == NULL)
         return;
     free(o->keys);
+    free(o->lost);
     free(o);
 }
 
@@ -84,6 +118,21 @@ size_t orphan_keys_list(const struct orphan_keys *o, struct orphan_key *out, siz
             continue;
         if (count < max)
             out[count] = o->keys[i];
+        count++;
+    }
+    return count;
+}
+
+size_t orphan_keys_lost(const struct orphan_keys *o, uint64_t *out, size_t max)
+{
+    struct account account;
+    size_t count = 0;
+    for (size_t i = 0; i < o->lost_count; i++) {
+        if (accounts_get(o->accounts, o->lost[i], &account) != PL_OK ||
+            account.state >= ACCOUNT_DELETING)
+            continue;
+        if (count < max)
+            out[count] = o->lost[i];
         count++;
     }
     return count;

@@ -1,6 +1,7 @@
 #include "origin/lifecycle/restore.h"
 #include "origin/accounts/account_states.h"
 #include "origin/lifecycle/certificate.h"
+#include "proto/base/secret.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,9 +158,70 @@ static enum pl_err apply(void *ctx, const struct redo_record *record, struct pl_
 
 /* A data key that the keyring has destroyed is a deletion that has begun, whatever the database
  * remembers of it. */
-static enum pl_err delete_keyless(const struct origin_parts *parts, struct pl_why *why)
+static enum pl_err delete_keyless(const struct origin_parts *parts, const struct account *account,
+                                  struct pl_why *why)
 {
     struct keyring_destruction destruction;
+    if (keyring_destruction(parts->keyring, account->id, &destruction) != PL_OK) {
+        return PL_OK;
+    }
+    pl_log(parts->log, PL_LOG_WARN, "restore",
+           "account %016llx is deleted again: its data key was destroyed, and the database takes "
+           "it for %s",
+           (unsigned long long)account->id, account_state_name(account->state));
+    return accounts_delete_again(parts->accounts, account->id, 0, destruction.wall_ms, NULL, why);
+}
+
+/* Whether its deletion is past its key's end. */
+static bool key_has_ended(const struct origin_parts *parts, const struct account *account)
+{
+    const struct lifecycle_config config = {.store = parts->store};
+    struct deletion *deletion;
+    if (account->state == ACCOUNT_DELETED) {
+        return true;
+    }
+    if (deletion_load(&deletion, &config, account, NULL) != PL_OK) {
+        return false;
+    }
+    const bool ended = deletion->done >= DELETION_KEY;
+    deletion_free(deletion);
+    return ended;
+}
+
+/* A keyring that was put back from a copy has keys again that were destroyed and certified to be.
+ */
+static enum pl_err end_key_again(const struct origin_parts *parts, const struct account *account,
+                                 struct pl_why *why)
+{
+    struct keyring_destruction destruction;
+    uint8_t key[KEYRING_DATA_KEY_BYTES];
+    const enum pl_err known = keyring_key(parts->keyring, account->id, key);
+    pl_wipe(key, sizeof(key));
+    if (known == PL_EEXPIRED || (known == PL_ENOTFOUND && account->state == ACCOUNT_DELETED) ||
+        !key_has_ended(parts, account)) {
+        return PL_OK;
+    }
+    enum pl_err err = deletion_end_key(parts->keyring, account, why);
+    if (keyring_destruction(parts->keyring, account->id, &destruction) != PL_OK) {
+        return err;
+    }
+    pl_log(parts->log, PL_LOG_WARN, "restore",
+           "the data key of account %016llx is destroyed again: the keyring was put back from a "
+           "copy",
+           (unsigned long long)account->id);
+    const struct audit_entry entry = {
+        .actor = "origin",
+        .action = "deletion.key_destroyed",
+        .account = account->id,
+        .detail = "again: the keyring was put back from a copy",
+        .outcome = AUDIT_DONE,
+    };
+    audit_tell(parts->audit, &entry);
+    return PL_OK; /* a path that could not be written to is seen to later */
+}
+
+static enum pl_err compare_keys(const struct origin_parts *parts, struct pl_why *why)
+{
     struct account *all;
     size_t count;
     enum pl_err err = accounts_list(parts->accounts, &all, &count);
@@ -167,15 +229,8 @@ static enum pl_err delete_keyless(const struct origin_parts *parts, struct pl_wh
         return pl_fail(why, err, "no memory for the accounts");
     }
     for (size_t i = 0; err == PL_OK && i < count; i++) {
-        if (all[i].state >= ACCOUNT_DELETING ||
-            keyring_destruction(parts->keyring, all[i].id, &destruction) != PL_OK) {
-            continue;
-        }
-        pl_log(parts->log, PL_LOG_WARN, "restore",
-               "account %016llx is deleted again: its data key was destroyed, and the database "
-               "takes it for %s",
-               (unsigned long long)all[i].id, account_state_name(all[i].state));
-        err = accounts_delete_again(parts->accounts, all[i].id, 0, destruction.wall_ms, NULL, why);
+        err = all[i].state < ACCOUNT_DELETING ? delete_keyless(parts, &all[i], why)
+                                              : end_key_again(parts, &all[i], why);
     }
     free(all);
     return err;
@@ -208,5 +263,5 @@ enum pl_err restore_apply(const struct origin_parts *parts, struct pl_why *why)
                "%llu records are of accounts that were made after this copy of the database",
                (unsigned long long)r.unknown);
     }
-    return err == PL_OK ? delete_keyless(parts, why) : err;
+    return err == PL_OK ? compare_keys(parts, why) : err;
 }

@@ -4,7 +4,8 @@
  *
  * Promise: when it is done, whoever had said no, was erased or was revoked is so again, and every
  * account whose deletion had begun is being deleted again, with the certificate that it may have
- * had. At every start, before anything is served. Blocks.
+ * had. A keyring that was put back loses again the keys of accounts that the database knows to be
+ * deleted. At every start, before anything is served. Blocks.
  */
 #ifndef POLDER_ORIGIN_LIFECYCLE_RESTORE_H
 #define POLDER_ORIGIN_LIFECYCLE_RESTORE_H

@@ -337,14 +337,15 @@ static enum pl_err add_forms(struct visitors *v, uint64_t account, struct pl_spa
     return err;
 }
 
-static enum pl_err explain(enum pl_err err, uint64_t account, struct pl_why *why)
+static enum pl_err explain(enum pl_err err, struct pl_why *why)
 {
     switch (err) {
     case PL_EEXPIRED:
         return pl_fail(why, err, "the account's data was deleted: its key is destroyed");
     case PL_ENOTFOUND:
-        return pl_fail_field(why, err, "account", "there is no account %016llx",
-                             (unsigned long long)account);
+        return pl_fail(why, PL_ECORRUPT,
+                       "the account's data key is not in the keyring, so nothing of it can be read "
+                       "(see /ready)");
     case PL_ELIMIT:
         return pl_fail_field(
             why, err, "id",
@@ -371,7 +372,7 @@ enum pl_err visitors_find(struct visitors *v, uint64_t account, struct pl_span i
         err = visitors_expand(v, account, follow, &found);
     if (err != PL_OK) {
         identities_release(&found);
-        return explain(err, account, why);
+        return explain(err, why);
     }
     identities_sort(&found);
     *out = found;

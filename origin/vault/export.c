@@ -61,8 +61,10 @@ static enum pl_err check_key(struct exporter *x, const struct export_cursor *cur
         return PL_OK;
     case PL_EEXPIRED:
         return pl_fail(why, err, "the account's data was deleted: its key is destroyed");
-    case PL_ENOTFOUND:
-        return pl_fail(why, err, "there is no such account");
+    case PL_ENOTFOUND: /* that is the end of an export */
+        return pl_fail(why, PL_ECORRUPT,
+                       "the account's data key is not in the keyring, so nothing of it can be read "
+                       "(see /ready)");
     default:
         return pl_fail(why, err,
                        "the account's data key is not at hand (see the keyring's alarms)");

@@ -73,8 +73,8 @@ void exporter_free(struct exporter *exporter);
 void exporter_tidy(struct exporter *exporter);
 /* Appends whole records to out until max_bytes are reached, slice_ms (0: 250) have passed or *stop
  * (may be NULL) is set; gives PL_OK with progress, PL_ENOTFOUND at the end (nothing appended),
- * PL_EEXPIRED when the account's key is destroyed, PL_ENOTFOUND also for an account that never had
- * a key. out's limit must leave room for max_bytes and one record, 512 KiB at most. */
+ * PL_EEXPIRED when the account's key is destroyed, PL_ECORRUPT when there is none. out's limit must
+ * leave room for max_bytes and one record, 512 KiB at most. */
 enum pl_err export_next(struct exporter *exporter, struct export_cursor *cursor,
                         const struct pl_clock *clock, int64_t slice_ms, size_t max_bytes,
                         const _Atomic bool *stop, struct pl_buf *out, struct pl_why *why);

@@ -227,6 +227,105 @@ test('a restore shows although nothing was changed since the copy', { timeout: 1
     await until('the edge follows again', 20000, async () => (await cluster.replication('eu')).status === 'healthy');
 });
 
+const auditOf = async (cluster, wanted) => (await api(cluster, 'GET', 'audit')).text.trimEnd().split('\n').map((line) => JSON.parse(line)).filter(({ action }) => action === wanted);
+
+// Changes that the edge hears of and that are lost then: it is ahead of what the origin has to tell.
+async function goAhead(cluster) {
+    let last;
+    for (let i = 0; i < 4; i++) last = await must(cluster, 'POST', 'accounts', { name: `lost-${i}` });
+    await untilServed(cluster, 'eu', last, 0);
+    return last;
+}
+
+// The edge serves what was made since, and no more what is lost.
+async function followsAgain(cluster, lost) {
+    const after = await must(cluster, 'POST', 'accounts', { name: 'made-after' });
+    await untilServed(cluster, 'eu', after, 0);
+    assert.equal((await fetch(`${cluster.url('eu')}/v1/config/${lost.write_key}`)).status, 404);
+}
+
+test('after an emptied redo log edges start over', { timeout: 120000 }, async (t) => {
+    const { cluster } = await startCluster(t);
+    const copy = path.join(cluster.dir, 'copy');
+    await cluster.nodes.get('origin').stop();
+    copies['cp -a'](cluster, copy);
+    await cluster.startOrigin();
+    const lost = await goAhead(cluster);
+    await cluster.nodes.get('origin').kill();
+    restore(cluster, copy);
+    for (const name of ['journal-1', 'journal-2']) fs.writeFileSync(path.join(cluster.dir, 'origin', name, 'redo.ndjson'), '', { mode: 0o600 });
+    await cluster.startOrigin();
+    await followsAgain(cluster, lost);
+    assert.deepEqual((await auditOf(cluster, 'database.restored')).map(({ detail }) => detail), ['nothing in the redo log to apply again']);
+    await cluster.nodes.get('origin').stop();
+    await cluster.startOrigin();
+    assert.equal((await auditOf(cluster, 'database.restored')).length, 1);
+});
+
+test('a machine that is put back as a whole shows by what its edges have heard', { timeout: 120000 }, async (t) => {
+    const { cluster } = await startCluster(t);
+    const there = path.join(cluster.dir, 'origin'), copy = path.join(cluster.dir, 'copy');
+    await cluster.nodes.get('origin').stop();
+    execFileSync('cp', ['-a', there, copy]);
+    await cluster.startOrigin();
+    const lost = await goAhead(cluster);
+    await cluster.nodes.get('origin').kill();
+    fs.rmSync(there, { recursive: true });
+    execFileSync('cp', ['-a', copy, there]);
+    await cluster.startOrigin();
+    await followsAgain(cluster, lost);
+    assert.ok((await ready(cluster)).warnings.some((text) => /put back to where they stood before: an edge has heard \d+ changes more/.test(text)));
+    assert.deepEqual((await auditOf(cluster, 'database.restored')).map(({ detail }) => /^an edge has heard \d+ changes more than it holds$/.test(detail)), [true]);
+    await until('the edge settles', 20000, async () => (await cluster.replication('origin')).cutoffs.edges_waiting === 0);
+});
+
+test('a keyring from a copy: what had ended ends again, and what it lost is told', { timeout: 180000 }, async (t) => {
+    const { cluster, account } = await startCluster(t);
+    const rings = ['keyring-1', 'keyring-2'];
+    const gone = await cluster.ctlJson('account', 'create', 'gone-shop');
+    await cluster.nodes.get('origin').stop();
+    for (const ring of rings) execFileSync('cp', ['-a', path.join(cluster.dir, 'origin', ring), path.join(cluster.dir, ring)]);
+    await cluster.startOrigin();
+    await must(cluster, 'POST', `accounts/${gone.id}/deletion`, { reason: 'they asked', now: true });
+    await until('the account is deleted', 60000, async () => (await must(cluster, 'GET', `accounts/${gone.id}`)).state === 'deleted');
+    const since = await must(cluster, 'POST', 'accounts', { name: 'made-since' });
+    await untilServed(cluster, 'eu', since, 0);
+    await track(cluster, 'eu', since, ['lost']);
+    await track(cluster, 'eu', account, ['stays']);
+    await cluster.untilSettled(['eu'], 30000);
+
+    const origin = cluster.nodes.get('origin');
+    await origin.stop();
+    for (const ring of rings) {
+        fs.rmSync(path.join(cluster.dir, 'origin', ring), { recursive: true });
+        execFileSync('cp', ['-a', path.join(cluster.dir, ring), path.join(cluster.dir, 'origin', ring)]);
+    }
+    origin.start();
+    await origin.untilUp(`${cluster.url('origin')}/ready`, 60000, (reply) => reply.status === 503);
+    const again = async () => (await auditOf(cluster, 'deletion.key_destroyed')).filter(({ detail }) => /again/.test(detail)).map((line) => line.account);
+    assert.deepEqual(await again(), [gone.id]);
+    const { reasons } = await ready(cluster);
+    assert.deepEqual(reasons.map((text) => text.startsWith(`1 accounts have no key in the keyring (${since.id}): `)), [true], JSON.stringify(reasons));
+    const events = await api(cluster, 'GET', `accounts/${since.id}/events`);
+    assert.deepEqual([events.status, /not in the keyring/.test(events.text)], [500, true]);
+    const profile = await api(cluster, 'POST', `accounts/${since.id}/visitor/profile`, { id: 'lost' });
+    assert.deepEqual([profile.status, /not in the keyring/.test(profile.text)], [500, true]);
+    assert.deepEqual(await visitorsOf(cluster, account), ['stays']);
+
+    // Nothing that was promised is dropped unasked: who has no newer copy says so by deleting it.
+    await track(cluster, 'eu', since, ['late']);
+    await track(cluster, 'eu', account, ['late']);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    assert.equal((await cluster.replication('origin')).totals.dropped.deleted, 0);
+    await must(cluster, 'POST', `accounts/${since.id}/deletion`, { reason: 'its key is lost', now: true });
+    await until('what waited arrives', 30000, async () => (await visitorsOf(cluster, account)).includes('late'));
+    await until('it can be deleted', 60000, async () => (await must(cluster, 'GET', `accounts/${since.id}`)).state === 'deleted');
+    assert.deepEqual((await ready(cluster)).reasons, []);
+    await origin.stop();
+    await cluster.startOrigin();
+    assert.deepEqual(await again(), [gone.id]);
+});
+
 // Lines that say nothing, on both paths of a journal of an origin that is stopped, up to so many bytes.
 function fillJournal(cluster, file, bytes) {
     for (const name of ['journal-1', 'journal-2']) {

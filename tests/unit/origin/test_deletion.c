@@ -451,6 +451,25 @@ static void a_doubtful_clock_writes_nobody_off(void **state)
     assert_int_equal(seals.old_seal_keys, 0);
 }
 
+/* The keyring was put back from a copy of before it was made, and there is no newer one. */
+static void one_whose_key_is_lost_can_end(void **state)
+{
+    struct house *house = *state;
+    struct account account = make_full(house, "leaver");
+    uint8_t key[KEYRING_DATA_KEY_BYTES];
+    close_house(house);
+    assert_int_equal(unlink(house->ring_a) | unlink(house->ring_b), 0);
+    open_house(house, true);
+    assert_int_equal(keyring_key(house->keyring, account.id, key), PL_ENOTFOUND);
+    delete_now(house, account.id);
+    work(house);
+    assert_int_equal(state_of(house, account.id), ACCOUNT_DELETED);
+    assert_int_equal(rows_left(house, account.id), 0);
+    assert_certified(house, account.id, "\"events\"");
+    assert_false(has_key(house, account.id));
+    assert_int_equal(keyring_new_key(house->keyring, account.id, NULL), PL_EEXISTS);
+}
+
 /* As a restore finds it whose key is destroyed: no date of its own says that it had to end. */
 static void one_without_an_end_is_in_time(void **state)
 {
@@ -507,6 +526,7 @@ int main(void)
         T(blocks_that_are_kept_aside_all_the_time_hinder_nothing),
         T(what_was_certified_waits_for_them_as_well),
         T(a_doubtful_clock_writes_nobody_off),
+        T(one_whose_key_is_lost_can_end),
         T(one_without_an_end_is_in_time),
         T(one_that_a_restore_starts_again_was_asked_for_then),
     };
