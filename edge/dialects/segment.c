@@ -57,12 +57,18 @@ struct batch {
     struct take_left rest;
 };
 
+/* Each is looked for among the members of every message's own context. */
+#define SHARED_MEMBERS_MAX 64
+
 /* What a batch says besides its messages is kept with each of them, so what no event can hold is
  * refused here, once, and not with every message. */
 static enum pl_err check_shared(const struct segment_message *m, const struct take *take)
 {
     struct event_packer packer = {.out = take->scratch};
     pl_buf_reset(packer.out);
+    if (m->context != NULL && json_count(*m->context) > SHARED_MEMBERS_MAX)
+        return take_refuse(take, PL_ELIMIT, PL_SPAN_LIT("context"),
+                           "has more than 64 members, and for all messages");
     if (m->context != NULL)
         event_pack_json(&packer, *m->context);
     if (packer.err != PL_OK || packer.out->len > LIMIT_EVENT_BYTES)

@@ -107,7 +107,7 @@ static bool take_polder(struct segment_work *work, struct json value)
     return json_count(value) == 1;
 }
 
-/* More than this have no names of their own, and a batch's are looked at for every message. */
+/* More than this cannot have names of their own, and a batch's are looked at for every message. */
 #define MEMBERS_MAX (TAKE_LEFT_MAX + NAME_SLOTS)
 
 static enum pl_err check_members(const struct segment_work *work, struct pl_span name,
@@ -220,7 +220,7 @@ static enum pl_err take_shared(struct segment_work *work, struct context *contex
     struct json_iter members = json_members(*work->as->context);
     struct pl_span name;
     struct json value;
-    enum pl_err err = check_members(work, PL_SPAN_LIT("context"), *work->as->context);
+    enum pl_err err = PL_OK;
     while (err == PL_OK && json_next_member(&members, &name, &value))
         if (own == NULL || !says(*own, name))
             err = take_member(work, context, name, value);

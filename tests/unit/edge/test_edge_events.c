@@ -209,7 +209,7 @@ static void test_a_batch_costs_what_it_weighs(void **state)
 
     /* The most of it that may be. */
     repeat(&body, BATCH "\"context\":{", 1);
-    repeat(&body, "\"locale\":\"\",", 384);
+    repeat(&body, "\"locale\":\"\",", 64);
     end_with(&body, "},\"batch\":[");
     for (unsigned i = 0; i < 180; i++) {
         repeat(&body, "{\"type\":\"page\",\"userId\":7,\"context\":{", 1);
@@ -220,6 +220,13 @@ static void test_a_batch_costs_what_it_weighs(void **state)
     assert_int_equal(send_cheaply(n, "POST /v1/batch", "", &body).status, 200);
     assert_int_equal(accepted(n), before + 180);
     before = accepted(n);
+    repeat(&body, BATCH "\"context\":{", 1);
+    repeat(&body, "\"locale\":\"\",", 65);
+    end_with(&body, "},\"batch\":[" MESSAGE);
+    end_with(&body, "]}");
+    r = send_cheaply(n, "POST /v1/batch", "", &body);
+    assert_int_equal(r.status, 413);
+    assert_says(r, "context has more than 64 members");
 
     /* A value that no event can hold, packed for each. */
     repeat(&body, BATCH "\"context\":{\"x\":[", 1);
