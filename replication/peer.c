@@ -38,15 +38,16 @@ static enum pipe_admission on_admit(void *ctx, size_t len)
     struct peer *peer = ctx;
     struct receiver *r = peer->r;
     enum pipe_admission admission = PIPE_READ;
-    if (len <= SMALL_BYTES)
+    const bool small = len <= SMALL_BYTES;
+    if (small && pipe_queued(peer->pipe) <= STRANGER_UNSENT_MAX)
         return admission;
     pthread_mutex_lock(&r->lock);
     if (!peer->bound) {
-        admission = PIPE_BREAK; /* a stranger has nothing long to say */
-    } else if (blocks_room(r, len)) {
+        admission = PIPE_BREAK; /* a stranger has nothing long to say, and listens */
+    } else if (!small && blocks_room(r, len)) {
         peer->reserved = len;
         r->bytes_reserved += len;
-    } else {
+    } else if (!small) {
         wait_for_room(peer, len);
         admission = PIPE_WAIT;
     }

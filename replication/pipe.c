@@ -60,6 +60,12 @@ struct pipe_message *pipe_message_new(uint32_t id, struct pl_span body)
     return m;
 }
 
+/* What it holds of our memory: of many small ones, bodies are the least. */
+static size_t message_bytes(const struct pipe_message *m)
+{
+    return sizeof(*m) + PIPE_HEAD_BYTES + m->len;
+}
+
 static void push(struct queue *q, struct pipe_message *m)
 {
     m->next = NULL;
@@ -132,7 +138,7 @@ static bool finish_message(struct pipe *p)
     if (p->tx_left > 0 || p->tx == NULL)
         return false;
     p->unsent--;
-    p->unsent_bytes -= p->tx->len;
+    p->unsent_bytes -= message_bytes(p->tx);
     free(p->tx);
     p->tx = NULL;
     return true;
@@ -176,7 +182,7 @@ void pipe_send(struct pipe *p, struct pipe_message *message, bool urgent)
     } else {
         push(urgent ? &p->urgent : &p->normal, message);
         p->unsent++;
-        p->unsent_bytes += message->len;
+        p->unsent_bytes += message_bytes(message);
         if (!p->tx_busy)
             p->tx_busy = write_on(p);
     }

@@ -24,6 +24,9 @@
 #define CROWDS        256
 /* Requests of one peer under way, blocks not counted: it asks a few at a time. */
 #define PEER_ASKS_MAX 16
+/* Answers to a peer that has not proved itself which it has yet to take: it asks twice, and waits
+ * for the answers. One that does otherwise is hung up on. */
+#define STRANGER_UNSENT_MAX 16
 /* Everything but blocks fits in this; it is read whatever else is going on. */
 #define SMALL_BYTES (16 * 1024)
 

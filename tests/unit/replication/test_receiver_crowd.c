@@ -113,6 +113,34 @@ static void a_peer_that_never_listens_is_held_back(void **state)
     world_free(w);
 }
 
+/* The same by one that has a certificate and proves nothing: it need not be suffered at all. */
+static void a_stranger_that_never_listens_is_hung_up_on(void **state)
+{
+    (void)state;
+    struct world *w = listening();
+    struct peer p;
+    assert_int_equal(peer_open(w, &p), 0);
+    nng_aio_set_timeout(p.aio, 2000);
+    struct pipe_message *m = pipe_message_new(0x80000001, PL_SPAN_LIT("no frame"));
+    uint8_t many[100 * 64];
+    const size_t bytes = PIPE_HEAD_BYTES + m->len;
+    for (size_t i = 0; i < 100; i++)
+        memcpy(many + i * bytes, m->bytes, bytes);
+    int rv = 0;
+    size_t sent = 0;
+    while (rv == 0 && sent < 1000000) {
+        rv = say_raw(&p, many, 100 * bytes);
+        sent += 100;
+    }
+    print_message("%zu messages until: %s\n", sent, nng_strerror(rv));
+    assert_true(rv != 0 && rv != NNG_ETIMEDOUT);
+    free(m);
+    start_uplink(w);
+    UNTIL(5000, status_of(w).connected);
+    peer_close(&p);
+    world_free(w);
+}
+
 static void put_feed(struct peer *p, const struct pl_id128 *epoch, uint64_t position,
                      uint32_t wait_ms, uint32_t id)
 {
@@ -228,6 +256,7 @@ int main(void)
         cmocka_unit_test(strangers_lock_nobody_out),
         cmocka_unit_test(a_crowd_displaces_itself),
         cmocka_unit_test(a_peer_that_never_listens_is_held_back),
+        cmocka_unit_test(a_stranger_that_never_listens_is_hung_up_on),
         cmocka_unit_test(many_parked_polls_wake_together),
         cmocka_unit_test(sessions_may_be_ended_under_load_any_number_of_times),
     };
