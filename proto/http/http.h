@@ -250,8 +250,8 @@ void http_stream_write(struct http_stream *stream, struct pl_span chunk, bool la
 /* Break the reply off so that the client notices it is incomplete, once it has taken what is on its
  * way. */
 void http_stream_abort(struct http_stream *stream);
-/* The same without waiting for a client that takes nothing: an HTTP/1 connection is reset at once,
- * an HTTP/2 stream when its client next takes something. gone may come before it returns. */
+/* The same at once, without waiting for a client that takes nothing: of the last chunk, too, what
+ * it has not taken is held back. gone may come before it returns. */
 void http_stream_cut(struct http_stream *stream);
 
 #endif

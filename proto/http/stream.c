@@ -117,10 +117,16 @@ void http_stream_abort(struct http_stream *stream)
 
 void http_stream_cut(struct http_stream *stream)
 {
-    if (!stream->ended && !stream->may_write && stream->req->version < 0x200) {
-        stream->abort_wanted = true;
-        http_conn_cut(http_conn_of(http_request_socket(stream->req)));
-    } else {
+    h2o_req_t *req = stream->req;
+    h2o_http2_stream_t *h2 = H2O_STRUCT_FROM_MEMBER(h2o_http2_stream_t, req, req);
+    if (stream->may_write) {
         http_stream_abort(stream);
+        return;
     }
+    stream->abort_wanted = true;
+    /* What is written out cannot be told from the end any more: the whole connection goes. */
+    if (req->version < 0x200 || h2->state == H2O_HTTP2_STREAM_STATE_END_STREAM)
+        http_conn_cut(http_conn_of(http_request_socket(req)));
+    else if (((h2o_http2_conn_t *)req->conn)->state < H2O_HTTP2_CONN_STATE_IS_CLOSING)
+        http_h2_reset(h2, H2O_HTTP2_ERROR_CANCEL);
 }

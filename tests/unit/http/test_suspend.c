@@ -108,6 +108,42 @@ static void on_stream(struct http_request *request, void *arg)
     assert_int_equal(http_stream_start(request, 200, &type, 1, &FEED, feed, &feed->stream), PL_OK);
 }
 
+/* The last chunk is far more than a client takes that does not read; then the stream is cut. */
+#define LAST_BYTES ((size_t)16 << 20)
+
+struct last {
+    struct http_task task;
+    struct http_stream *stream;
+};
+
+static struct last *last; /* the loop's until it is written */
+static atomic_int lasts_written;
+
+static void last_ready(void *arg)
+{
+    struct last *self = arg;
+    uint8_t *chunk = calloc(1, LAST_BYTES);
+    http_stream_write(self->stream, pl_span(chunk, LAST_BYTES), true);
+    free(chunk);
+    last = self;
+    atomic_fetch_add(&lasts_written, 1);
+}
+
+static const struct http_stream_ops LAST = {.ready = last_ready, .gone = feed_gone};
+
+static void cut_last(struct http_task *task)
+{
+    http_stream_cut(((struct last *)task)->stream);
+}
+
+static void on_last(struct http_request *request, void *arg)
+{
+    struct last *self = calloc(1, sizeof(*self));
+    (void)arg;
+    self->task.run = cut_last;
+    assert_int_equal(http_stream_start(request, 200, NULL, 0, &LAST, self, &self->stream), PL_OK);
+}
+
 /* ---- server ---------------------------------------------------------------------------- */
 
 static atomic_int ticks, stopped;
@@ -145,6 +181,7 @@ static const struct http_route ROUTES[] = {
     {HTTP_GET | HTTP_POST, "/at-once", on_suspend_and_resume, NULL},
     {HTTP_GET, "/stream/*", on_stream, NULL},
     {HTTP_GET, "/abort/*", on_stream, abort_flag},
+    {HTTP_GET, "/last", on_last, NULL},
 };
 static struct fixture f;
 
@@ -396,6 +433,41 @@ static void a_slow_reader_holds_the_stream_back(void **state)
     EVENTUALLY(atomic_load(&streams_gone) == gone + 1);
 }
 
+/* Sooner than the timeout for readers that have stopped. */
+static void the_last_chunk_can_be_cut_off_too(void **state)
+{
+    (void)state;
+    static char sink[PIECE];
+    const uint64_t timed_out = fixture_stats(&f).timed_out;
+    int gone = atomic_load(&streams_gone), written = atomic_load(&lasts_written);
+    int fd = dial_with(f.port, 8192);
+    say(fd, GET("/last"));
+    EVENTUALLY(atomic_load(&lasts_written) == written + 1);
+    assert_int_equal(atomic_load(&streams_gone), gone);
+    http_loop_post(the_loop, &last->task);
+    EVENTUALLY(atomic_load(&streams_gone) == gone + 1);
+    size_t heard = 0;
+    for (ssize_t n; (n = hear(fd, sink, sizeof(sink))) > 0; heard += (size_t)n)
+        ;
+    assert_true(heard < LAST_BYTES);
+    close(fd);
+
+    /* HTTP/2, a window that lets nothing through: the stream alone. */
+    static const uint8_t no_window[6] = {0, 4, 0, 0, 0, 0};
+    struct frame frame;
+    fd = h2_dial_with(f.port, no_window, 6);
+    h2_ask(fd, 1, "GET", "/last", true);
+    EVENTUALLY(atomic_load(&lasts_written) == written + 2);
+    http_loop_post(the_loop, &last->task);
+    assert_true(h2_await(fd, H2_RST, &frame));
+    assert_int_equal(frame.stream, 1);
+    EVENTUALLY(atomic_load(&streams_gone) == gone + 2);
+    h2_ask(fd, 3, "HEAD", "/at-once", true);
+    assert_true(h2_await(fd, H2_HEADERS, &frame));
+    close(fd);
+    assert_int_equal(fixture_stats(&f).timed_out, timed_out);
+}
+
 static void a_reader_that_stops_is_cut(void **state)
 {
     (void)state;
@@ -436,6 +508,7 @@ int main(void)
         cmocka_unit_test(an_aborted_stream_is_seen_as_broken),
         cmocka_unit_test(a_slow_reader_holds_the_stream_back),
         cmocka_unit_test(a_reader_that_stops_is_cut),
+        cmocka_unit_test(the_last_chunk_can_be_cut_off_too),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
