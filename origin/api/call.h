@@ -193,6 +193,9 @@ enum pl_err api_read_day(struct api_call *call, const char *name, int64_t *day, 
 
 /* ---- what handlers share */
 
+/* Before data of an account is gathered: PL_ENOTFOUND, and PL_EEXPIRED once its deletion has begun.
+ * api_work asks again before it is given out. */
+enum pl_err api_check_account(struct api_worker *worker, uint64_t id, struct pl_why *why);
 /* Parses the body; an empty one is {}. */
 enum pl_err api_body(struct api_worker *worker, struct api_call *call, struct json *root,
                      struct pl_why *why);

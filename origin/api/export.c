@@ -89,19 +89,6 @@ static enum pl_err note_counts(struct api_worker *worker, struct export_cursor *
     return err;
 }
 
-/* After the ticket is open: a deletion that begins later will find it. */
-static enum pl_err check_account(struct api_worker *worker, uint64_t id, struct pl_why *why)
-{
-    struct account account;
-    enum pl_err err = accounts_get(worker->api->parts->accounts, id, &account);
-    if (err != PL_OK)
-        return pl_fail_field(why, err, "account", "there is no account %016llx",
-                             (unsigned long long)id);
-    return account.state == ACCOUNT_DELETING || account.state == ACCOUNT_DELETED
-               ? pl_fail(why, PL_EEXPIRED, "the account's data is deleted, or about to be")
-               : PL_OK;
-}
-
 /* Which days, and whether it is all of them; never whose. */
 static void note_request(struct api_call *call, const struct export_request *request)
 {
@@ -118,7 +105,8 @@ API_HANDLER(api_events_export)
     struct api_export_query query;
     export->ticket.account = call->target.account;
     exports_open(worker->api->parts->exports, &export->ticket);
-    enum pl_err err = check_account(worker, call->target.account, why);
+    /* From here on a deletion that begins will find it. */
+    enum pl_err err = api_check_account(worker, call->target.account, why);
     if (err == PL_OK)
         err = api_export_query(worker, call, &query, why);
     if (err != PL_OK)

@@ -80,16 +80,34 @@ void api_fail(struct api_worker *worker, struct api_call *call, enum pl_err err,
     }
 }
 
-/* Data is not given to a token that has ended while it was gathered. */
+enum pl_err api_check_account(struct api_worker *worker, uint64_t id, struct pl_why *why)
+{
+    struct account account;
+    enum pl_err err = accounts_get(worker->api->parts->accounts, id, &account);
+    if (err != PL_OK) {
+        return pl_fail_field(why, err, "account", "there is no account %016llx",
+                             (unsigned long long)id);
+    }
+    return account.state == ACCOUNT_DELETING || account.state == ACCOUNT_DELETED
+               ? pl_fail(why, PL_EEXPIRED, "the account's data is deleted, or about to be")
+               : PL_OK;
+}
+
+/* What was gathered is not given to a token that has ended meanwhile, nor visitors' data, which are
+ * those that the audit log tells of, once the account's deletion has begun. */
 static enum pl_err check_again(struct api_worker *worker, const struct api_call *call,
                                struct pl_why *why)
 {
     const struct api_route *route = call->route;
-    const bool gives = route->method == HTTP_GET || (route->how & API_GIVES) != 0;
-    return route->roles == API_ANYONE || !gives ||
-                   tokens_stand(worker->api->parts->tokens, &call->token)
-               ? PL_OK
-               : pl_fail(why, PL_EDENIED, "the token was revoked, or has expired, meanwhile");
+    const bool gives =
+        route->method == HTTP_GET || (route->how & API_GIVES) != 0 || api_streams(route);
+    if (route->roles == API_ANYONE || !gives) {
+        return PL_OK;
+    }
+    if (!tokens_stand(worker->api->parts->tokens, &call->token)) {
+        return pl_fail(why, PL_EDENIED, "the token was revoked, or has expired, meanwhile");
+    }
+    return route->action == NULL ? PL_OK : api_check_account(worker, call->target.account, why);
 }
 
 void api_work(struct api_worker *worker, struct api_call *call)

@@ -33,14 +33,9 @@ static enum pl_err read_request(struct api_worker *worker, struct api_call *call
                                 struct pl_why *why)
 {
     struct json request;
-    struct account account;
     *out = (struct visitor_request){.alone = false};
-    enum pl_err err = accounts_get(worker->api->parts->accounts, call->target.account, &account);
-    if (err != PL_OK) {
-        return pl_fail_field(why, err, "account", "there is no account %016llx",
-                             (unsigned long long)call->target.account);
-    }
-    if ((err = api_body(worker, call, &request, why)) != PL_OK ||
+    enum pl_err err = api_check_account(worker, call->target.account, why);
+    if (err != PL_OK || (err = api_body(worker, call, &request, why)) != PL_OK ||
         (err = request_only(request, members, why)) != PL_OK ||
         (err = read_text(request, "id", &out->id, why)) != PL_OK ||
         (err = read_text(request, "cursor", &out->cursor, why)) != PL_OK) {
