@@ -1,5 +1,6 @@
 #include "edge/probes.h"
 #include "edge/reply.h"
+#include "proto/base/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -71,7 +72,7 @@ __attribute__((format(printf, 4, 5))) static void say(struct verdict *v, enum he
     if (v->count == REASONS_MAX)
         return;
     va_start(args, format);
-    vsnprintf(v->reasons[v->count++], REASON_BYTES, format, args);
+    pl_text_print_v(v->reasons[v->count++], REASON_BYTES, format, args);
     va_end(args);
 }
 

@@ -1,8 +1,5 @@
 #include "origin/alarms.h"
-
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
+#include "proto/base/text.h"
 
 void alarms_raise(struct alarms *alarms, pthread_mutex_t *lock, const struct pl_log *log,
                   const char *part, const char *format, ...)
@@ -10,7 +7,7 @@ void alarms_raise(struct alarms *alarms, pthread_mutex_t *lock, const struct pl_
     char text[ALARM_TEXT];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    pl_text_print_v(text, sizeof(text), format, args);
     va_end(args);
     pl_log(log, PL_LOG_ERROR, part, "%s", text);
     pthread_mutex_lock(lock);

@@ -1,6 +1,7 @@
 #include "origin/options.h"
 #include "origin/probes_view.h"
 #include "origin/request.h"
+#include "proto/base/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,7 +27,7 @@ static void add(struct reasons *reasons, enum probes_verdict verdict, const char
         return;
     }
     va_start(args, format);
-    vsnprintf(reasons->text[reasons->count++], REASON_BYTES, format, args);
+    pl_text_print_v(reasons->text[reasons->count++], REASON_BYTES, format, args);
     va_end(args);
 }
 
@@ -470,6 +471,14 @@ static void write_cutoffs(const struct view *view, struct json_writer *w)
     json_write_object_end(w);
 }
 
+/* What the database keeps was cut by whichever version wrote it. */
+static void write_told(struct json_writer *w, const char *told)
+{
+    char text[REASON_BYTES];
+    pl_text_print(text, sizeof(text), "%s", told);
+    json_write_pair_text(w, "text", text);
+}
+
 static void write_alarms(const struct view *view, struct json_writer *w)
 {
     json_write_key(w, "alarms");
@@ -483,7 +492,7 @@ static void write_alarms(const struct view *view, struct json_writer *w)
         json_write_pair_u64(w, "number", alarm->number);
         json_write_pair_u64(w, "count", alarm->count);
         json_write_pair_time(w, "since", alarm->since_ms);
-        json_write_pair_text(w, "text", alarm->text);
+        write_told(w, alarm->text);
         json_write_object_end(w);
     }
     for (size_t i = 0; i < view->keyring.alarms.count; i++) {

@@ -1,5 +1,6 @@
 /* What the ledger has to tell people. */
 #include "origin/intake/ledger_state.h"
+#include "proto/base/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -59,7 +60,7 @@ enum pl_err ledger_quarantine(struct ledger *l, struct store_batch *batch,
                                  .number = block->number,
                                  .count = 1,
                                  .since_ms = pl_wall_ms(l->clock)};
-    snprintf(alarm.text, sizeof(alarm.text), "%s", reason);
+    pl_text_print(alarm.text, sizeof(alarm.text), "%s", reason);
     uint8_t key[LEDGER_KEPT_KEY_BYTES];
     ledger_block_key(&block->edge, &block->incarnation, block->number, key);
     memcpy(key + LEDGER_BLOCK_KEY_BYTES, block->hash, 8);

@@ -1,5 +1,6 @@
 /* The openers: from sealed block to sealed values, in parallel. */
 #include "origin/intake/intake_state.h"
+#include "proto/base/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -304,7 +305,7 @@ static void refuse(struct intake_job *job, enum block_verdict verdict, const cha
 {
     job->verdict = verdict;
     if (job->reason[0] == '\0')
-        snprintf(job->reason, sizeof(job->reason), "%.159s", reason);
+        pl_text_print(job->reason, sizeof(job->reason), "%s", reason);
 }
 
 /* Whether a block that cannot be opened might be opened later. */

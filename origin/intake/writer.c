@@ -1,5 +1,6 @@
 /* The writer: one thread that judges, finds duplicates and writes, a group of blocks at a time. */
 #include "origin/intake/intake_state.h"
+#include "proto/base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,7 +102,7 @@ static void set_ready(struct intake *intake, bool ready, const char *reason)
 {
     pthread_mutex_lock(&intake->lock);
     intake->status.ready = ready;
-    snprintf(intake->status.reason, sizeof(intake->status.reason), "%.199s", reason);
+    pl_text_print(intake->status.reason, sizeof(intake->status.reason), "%s", reason);
     pthread_mutex_unlock(&intake->lock);
 }
 

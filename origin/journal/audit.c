@@ -1,6 +1,7 @@
 #include "origin/journal/audit.h"
 #include "origin/journal/denials.h"
 #include "origin/request.h"
+#include "proto/base/text.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -94,7 +95,7 @@ static void set_trouble(struct audit *audit, const char *text)
     pthread_mutex_lock(&audit->lock);
     was = audit->status.trouble[0] != '\0';
     audit->status.failures += text[0] != '\0';
-    snprintf(audit->status.trouble, sizeof(audit->status.trouble), "%s", text);
+    pl_text_print(audit->status.trouble, sizeof(audit->status.trouble), "%s", text);
     pthread_mutex_unlock(&audit->lock);
     if (!was && text[0] != '\0') {
         pl_log(audit->log, PL_LOG_ERROR, "audit",

@@ -1,4 +1,5 @@
 #include "origin/journal/journal_scan.h"
+#include "proto/base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -95,8 +96,8 @@ static enum pl_err read_lines(struct loading *l, size_t i, struct scan *scan, st
     else if (err == PL_ECORRUPT || err == PL_ELIMIT)
         scan->ending = END_BAD;
     journal_reader_release(&r);
-    snprintf(scan->text, sizeof(scan->text), "%.159s",
-             err == PL_ELIMIT ? "a line is longer than any can be" : wrong.text);
+    pl_text_print(scan->text, sizeof(scan->text), "%s",
+                  err == PL_ELIMIT ? "a line is longer than any can be" : wrong.text);
     return err == PL_EIO      ? journal_fail_errno(l->j, i, "read", why)
            : err == PL_ENOMEM ? pl_fail(why, err, "no memory for the %s", l->j->what)
                               : PL_OK;

@@ -5,7 +5,6 @@
 #include "proto/base/secret.h"
 #include "proto/base/text.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Edges that are revoked together make one new key. */
@@ -289,7 +288,7 @@ static void note_trouble(struct cutoffs *c, enum pl_err err, const struct pl_why
 {
     char text[sizeof(c->trouble)] = "";
     if (err != PL_OK) {
-        snprintf(text, sizeof(text), "%.199s", why->text);
+        pl_text_print(text, sizeof(text), "%s", why->text);
     }
     pthread_mutex_lock(&c->lock);
     const bool news = strcmp(text, c->trouble) != 0;

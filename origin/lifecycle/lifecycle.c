@@ -6,6 +6,7 @@
 #include "origin/request.h"
 #include "proto/base/mailbox.h"
 #include "proto/base/process.h"
+#include "proto/base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,12 +236,12 @@ static void complain(const struct account *account, enum account_state state, in
 {
     bool asked = deletion_was_asked_for(account);
     int64_t since_ms = asked ? account->deletion_started_ms : account->expires_at_ms;
-    snprintf(status->reason, sizeof(status->reason),
-             "account %016llx is still %s on day %lld after %s%s%.80s",
-             (unsigned long long)account->id, account_state_name(state),
-             (long long)((now_ms - since_ms) / PL_DAY_MS),
-             asked ? "its deletion was confirmed" : "its expiry", why->text[0] != '\0' ? ": " : "",
-             why->text);
+    pl_text_print(status->reason, sizeof(status->reason),
+                  "account %016llx is still %s on day %lld after %s%s%s",
+                  (unsigned long long)account->id, account_state_name(state),
+                  (long long)((now_ms - since_ms) / PL_DAY_MS),
+                  asked ? "its deletion was confirmed" : "its expiry",
+                  why->text[0] != '\0' ? ": " : "", why->text);
 }
 
 struct account_standing lifecycle_standing(const struct lifecycle *lifecycle,

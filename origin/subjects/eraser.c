@@ -3,8 +3,7 @@
 #include "origin/intake/intake.h"
 #include "origin/subjects/eraser_slice.h"
 #include "proto/base/process.h"
-
-#include <stdio.h>
+#include "proto/base/text.h"
 
 /* ---- one erasure */
 
@@ -128,8 +127,8 @@ void erasures_trouble(struct erasures *e, enum pl_err err, const struct pl_why *
 {
     pthread_mutex_lock(&e->lock);
     const bool news = e->trouble[0] == '\0';
-    snprintf(e->trouble, sizeof(e->trouble), "%.199s",
-             why->text[0] == '\0' ? pl_err_word(err) : why->text);
+    pl_text_print(e->trouble, sizeof(e->trouble), "%s",
+                  why->text[0] == '\0' ? pl_err_word(err) : why->text);
     pthread_mutex_unlock(&e->lock);
     if (news)
         pl_log(e->config.log, PL_LOG_WARN, "erasures",

@@ -1,8 +1,7 @@
 #include "proto/base/err.h"
+#include "proto/base/text.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
 const char *pl_err_word(enum pl_err err)
 {
@@ -53,9 +52,8 @@ static void fill(struct pl_why *why, enum pl_err err, const char *field, const c
                  va_list args)
 {
     struct pl_why next = {.err = err};
-    if (vsnprintf(next.text, sizeof(next.text), format, args) < 0)
-        next.text[0] = '\0';
-    snprintf(next.field, sizeof(next.field), "%s", field);
+    pl_text_print_v(next.text, sizeof(next.text), format, args);
+    pl_text_print(next.field, sizeof(next.field), "%s", field);
     *why = next;
 }
 
@@ -82,15 +80,6 @@ enum pl_err pl_fail_field(struct pl_why *why, enum pl_err err, const char *field
     return err;
 }
 
-static void append(char *text, size_t size, const char *more)
-{
-    size_t used = strlen(text), len = strlen(more);
-    if (len > size - 1 - used)
-        len = size - 1 - used;
-    memcpy(text + used, more, len);
-    text[used + len] = '\0';
-}
-
 enum pl_err pl_fail_in(struct pl_why *why, enum pl_err err, const char *format, ...)
 {
     if (why == NULL)
@@ -104,10 +93,9 @@ enum pl_err pl_fail_in(struct pl_why *why, enum pl_err err, const char *format, 
     fill(&front, why->err, why->field, format, args);
     va_end(args);
 
-    if (why->text[0] != '\0') {
-        append(front.text, sizeof(front.text), ": ");
-        append(front.text, sizeof(front.text), why->text);
-    }
+    const size_t used = strlen(front.text);
+    if (why->text[0] != '\0')
+        pl_text_print(front.text + used, sizeof(front.text) - used, ": %s", why->text);
     *why = front;
     return why->err;
 }

@@ -35,7 +35,7 @@ enum pl_err {
 struct pl_why {
     enum pl_err err;
     char field[96]; /* path of the offending field, e.g. "batch[3].timestamp"; "" if none */
-    char text[512]; /* a sentence for a person, no trailing newline; truncated, never overrun */
+    char text[512]; /* a sentence for a person in UTF-8, no trailing newline; cut, never overrun */
 };
 
 /* Short standard word for an error, e.g. "not-found". Never NULL; static storage. */

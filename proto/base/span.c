@@ -53,7 +53,7 @@ static size_t utf8_sequence(const uint8_t *p, size_t left)
     return len;
 }
 
-bool pl_span_is_utf8(struct pl_span a)
+size_t pl_span_utf8_prefix(struct pl_span a)
 {
     size_t i = 0;
     while (i < a.len) {
@@ -71,10 +71,15 @@ bool pl_span_is_utf8(struct pl_span a)
         }
         size_t len = utf8_sequence(a.data + i, a.len - i);
         if (len == 0)
-            return false;
+            return i;
         i += len;
     }
-    return true;
+    return a.len;
+}
+
+bool pl_span_is_utf8(struct pl_span a)
+{
+    return pl_span_utf8_prefix(a) == a.len;
 }
 
 bool pl_span_to_u64(struct pl_span a, uint64_t *out)

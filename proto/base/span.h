@@ -66,6 +66,8 @@ bool pl_span_eq_nocase(struct pl_span a, struct pl_span b);
 
 /* Well-formed UTF-8 per RFC 3629: no overlong forms, surrogates or code points over U+10FFFF. */
 bool pl_span_is_utf8(struct pl_span a);
+/* How many bytes at its beginning are: a.len when all are. */
+size_t pl_span_utf8_prefix(struct pl_span a);
 
 /* Decimal integer, whole span, no sign for the unsigned one, overflow refused. */
 bool pl_span_to_u64(struct pl_span a, uint64_t *out);

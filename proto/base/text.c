@@ -1,5 +1,7 @@
 #include "proto/base/text.h"
 
+#include <stdio.h>
+
 void pl_hex_encode(struct pl_span in, char *out)
 {
     static const char digits[] = "0123456789abcdef";
@@ -147,6 +149,35 @@ enum pl_err pl_base64_decode(struct pl_span text, struct pl_buf *out)
         *p++ = (uint8_t)(base64_bits(digits[1], 4) | base64_bits(digits[2], 0) >> 2);
     out->len += out_len;
     return PL_OK;
+}
+
+/* Whether it is what a cut may leave of one character. */
+static bool is_cut_off(struct pl_span a)
+{
+    for (size_t i = 1; i < a.len; i++)
+        if ((a.data[i] & 0xc0) != 0x80)
+            return false;
+    return a.len < 4 && a.data[0] >= 0xc2;
+}
+
+void pl_text_print_v(char *out, size_t out_bytes, const char *format, va_list args)
+{
+    if (vsnprintf(out, out_bytes, format, args) < 0)
+        out[0] = '\0';
+    struct pl_span rest = pl_span_str(out);
+    while ((rest = pl_span_from(rest, pl_span_utf8_prefix(rest))).len > 0) {
+        char *at = out + (rest.data - (const uint8_t *)out);
+        *at = is_cut_off(rest) ? '\0' : '?';
+        rest = pl_span_str(at);
+    }
+}
+
+void pl_text_print(char *out, size_t out_bytes, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    pl_text_print_v(out, out_bytes, format, args);
+    va_end(args);
 }
 
 enum pl_err pl_form_decode(struct pl_span text, struct pl_buf *out)

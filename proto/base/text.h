@@ -1,5 +1,5 @@
 /*
- * text: hexadecimal and base64 (RFC 4648), both alphabets.
+ * text: hexadecimal and base64 (RFC 4648), both alphabets; forms; sentences that are cut to fit.
  *
  * Promise: decoders accept only complete, canonical input and change nothing when they refuse.
  */
@@ -7,6 +7,8 @@
 #define POLDER_PROTO_BASE_TEXT_H
 
 #include "proto/base/buf.h"
+
+#include <stdarg.h>
 
 /* Writes 2 * in.len digits and a NUL; out must hold them. Lowercase. */
 void pl_hex_encode(struct pl_span in, char *out);
@@ -18,6 +20,13 @@ bool pl_hex_decode_lower(struct pl_span text, uint8_t *out, size_t out_len);
 enum pl_err pl_base64_encode(struct pl_span in, struct pl_buf *out);
 /* Standard or URL alphabet (not both at once), with or without padding. PL_EINVAL otherwise. */
 enum pl_err pl_base64_decode(struct pl_span text, struct pl_buf *out);
+
+/* As snprintf, and UTF-8 whatever the arguments are: what does not fit is cut between two
+ * characters, a byte of none is a '?'. For all that people get to see as JSON. */
+void pl_text_print(char *out, size_t out_bytes, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void pl_text_print_v(char *out, size_t out_bytes, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
 
 /* application/x-www-form-urlencoded: '+' is a space, %XX is a byte; PL_EINVAL on a bad escape. */
 enum pl_err pl_form_decode(struct pl_span text, struct pl_buf *out);

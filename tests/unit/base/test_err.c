@@ -66,6 +66,23 @@ static void long_sentences_are_cut_not_overrun(void **state)
     assert_int_equal(strlen(why.text), sizeof(why.text) - 1);
 }
 
+static void sentences_are_cut_between_characters(void **state)
+{
+    (void)state;
+    char longer[600];
+    struct pl_why why;
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t at = i; at + 3 < sizeof(longer); at += 3)
+            memcpy(longer + at, "\xe5\x8c\x97", 4);
+        memset(longer, 'x', i);
+        pl_fail_field(&why, PL_EINVAL, longer, "%s", longer);
+        assert_int_equal((strlen(why.text) - i) % 3, 0);
+        assert_int_equal((strlen(why.field) - i) % 3, 0);
+        pl_fail_in(&why, PL_EINVAL, "a");
+        assert_int_equal((strlen(why.text) - i) % 3, 0);
+    }
+}
+
 static void a_sentence_may_quote_the_one_it_replaces(void **state)
 {
     (void)state;
@@ -96,6 +113,7 @@ int main(void)
         cmocka_unit_test(a_failure_carries_its_sentence_and_field),
         cmocka_unit_test(context_goes_in_front_and_keeps_the_field),
         cmocka_unit_test(long_sentences_are_cut_not_overrun),
+        cmocka_unit_test(sentences_are_cut_between_characters),
         cmocka_unit_test(a_sentence_may_quote_the_one_it_replaces),
         cmocka_unit_test(errno_maps_to_what_the_caller_acts_on),
     };

@@ -148,6 +148,38 @@ static void parameters_are_walked_and_found(void **state)
     assert_false(pl_form_find(pl_span(NULL, 0), "a", &value));
 }
 
+/* U+5317 U+4EAC, three bytes each. */
+#define BEIJING "\xe5\x8c\x97\xe4\xba\xac"
+
+static void sentences_are_cut_between_characters(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t room;
+        const char *text, *expected;
+    } cases[] = {
+        {16, "edge " BEIJING, "edge " BEIJING},
+        {12, "edge " BEIJING, "edge " BEIJING},
+        {11, "edge " BEIJING, "edge \xe5\x8c\x97"},
+        {10, "edge " BEIJING, "edge \xe5\x8c\x97"},
+        {9, "edge " BEIJING, "edge \xe5\x8c\x97"},
+        {8, "edge " BEIJING, "edge "},
+        {6, "edge " BEIJING, "edge "},
+        {5, "edge " BEIJING, "edge"},
+        {1, BEIJING, ""},
+        {16, "\xf0\x9f\x98", ""},         /* somebody else has cut it */
+        {16, "caf\xe9 \xff!", "caf? ?!"}, /* a path need not be UTF-8 */
+        {16, "\xed\xa0\x80.", "???."},    /* a surrogate */
+        {16, "\x80\x80", "??"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char out[16];
+        memset(out, 'x', sizeof(out));
+        pl_text_print(out, cases[i].room, "%s", cases[i].text);
+        assert_string_equal(out, cases[i].expected);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +189,7 @@ int main(void)
         cmocka_unit_test(only_canonical_base64_decodes),
         cmocka_unit_test(forms_decode),
         cmocka_unit_test(parameters_are_walked_and_found),
+        cmocka_unit_test(sentences_are_cut_between_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -361,7 +361,7 @@ static inline enum account_state state_of(struct house *house, uint64_t id)
 
 /* ---- edges */
 
-static inline struct pl_id128 enroll(struct house *house, unsigned char mark)
+static inline struct pl_id128 enroll_as(struct house *house, unsigned char mark, const char *name)
 {
     struct pl_signer *signer;
     struct pl_buf spki, text;
@@ -373,15 +373,22 @@ static inline struct pl_id128 enroll(struct house *house, unsigned char mark)
     must(pl_signer_public(signer, &spki), &house->why);
     must(pl_base64_encode(pl_buf_span(&spki), &text), &house->why);
     snprintf(request, sizeof(request),
-             "{\"id\":\"%032x\",\"name\":\"edge-%u\",\"region\":\"eu\",\"link_public\":\"%.*s\","
+             "{\"id\":\"%032x\",\"name\":\"%s\",\"region\":\"eu\",\"link_public\":\"%.*s\","
              "\"seal_public\":\"%064x\"}",
-             mark, mark, PL_SPAN_FMT(pl_buf_span(&text)), mark);
+             mark, name, PL_SPAN_FMT(pl_buf_span(&text)), mark);
     must(edges_enroll(house->edges, parse(house, request), &edge, &house->why), &house->why);
     pl_signer_free(signer);
     pl_buf_release(&spki);
     pl_buf_release(&text);
     cutoffs_seen(house->cutoffs, &edge.id);
     return edge.id;
+}
+
+static inline struct pl_id128 enroll(struct house *house, unsigned char mark)
+{
+    char name[16];
+    snprintf(name, sizeof(name), "edge-%u", mark);
+    return enroll_as(house, mark, name);
 }
 
 /* The edge has followed the feed to its end and holds nothing from before. */

@@ -387,6 +387,25 @@ static void what_hinders_a_deletion_is_named(void **state)
                         "{\"kind\":\"events\",\"counted\":true,\"items\":1,");
 }
 
+static void what_hinders_is_told_in_whole_characters(void **state)
+{
+    struct house *house = *state;
+    struct pl_why why = {0};
+    struct lifecycle_status status;
+    char name[64] = "";
+    for (size_t at = 0; at + 3 < sizeof(name); at += 3)
+        memcpy(name + at, "\xe5\x8c\x97", 4);
+    (void)enroll_as(house, 1, name); /* lost */
+    struct account account = new_account(house, "shop");
+    must(accounts_expire(house->accounts, account.id, 0, &account, &why), &why);
+    tick_on_day(house, LIFECYCLE_WARN_DAYS + 1);
+    lifecycle_status(house->lifecycle, &status);
+    assert_int_equal(status.overdue, 1);
+    assert_non_null(strstr(status.reason, "among them \xe5\x8c\x97"));
+    assert_null(strstr(status.reason, name)); /* it was cut */
+    assert_true(pl_span_is_utf8(pl_span_str(status.reason)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -405,6 +424,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(dedupe_entries_outlive_the_latest_retry, setup, teardown),
         cmocka_unit_test_setup_teardown(what_hinders_a_deletion_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_hinders_is_told_in_whole_characters, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
