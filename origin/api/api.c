@@ -16,16 +16,18 @@ enum pl_err api_new(struct api **out, const struct origin_parts *parts, struct p
     pthread_mutex_init(&api->lock, NULL);
     pthread_cond_init(&api->came_back, NULL);
     api->parts = parts;
-    api->export_max = (size_t)parts->options->exports_max;
     api->worker_count = (size_t)parts->options->api_workers;
     api->workers = calloc(api->worker_count, sizeof(*api->workers));
     api->away = calloc((size_t)parts->options->http_loops, sizeof(*api->away));
     api->streams = calloc((size_t)parts->options->http_loops, sizeof(struct api_export *));
-    api->export_accounts = calloc(api->export_max, sizeof(*api->export_accounts));
+    const size_t export_max = (size_t)parts->options->exports_max;
     const struct rate wrong_tokens = {API_WRONG_TOKENS, API_WRONG_TOKENS_EVERY_MS};
     const struct rate owners = {API_OWNER_CALLS, API_OWNER_CALLS_EVERY_MS};
     if (api->workers == NULL || api->away == NULL || api->streams == NULL ||
-        api->export_accounts == NULL || rates_new(&api->wrong_tokens, wrong_tokens) != PL_OK ||
+        places_new(&api->exports, export_max, export_max < 2 ? 1 : export_max / 2) != PL_OK ||
+        places_new(&api->guests, API_WAITING_MAX / 2, API_WAITING_MAX / 8) != PL_OK ||
+        places_new(&api->anyones, API_WAITING_MAX / 4, API_WAITING_MAX / 16) != PL_OK ||
+        rates_new(&api->wrong_tokens, wrong_tokens) != PL_OK ||
         rates_new(&api->owners, owners) != PL_OK) {
         api_free(api);
         return pl_fail(why, PL_ENOMEM, "no memory for the API");
@@ -41,7 +43,9 @@ void api_free(struct api *api)
     }
     rates_free(api->wrong_tokens);
     rates_free(api->owners);
-    free(api->export_accounts);
+    places_free(api->exports);
+    places_free(api->guests);
+    places_free(api->anyones);
     free(api->workers);
     free(api->away);
     free(api->streams);
@@ -68,7 +72,7 @@ void api_stats(const struct api *api, struct api_stats *out)
         .refused_often = api->refused_often,
         .refused_busy = api->refused_busy,
         .waiting = api->waiting,
-        .exports = api->exports,
+        .exports = (unsigned)places_count(api->exports),
     };
 }
 
@@ -196,7 +200,7 @@ static void refuse_role(struct http_request *request, const struct api_route *ro
     api_refuse(request, 403, "denied", message, &challenge, 1);
 }
 
-/* ---- handing over */
+/* ---- who is refused */
 
 static void reply_refused(struct api_call *call)
 {
@@ -214,123 +218,13 @@ static void write_refusal(struct api_worker *worker, struct api_call *call)
     audit_write_denials(parts->audit, pl_mono_ms(parts->clock), NULL);
 }
 
-static void reply_plain(struct api_call *call)
-{
-    struct http_request *request = http_resume(call->suspended);
-    if (request != NULL) {
-        api_reply(call, request);
-    }
-    api_call_free(call);
-}
-
-static struct api_call *new_call(struct api *api, struct http_request *request,
-                                 const struct api_route *route)
-{
-    struct pl_span body = http_request_body(request), query = http_request_query(request);
-    struct api_call *call = calloc(1, sizeof(*call));
-    if (call == NULL) {
-        return NULL;
-    }
-    call->api = api;
-    call->loop = http_request_loop(request);
-    call->route = route;
-    pl_buf_init(&call->query, query.len + 1);
-    pl_buf_init(&call->body, body.len + 1);
-    pl_buf_init(&call->reply, API_REPLY_BYTES_MAX);
-    call->work = api_streams(route) ? api_export_work : api_work;
-    call->done = api_streams(route) ? api_export_done : reply_plain;
-    if (pl_buf_append_span(&call->query, query) != PL_OK ||
-        pl_buf_append_span(&call->body, body) != PL_OK) {
-        pl_buf_release(&call->query);
-        pl_buf_release(&call->body);
-        free(call);
-        return NULL;
-    }
-    return call;
-}
-
-static void refuse_busy(struct api *api, struct http_request *request, int status,
-                        const char *message)
-{
-    static const struct http_header retry = {PL_SPAN_INIT("retry-after"), PL_SPAN_INIT("2")};
-    api->refused_busy++;
-    api_refuse(request, status, status == 429 ? "over-limit" : "again", message, &retry, 1);
-}
-
-/* At most half of the places are one account's, for slow readers of it would keep out all others.
- * NULL: there was one. */
-static const char *no_export_place(struct api *api, uint64_t account)
-{
-    const size_t account_max = api->export_max < 2 ? 1 : api->export_max / 2;
-    size_t of_account = 0, free_at = api->export_max;
-    pthread_mutex_lock(&api->lock);
-    for (size_t i = 0; i < api->export_max; i++) {
-        of_account += api->export_accounts[i] == account;
-        free_at = api->export_accounts[i] == 0 ? i : free_at;
-    }
-    const bool place = of_account < account_max && free_at < api->export_max;
-    if (place) {
-        api->export_accounts[free_at] = account;
-        api->exports++;
-    }
-    pthread_mutex_unlock(&api->lock);
-    return place ? NULL
-           : of_account >= account_max
-               ? "as many exports of this account are running as may at once"
-               : "as many exports are running as are allowed at once";
-}
-
-void api_export_leave(struct api *api, uint64_t account)
-{
-    pthread_mutex_lock(&api->lock);
-    for (size_t i = 0; i < api->export_max; i++) {
-        if (api->export_accounts[i] == account) {
-            api->export_accounts[i] = 0;
-            api->exports--;
-            break;
-        }
-    }
-    pthread_mutex_unlock(&api->lock);
-}
-
-static void hand_over(struct api *api, struct http_request *request, const struct api_route *route,
-                      const struct api_target *target, const struct token_record *who)
-{
-    if (api->waiting >= API_WAITING_MAX) {
-        refuse_busy(api, request, 503, "the origin is busy; come again in a moment");
-        return;
-    }
-    const char *crowded = api_streams(route) ? no_export_place(api, target->account) : NULL;
-    if (crowded != NULL) {
-        refuse_busy(api, request, 429, crowded);
-        return;
-    }
-    struct api_call *call = new_call(api, request, route);
-    if (call != NULL) {
-        call->target = *target;
-        call->token = *who;
-        call->suspended = http_suspend(request);
-    }
-    if (call == NULL || call->suspended == NULL) {
-        if (call != NULL) {
-            api_call_free(call);
-        } else if (api_streams(route)) {
-            api_export_leave(api, target->account);
-        }
-        refuse_busy(api, request, 503, "the origin is out of memory");
-        return;
-    }
-    api->calls++;
-    api_send(call);
-}
-
 /* To somebody known: said once it is on the disk. False: it has to be said at once. */
 static bool refuse_once_noted(struct api *api, struct http_request *request,
                               const struct api_route *route, const struct token_record *who)
 {
     static const struct api_route refusal = {.pattern = "a refusal"};
     struct api_call *call =
-        api->waiting >= API_WAITING_MAX ? NULL : new_call(api, request, &refusal);
+        api->waiting >= API_WAITING_MAX ? NULL : api_call_new(api, request, &refusal);
     if (call == NULL) {
         return false;
     }
@@ -399,7 +293,7 @@ static void on_api(struct http_request *request, void *arg)
     } else if (!permitted(route, &target, &who)) {
         refuse(api, request, route, &target, &who);
     } else if (in_time(api, request, route, &who)) {
-        hand_over(api, request, route, &target, &who);
+        api_hand_over(api, request, route, &target, &who);
     }
 }
 
@@ -423,7 +317,7 @@ static void on_probe(struct http_request *request, void *arg)
     struct token_record nobody = {0};
     for (size_t i = 0; i < api_probe_count; i++) {
         if (pl_span_eq_str(path, api_probes[i].pattern)) {
-            hand_over(api, request, &api_probes[i], &target, &nobody);
+            api_hand_over(api, request, &api_probes[i], &target, &nobody);
         }
     }
 }

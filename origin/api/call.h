@@ -9,13 +9,17 @@
 
 #include "origin/accounts/outcomes.h"
 #include "origin/api/api.h"
+#include "origin/api/places.h"
 #include "origin/api/rates.h"
 #include "origin/subjects/visitors.h"
 #include "origin/vault/export.h"
 #include "proto/base/mailbox.h"
 
 #define API_REPLY_BYTES_MAX ((size_t)64 << 20)
-#define API_WAITING_MAX     256 /* calls with the workers */
+/* Calls with the workers. Owners and auditors together have half of the room, one account's owners
+ * or one auditor an eighth; callers without a token a quarter, one address at one probe a
+ * sixteenth. What all of them leave is for operators. */
+#define API_WAITING_MAX 256
 /* Of one address. */
 #define API_WRONG_TOKENS          20
 #define API_WRONG_TOKENS_EVERY_MS INT64_C(3000)
@@ -94,6 +98,12 @@ struct api_target {
 
 struct api_export;
 
+/* What a call holds while it is with the workers. places NULL: nothing. */
+struct api_room {
+    struct places *places;
+    uint64_t key;
+};
+
 struct api_call {
     struct pl_mail mail;   /* on its way to a worker */
     struct http_task task; /* on its way back */
@@ -104,6 +114,7 @@ struct api_call {
     void (*work)(struct api_worker *worker, struct api_call *call); /* on the worker */
     void (*done)(struct api_call *call);                            /* on the loop */
 
+    struct api_room room;
     struct token_record token; /* whose; zeros when the route is anyone's */
     struct api_target target;
     struct api_noted noted;
@@ -126,9 +137,9 @@ struct api {
     struct rates *owners;       /* audited calls by token */
     struct api_worker *workers;
     size_t worker_count, started;
-    size_t export_max;
-    uint64_t *export_accounts; /* whose each running export is; 0: free. Under lock */
-    _Atomic unsigned waiting, exports;
+    struct places *exports;          /* running, by account */
+    struct places *guests, *anyones; /* waiting: by account or auditor, by address and probe */
+    _Atomic unsigned waiting;
     _Atomic uint64_t calls, refused_auth, refused_often, refused_busy;
     /* Calls of each loop that are with the workers: a loop waits for them before it ends. */
     pthread_mutex_t lock;
@@ -153,12 +164,24 @@ extern const size_t api_route_count;
 extern const struct api_route api_probes[]; /* patterns are whole paths */
 extern const size_t api_probe_count;
 
+/* ---- hand_over.c; loop thread */
+
+/* Of what the request says; NULL: no memory. */
+struct api_call *api_call_new(struct api *api, struct http_request *request,
+                              const struct api_route *route);
+/* Has a worker answer it, or answers that there is no room. */
+void api_hand_over(struct api *api, struct http_request *request, const struct api_route *route,
+                   const struct api_target *target, const struct token_record *who);
+
 /* ---- worker.c */
 
 enum pl_err api_workers_start(struct api *api, struct pl_why *why);
 void api_workers_stop(struct api *api);
-/* To the least busy worker; call->work and call->done are set. Loop thread. */
+/* To the least busy worker that takes such calls; call->work and call->done are set. Loop thread.
+ */
 void api_send(struct api_call *call);
+/* Once; again does nothing. */
+void api_leave(struct api_room *room);
 
 /* ---- reply.c */
 
@@ -199,9 +222,6 @@ enum pl_err api_check_account(struct api_worker *worker, uint64_t id, struct pl_
 /* Parses the body; an empty one is {}. */
 enum pl_err api_body(struct api_worker *worker, struct api_call *call, struct json *root,
                      struct pl_why *why);
-
-/* Gives an export's place back. Any thread. */
-void api_export_leave(struct api *api, uint64_t account);
 
 /* ---- audited.c */
 

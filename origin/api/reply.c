@@ -186,7 +186,7 @@ void api_call_free(struct api_call *call)
 {
     if (api_streams(call->route)) {
         api_export_free(call);
-        api_export_leave(call->api, call->target.account);
+        places_leave(call->api->exports, call->target.account);
     }
     pl_buf_release(&call->query);
     pl_buf_wipe(&call->body);

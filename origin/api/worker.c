@@ -41,6 +41,7 @@ static void *work_on(void *arg)
             call->work(worker, call);
             worker->waiting--;
             worker->api->waiting--;
+            api_leave(&call->room);
             give_back(call);
         }
     }
@@ -52,11 +53,23 @@ static void on_loop(struct http_task *task)
     call->done(call);
 }
 
+void api_leave(struct api_room *room)
+{
+    if (room->places != NULL) {
+        places_leave(room->places, room->key);
+    }
+    room->places = NULL;
+}
+
+/* The first worker, where it is not the only one, is for operators and probes: what owners ask for
+ * may keep the others busy for long. */
 void api_send(struct api_call *call)
 {
     struct api *api = call->api;
-    struct api_worker *idlest = &api->workers[0];
-    for (size_t i = 1; i < api->worker_count; i++) {
+    const bool guest = call->token.role == ROLE_OWNER || call->token.role == ROLE_AUDITOR;
+    const size_t first = guest && api->worker_count > 1 ? 1 : 0;
+    struct api_worker *idlest = &api->workers[first];
+    for (size_t i = first + 1; i < api->worker_count; i++) {
         if (api->workers[i].waiting < idlest->waiting) {
             idlest = &api->workers[i];
         }

@@ -88,9 +88,6 @@ struct erasures_request {
  * since, or the clock is in doubt since a restart, and with it up to when to erase. Blocks. */
 enum pl_err erasures_erase(struct erasures *erasures, const struct erasures_request *request,
                            struct pl_id128 *id, struct pl_why *why);
-/* Waits up to wait_ms until everything stored is logically gone, but for what is held. */
-void erasures_await(struct erasures *erasures, uint64_t account, const struct pl_id128 *id,
-                    int64_t wait_ms);
 /* The receipt as it stands, one JSON object. PL_ENOTFOUND. Blocks. */
 enum pl_err erasures_write(struct erasures *erasures, uint64_t account, const struct pl_id128 *id,
                            struct json_writer *w, struct pl_why *why);

@@ -134,19 +134,6 @@ bool erasures_wait(struct erasures *e, int64_t wait_ms)
     return !left;
 }
 
-void erasures_await(struct erasures *e, uint64_t account, const struct pl_id128 *id,
-                    int64_t wait_ms)
-{
-    const struct timespec until = after_ms(wait_ms);
-    const struct open_erasure *open;
-    pthread_mutex_lock(&e->lock);
-    while ((open = erasures_find(e, account, id)) != NULL &&
-           open->erasure.state == ERASURE_ERASING && !e->stopping &&
-           pthread_cond_timedwait(&e->moved, &e->lock, &until) == 0)
-        ;
-    pthread_mutex_unlock(&e->lock);
-}
-
 /* Of a clock that jumped while this process ran the right time is known. Since a restart it is not:
  * what edges have collected meanwhile would pass for later than the erasure, or what is to come for
  * earlier. */

@@ -99,6 +99,7 @@ for (const [how, copyTo] of Object.entries(copies)) {
         assert.equal((await post(`${cluster.url('eu')}/v1/optout`, { writeKey: account.write_key, anonymousId: 'opted-out' }, { Origin: 'https://www.shop.example' })).status, 200);
         await until('every edge knows of the opt-out', 20000, () => metric(cluster, 'us', /^polder_suppressions 1$/m));
         await must(cluster, 'POST', `accounts/${account.id}/visitor/erase`, { id: 'erased' });
+        await until('it is erased, before a hold would keep it', 20000, async () => !(await visitorsOf(cluster, account)).includes('erased'));
         const hold = await must(cluster, 'POST', `accounts/${account.id}/holds`, { reason: 'a dispute' });
         await must(cluster, 'POST', `accounts/${ended.id}/expire`);
         await must(cluster, 'DELETE', `tokens/${owner.id}`);

@@ -228,6 +228,36 @@ static void test_many_peers_do_not_grow_it(void **state)
     assert_true(rates_take(rates, busy, 2) > 0);
 }
 
+/* ---- places */
+
+static void test_nobody_takes_all_places(void **state)
+{
+    struct places *p;
+    (void)state;
+    assert_int_equal(places_new(&p, 5, 2), PL_OK);
+    assert_int_equal(places_take(p, 7), PLACES_TAKEN);
+    assert_int_equal(places_take(p, 7), PLACES_TAKEN);
+    assert_int_equal(places_take(p, 7), PLACES_OWN_FULL);
+    for (uint64_t key = 0; key < 3; key++)
+        assert_int_equal(places_take(p, key), PLACES_TAKEN);
+    assert_int_equal(places_take(p, 3), PLACES_FULL);
+    assert_int_equal(places_count(p), 5);
+    places_leave(p, 7);
+    assert_int_equal(places_take(p, 7), PLACES_TAKEN);
+    places_leave(p, 1);
+    assert_int_equal(places_take(p, 7), PLACES_OWN_FULL);
+    assert_int_equal(places_take(p, 3), PLACES_TAKEN);
+    assert_int_equal(places_take(p, 1), PLACES_FULL);
+    places_free(p);
+    /* Of one place all is anybody's. */
+    assert_int_equal(places_new(&p, 1, 1), PL_OK);
+    assert_int_equal(places_take(p, 1), PLACES_TAKEN);
+    assert_int_equal(places_take(p, 2), PLACES_FULL);
+    places_leave(p, 1);
+    assert_int_equal(places_take(p, 2), PLACES_TAKEN);
+    places_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +267,7 @@ int main(void)
         cmocka_unit_test(test_what_changes_or_gives_out_is_audited),
         cmocka_unit_test(test_roles_keep_to_what_they_are_for),
         cmocka_unit_test(test_every_error_has_a_status),
+        cmocka_unit_test(test_nobody_takes_all_places),
         cmocka_unit_test_setup_teardown(test_a_burst_passes_and_then_one_at_a_time, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_one_host_cannot_hide_in_its_ipv6_network, setup,

@@ -15,8 +15,20 @@
 #define EVENTS 40000u
 #define TOKEN  "pt_0000000000000000000000000000000000000000000000000000000000000001"
 
+/* In the tokens' clock. Armed, it keeps the threads that ask it, so many at most, till it is
+ * released; the first that asks is the loop, which looks tokens up, the next are workers, which
+ * look again before they give anything. */
+struct trap {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool armed, looped;
+    pthread_t loop;
+    int room, caught;
+};
+
 struct stage {
     struct records r;
+    struct trap trap;
     struct origin_options options;
     struct origin_parts parts;
     struct api *api;
@@ -27,21 +39,53 @@ struct stage {
     _Atomic int64_t step_ms, late_ms;
 };
 
-/* It goes on by a step whenever it is read. */
-static int64_t stepping_wall_ms(void *ctx)
+/* It goes on by a step whenever it is read, and may keep who reads it. */
+static int64_t trap_wall_ms(void *ctx)
 {
     struct stage *s = ctx;
+    struct trap *trap = &s->trap;
+    pthread_mutex_lock(&trap->lock);
+    if (trap->armed && !trap->looped) {
+        trap->loop = pthread_self();
+        trap->looped = true;
+    }
+    if (trap->armed && trap->room > 0 && !pthread_equal(trap->loop, pthread_self())) {
+        trap->room--;
+        trap->caught++;
+        while (trap->armed)
+            pthread_cond_wait(&trap->changed, &trap->lock);
+    }
+    pthread_mutex_unlock(&trap->lock);
     return pl_wall_ms(pl_clock_system()) + (s->late_ms += s->step_ms);
 }
 
-static int64_t stepping_mono_ms(void *ctx)
+static int64_t trap_mono_ms(void *ctx)
 {
     (void)ctx;
     return pl_mono_ms(pl_clock_system());
 }
 
+static void trap_set(struct trap *trap, bool armed, int room)
+{
+    pthread_mutex_lock(&trap->lock);
+    trap->armed = armed;
+    trap->room = room;
+    pthread_cond_broadcast(&trap->changed);
+    pthread_mutex_unlock(&trap->lock);
+}
+
+static int trap_caught(struct trap *trap)
+{
+    pthread_mutex_lock(&trap->lock);
+    int caught = trap->caught;
+    pthread_mutex_unlock(&trap->lock);
+    return caught;
+}
+
 static void make_parts(struct stage *s)
 {
+    pthread_mutex_init(&s->trap.lock, NULL);
+    pthread_cond_init(&s->trap.changed, NULL);
     uint8_t hash[PL_SHA256_BYTES];
     char hash_text[65];
     pl_sha256_one(PL_SPAN_LIT(TOKEN), hash);
@@ -64,8 +108,7 @@ static void make_parts(struct stage *s)
     must(exports_new(&s->parts.exports), &s->r.why);
     must(day_counts_new(&s->parts.day_counts, s->r.store), &s->r.why);
     must(changelog_open(&s->parts.changelog, s->r.store, pl_random_system(), &s->r.why), &s->r.why);
-    s->clock =
-        (struct pl_clock){.wall_ms = stepping_wall_ms, .mono_ms = stepping_mono_ms, .ctx = s};
+    s->clock = (struct pl_clock){.wall_ms = trap_wall_ms, .mono_ms = trap_mono_ms, .ctx = s};
     must(tokens_open(&s->parts.tokens, s->r.store, hash_text, &s->clock, pl_random_system(),
                      &s->r.why),
          &s->r.why);
@@ -143,6 +186,7 @@ static int teardown(void **state)
 {
     struct stage *s = *state;
     struct api_stats stats;
+    trap_set(&s->trap, false, 0); /* of a test that failed */
     http_server_drain(s->parts.http, 2000);
     api_stop(s->api);
     api_stats(s->api, &stats);
@@ -486,6 +530,56 @@ static void test_an_owner_cannot_call_as_fast_as_it_likes(void **state)
         assert_int_equal(status_of(s, TOKEN, s->account.id, "/events?from=x"), 400);
 }
 
+/* Owners' calls that take for ever keep neither operators waiting nor other owners out. */
+static void test_an_owner_cannot_keep_the_workers_busy(void **state)
+{
+    struct stage *s = *state;
+    struct account other;
+    struct token_record token;
+    char text[TOKEN_TEXT_BYTES], others[TOKEN_TEXT_BYTES], request[128];
+    int fds[API_WAITING_MAX / 8];
+    const size_t count = sizeof(fds) / sizeof(fds[0]);
+    (void)make_owner(s, "", text);
+    must(accounts_create(s->parts.accounts, parse(&s->r, "{\"name\":\"b\"}"), &other, &s->r.why),
+         &s->r.why);
+    snprintf(request, sizeof(request), "{\"role\":\"owner\",\"account\":\"%016llx\"}",
+             (unsigned long long)other.id);
+    must(tokens_create(s->parts.tokens, parse(&s->r, request), &token, others, &s->r.why),
+         &s->r.why);
+
+    trap_set(&s->trap, true, 2);
+    for (size_t i = 0; i < count; i++)
+        fds[i] = ask(s, text, s->account.id, "");
+    const int64_t until_ms = pl_mono_ms(pl_clock_system()) + 10000;
+    struct api_stats stats;
+    do {
+        api_stats(s->api, &stats);
+    } while ((stats.waiting < count || trap_caught(&s->trap) == 0) &&
+             pl_mono_ms(pl_clock_system()) < until_ms);
+    assert_int_equal(stats.waiting, count);
+    poll(NULL, 0, 200); /* long enough for a second worker to be caught */
+    trap_set(&s->trap, true, 0);
+    assert_int_equal(trap_caught(&s->trap), 1);
+    assert_int_equal(status_of(s, TOKEN, s->account.id, ""), 200);
+    assert_int_equal(status_of(s, text, s->account.id, ""), 429);
+    assert_non_null(strstr((char *)s->heard.data, "as many of your calls"));
+    assert_non_null(strcasestr((char *)s->heard.data, "\r\nretry-after: "));
+    const int queued = ask(s, others, other.id, "");
+
+    trap_set(&s->trap, false, 0);
+    for (size_t i = 0; i < count; i++) {
+        pl_buf_reset(&s->heard);
+        hear(s, fds[i], 1);
+        assert_memory_equal(s->heard.data, "HTTP/1.1 200", 12);
+        close(fds[i]);
+    }
+    pl_buf_reset(&s->heard);
+    hear(s, queued, 1);
+    assert_memory_equal(s->heard.data, "HTTP/1.1 200", 12);
+    close(queued);
+    assert_int_equal(status_of(s, text, s->account.id, ""), 200);
+}
+
 /* A log of a MiB. */
 static void test_the_last_of_the_log_is_not_for_owners(void **state)
 {
@@ -541,6 +635,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_slow_readers_of_one_account_leave_places_for_others,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_owner_cannot_call_as_fast_as_it_likes, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_an_owner_cannot_keep_the_workers_busy, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_the_last_of_the_log_is_not_for_owners, setup,
                                         teardown),
