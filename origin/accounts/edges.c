@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#define KNOWN_MAX ((size_t)4 * LIMIT_EDGES)
+
 struct edges {
     struct store *store;
     const struct pl_clock *clock;
@@ -241,6 +243,12 @@ static enum pl_err check_new(const struct edges *edges, const struct edge_record
         return pl_fail(why, PL_ELIMIT,
                        "there are %zu edges, as many as an origin takes; revoke one first", live);
     }
+    if (edges->count >= KNOWN_MAX) {
+        return pl_fail(why, PL_ELIMIT,
+                       "there are %zu edges with those that are revoked, as many as an origin "
+                       "knows; they go 100 days after their revocation",
+                       edges->count);
+    }
     if (find(edges, &edge->id) != NULL) {
         return pl_fail_field(why, PL_EEXISTS, "id", "an edge with this id is enrolled already");
     }
@@ -312,6 +320,47 @@ enum pl_err edges_revoke(struct edges *edges, const struct pl_id128 *id, struct 
     if (err == PL_OK && edges->on_revoke != NULL) {
         edges->on_revoke(edges->on_revoke_ctx, id);
     }
+    return err;
+}
+
+/* Under `changing`. */
+static enum pl_err take_out(struct edges *edges, const struct pl_id128 *id, struct pl_why *why)
+{
+    struct store_batch *batch;
+    enum pl_err err = store_batch_new(&batch);
+    if (err != PL_OK) {
+        return pl_fail(why, err, "no memory for a change of the edges");
+    }
+    store_batch_delete(batch, edges->store, FAMILY_EDGES, pl_span(id->bytes, sizeof(id->bytes)));
+    err = store_write(edges->store, batch, true, why);
+    edges->stale = err != PL_OK;
+    store_batch_free(batch);
+    if (err == PL_OK) {
+        pthread_rwlock_wrlock(&edges->lock);
+        struct edge_record *edge = find(edges, id);
+        memmove(edge, edge + 1, (size_t)(edges->table + edges->count - (edge + 1)) * sizeof(*edge));
+        edges->count--;
+        pthread_rwlock_unlock(&edges->lock);
+    }
+    return err;
+}
+
+enum pl_err edges_forget(struct edges *edges, int64_t revoked_until_ms,
+                         bool (*may_go)(void *ctx, const struct pl_id128 *edge), void *ctx,
+                         struct pl_why *why)
+{
+    pthread_mutex_lock(&edges->changing);
+    enum pl_err err = catch_up(edges, why);
+    for (size_t i = 0; err == PL_OK && i < edges->count;) {
+        const struct edge_record *edge = &edges->table[i];
+        const struct pl_id128 id = edge->id;
+        if (edge->revoked_ms == 0 || edge->revoked_ms > revoked_until_ms || !may_go(ctx, &id)) {
+            i++;
+        } else {
+            err = take_out(edges, &id, why);
+        }
+    }
+    pthread_mutex_unlock(&edges->changing);
     return err;
 }
 

@@ -3,7 +3,8 @@
  *
  * Promise: an edge is known from its enrolment on and refused from its revocation on, at once and
  * across restarts. Memory holds all; lookups never touch the disk. A change that
- * the disk failed is looked for before the next one is made. Any thread may call.
+ * the disk failed is looked for before the next one is made. Any thread may call. At most 1024 are
+ * not revoked, and 4096 are known in all.
  */
 #ifndef POLDER_ORIGIN_ACCOUNTS_EDGES_H
 #define POLDER_ORIGIN_ACCOUNTS_EDGES_H
@@ -42,6 +43,11 @@ enum pl_err edges_enroll(struct edges *edges, struct json request, struct edge_r
                          struct pl_why *why);
 /* PL_ENOTFOUND. Revoking twice is fine. Blocks. */
 enum pl_err edges_revoke(struct edges *edges, const struct pl_id128 *id, struct edge_record *out,
+                         struct pl_why *why);
+/* Takes those out that were revoked by then, and that may_go says nobody has to know any more; they
+ * are refused as unknown from then on. Blocks. */
+enum pl_err edges_forget(struct edges *edges, int64_t revoked_until_ms,
+                         bool (*may_go)(void *ctx, const struct pl_id128 *edge), void *ctx,
                          struct pl_why *why);
 /* A copy of all, in order of enrolment; the caller frees *out. */
 enum pl_err edges_list(struct edges *edges, struct edge_record **out, size_t *count);

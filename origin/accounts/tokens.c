@@ -9,6 +9,10 @@
 
 #define TOKEN_PREFIX "pt_"
 #define TOKENS_MAX   10000
+/* Of those that have ended, the newest are kept for so long: a late guest is told what became of
+ * its token, and the audit log whose it was. */
+#define ENDED_MAX     1000
+#define ENDED_KEPT_MS (100 * PL_DAY_MS)
 
 struct tokens {
     struct store *store;
@@ -256,6 +260,14 @@ static bool is_live(const struct token_record *token, int64_t now_ms)
     return token->revoked_ms == 0 && (token->expires_at_ms == 0 || token->expires_at_ms > now_ms);
 }
 
+/* 0: it has not. */
+static int64_t ended_ms(const struct token_record *token, int64_t now_ms)
+{
+    return is_live(token, now_ms)   ? 0
+           : token->revoked_ms != 0 ? token->revoked_ms
+                                    : token->expires_at_ms;
+}
+
 /* Under `changing`. */
 static size_t count_live(const struct tokens *tokens, int64_t now_ms)
 {
@@ -265,6 +277,101 @@ static size_t count_live(const struct tokens *tokens, int64_t now_ms)
     }
     return live;
 }
+
+/* ---- those that go */
+
+typedef bool (*condemn_fn)(const struct token_record *token, const void *arg);
+
+static bool is_owner_of(const struct token_record *token, const void *account)
+{
+    return token->account == *(const uint64_t *)account;
+}
+
+struct end {
+    int64_t now_ms, until_ms;
+};
+
+static bool ended_until(const struct token_record *token, const void *arg)
+{
+    const struct end *end = arg;
+    const int64_t at_ms = ended_ms(token, end->now_ms);
+    return at_ms != 0 && at_ms <= end->until_ms;
+}
+
+/* Under `changing`. */
+static enum pl_err delete_rows(struct tokens *tokens, condemn_fn condemn, const void *arg,
+                               size_t *count, struct pl_why *why)
+{
+    struct store_batch *batch = NULL;
+    enum pl_err err = store_batch_new(&batch);
+    if (err != PL_OK) {
+        return pl_fail(why, err, "no memory for a change of the tokens");
+    }
+    *count = 0;
+    for (size_t i = 0; i < tokens->count; i++) {
+        const struct token_record *token = &tokens->table[i];
+        if (condemn(token, arg)) {
+            store_batch_delete(batch, tokens->store, FAMILY_TOKENS,
+                               pl_span(token->id.bytes, sizeof(token->id.bytes)));
+            ++*count;
+        }
+    }
+    if (*count > 0) {
+        err = store_write(tokens->store, batch, true, why);
+        tokens->stale = err != PL_OK;
+    }
+    store_batch_free(batch);
+    return err;
+}
+
+/* Under `changing`. */
+static enum pl_err delete_if(struct tokens *tokens, condemn_fn condemn, const void *arg,
+                             size_t *count, struct pl_why *why)
+{
+    enum pl_err err = delete_rows(tokens, condemn, arg, count, why);
+    if (err == PL_OK && *count > 0) {
+        size_t kept = 0;
+        pthread_rwlock_wrlock(&tokens->lock);
+        for (size_t i = 0; i < tokens->count; i++) {
+            if (!condemn(&tokens->table[i], arg)) {
+                tokens->table[kept++] = tokens->table[i];
+            }
+        }
+        tokens->count = kept;
+        pthread_rwlock_unlock(&tokens->lock);
+    }
+    return err;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Under `changing`: so that there is room for one more, and every request finds its token in a
+ * table that does not grow for ever. */
+static enum pl_err drop_ended(struct tokens *tokens, int64_t now_ms, struct pl_why *why)
+{
+    struct end end = {.now_ms = now_ms, .until_ms = now_ms - ENDED_KEPT_MS};
+    size_t ended = 0, dropped;
+    int64_t *times = calloc(tokens->count + 1, sizeof(*times));
+    if (times == NULL) {
+        return pl_fail(why, PL_ENOMEM, "no memory for a change of the tokens");
+    }
+    for (size_t i = 0; i < tokens->count; i++) {
+        times[ended] = ended_ms(&tokens->table[i], now_ms);
+        ended += times[ended] != 0;
+    }
+    qsort(times, ended, sizeof(*times), by_time);
+    if (ended > ENDED_MAX && times[ended - ENDED_MAX - 1] > end.until_ms) {
+        end.until_ms = times[ended - ENDED_MAX - 1];
+    }
+    free(times);
+    return delete_if(tokens, ended_until, &end, &dropped, why);
+}
+
+/* ---- changes */
 
 enum pl_err tokens_create(struct tokens *tokens, struct json request, struct token_record *out,
                           char text[TOKEN_TEXT_BYTES], struct pl_why *why)
@@ -286,6 +393,9 @@ enum pl_err tokens_create(struct tokens *tokens, struct json request, struct tok
     }
     pthread_mutex_lock(&tokens->changing);
     err = catch_up(tokens, why);
+    if (err == PL_OK) {
+        err = drop_ended(tokens, token.created_ms, why);
+    }
     if (err == PL_OK && count_live(tokens, token.created_ms) >= TOKENS_MAX) {
         err =
             pl_fail(why, PL_ELIMIT, "there are %d tokens, as many as an origin keeps", TOKENS_MAX);
@@ -334,32 +444,6 @@ enum pl_err tokens_revoke(struct tokens *tokens, const struct pl_id128 *id, stru
     return err;
 }
 
-/* Under `changing`. */
-static enum pl_err delete_rows(struct tokens *tokens, uint64_t account, size_t *count,
-                               struct pl_why *why)
-{
-    struct store_batch *batch = NULL;
-    enum pl_err err = store_batch_new(&batch);
-    if (err != PL_OK) {
-        return pl_fail(why, err, "no memory for a change of the tokens");
-    }
-    *count = 0;
-    for (size_t i = 0; i < tokens->count; i++) {
-        const struct token_record *token = &tokens->table[i];
-        if (token->account == account) {
-            store_batch_delete(batch, tokens->store, FAMILY_TOKENS,
-                               pl_span(token->id.bytes, sizeof(token->id.bytes)));
-            ++*count;
-        }
-    }
-    if (*count > 0) {
-        err = store_write(tokens->store, batch, true, why);
-        tokens->stale = err != PL_OK;
-    }
-    store_batch_free(batch);
-    return err;
-}
-
 enum pl_err tokens_forget(struct tokens *tokens, uint64_t account, size_t *count,
                           struct pl_why *why)
 {
@@ -369,18 +453,7 @@ enum pl_err tokens_forget(struct tokens *tokens, uint64_t account, size_t *count
     pthread_mutex_lock(&tokens->changing);
     enum pl_err err = catch_up(tokens, why);
     if (err == PL_OK) {
-        err = delete_rows(tokens, account, count, why);
-    }
-    if (err == PL_OK && *count > 0) {
-        size_t kept = 0;
-        pthread_rwlock_wrlock(&tokens->lock);
-        for (size_t i = 0; i < tokens->count; i++) {
-            if (tokens->table[i].account != account) {
-                tokens->table[kept++] = tokens->table[i];
-            }
-        }
-        tokens->count = kept;
-        pthread_rwlock_unlock(&tokens->lock);
+        err = delete_if(tokens, is_owner_of, &account, count, why);
     }
     pthread_mutex_unlock(&tokens->changing);
     return err;

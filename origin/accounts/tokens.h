@@ -2,8 +2,9 @@
  * tokens: bearer tokens of the admin API (RFC 6750), stored as hashes only.
  *
  * Promise: a token's text is given once, when it is made; what is stored cannot be turned back
- * into it. Checking takes the same time for every token that is not known. Any thread may call;
- * changes block on the disk.
+ * into it. Checking takes the same time for every token that is not known. At most 10,000 live, and
+ * the newest 1,000 that ended in the last 100 days are known; older ones go when one is made. Any
+ * thread may call; changes block on the disk.
  */
 #ifndef POLDER_ORIGIN_ACCOUNTS_TOKENS_H
 #define POLDER_ORIGIN_ACCOUNTS_TOKENS_H

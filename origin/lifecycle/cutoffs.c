@@ -46,6 +46,28 @@ void cutoffs_save(struct cutoffs *c, struct cutoffs_row *row, bool sync)
                              pl_span(value, sizeof(value)), sync, NULL) != PL_OK;
 }
 
+/* Off the disk first: else an edge that is enrolled anew under its id would find it, and pass for
+ * revoked. */
+bool cutoffs_let_go(struct cutoffs *c, const struct pl_id128 *edge)
+{
+    struct cutoffs_row *row = cutoffs_find(c, edge);
+    struct store_batch *batch;
+    if (row == NULL) {
+        return true;
+    }
+    if (row->closed == 0 || store_batch_new(&batch) != PL_OK) {
+        return false;
+    }
+    store_batch_delete(batch, c->config.store, FAMILY_CUTOFFS,
+                       pl_span(edge->bytes, sizeof(edge->bytes)));
+    const bool gone = store_write(c->config.store, batch, true, NULL) == PL_OK;
+    store_batch_free(batch);
+    if (gone) {
+        *row = c->rows[--c->count];
+    }
+    return gone;
+}
+
 static enum pl_err read_row(struct pl_span key, struct pl_span value, struct cutoffs_row *row,
                             struct pl_why *why)
 {

@@ -28,6 +28,9 @@
  * that live have left the old one; and an old key lives at least a day beside the new one. */
 #define CUTOFFS_LEAD_DAYS  7
 #define CUTOFFS_GRACE_DAYS 1
+/* After which a revoked edge is known no more, if its keys are closed: longer than a deletion
+ * takes, whose certificate names the edges that it waited for. */
+#define CUTOFFS_REVOKED_DAYS 100
 
 struct cutoffs_config {
     struct store *store;
@@ -105,7 +108,8 @@ void cutoffs_settled(struct cutoffs *cutoffs, const struct pl_id128 *edge,
 /* ---- for the lifecycle's thread */
 
 /* Gives the sealing key its successor when its time has come, and destroys those that no edge needs
- * any more. A step a call at most; once a second will do. Blocks. */
+ * any more; edges that were revoked long ago go. A step a call at most; once a second will do.
+ * Blocks. */
 void cutoffs_tick(struct cutoffs *cutoffs);
 
 /* ---- for the probes; memory only */

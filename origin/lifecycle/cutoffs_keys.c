@@ -300,6 +300,30 @@ static void note_trouble(struct cutoffs *c, enum pl_err err, const struct pl_why
     }
 }
 
+static bool may_go(void *ctx, const struct pl_id128 *edge)
+{
+    struct cutoffs *c = ctx;
+    pthread_mutex_lock(&c->lock);
+    const bool gone = cutoffs_let_go(c, edge);
+    pthread_mutex_unlock(&c->lock);
+    return gone;
+}
+
+static void forget_revoked(struct cutoffs *c, const struct edge_record *edges, size_t count)
+{
+    struct pl_why why = {.err = PL_OK};
+    const int64_t until_ms = pl_wall_ms(c->config.clock) - CUTOFFS_REVOKED_DAYS * PL_DAY_MS;
+    for (size_t i = 0; i < count; i++) {
+        if (edges[i].revoked_ms != 0 && edges[i].revoked_ms <= until_ms) {
+            if (edges_forget(c->config.edges, until_ms, may_go, c, &why) != PL_OK) {
+                pl_log(c->config.log, PL_LOG_WARN, "cutoffs",
+                       "edges that were revoked long ago stay for now: %s", why.text);
+            }
+            return;
+        }
+    }
+}
+
 void cutoffs_tick(struct cutoffs *c)
 {
     struct pl_why why = {.err = PL_OK};
@@ -311,6 +335,7 @@ void cutoffs_tick(struct cutoffs *c)
     pthread_mutex_lock(&c->lock);
     notice_revoked(c, edges, count);
     pthread_mutex_unlock(&c->lock);
+    forget_revoked(c, edges, count);
     free(edges);
     pthread_mutex_lock(&c->changing);
     const enum pl_err err = step(c, &why);

@@ -53,6 +53,8 @@ struct cutoffs_row *cutoffs_add(struct cutoffs *cutoffs, const struct cutoffs_ro
 void cutoffs_save(struct cutoffs *cutoffs, struct cutoffs_row *row, bool sync);
 /* Whether the rows are of the changelog's epoch; if not, puts them right. Before anything else. */
 enum pl_err cutoffs_look_at_epoch(struct cutoffs *cutoffs, struct pl_why *why);
+/* Under lock. Of an edge whose keys are closed, what stands here goes. False: it is needed yet. */
+bool cutoffs_let_go(struct cutoffs *cutoffs, const struct pl_id128 *edge);
 /* Reads from the keyring what it holds. */
 void cutoffs_look_at_keys(struct cutoffs *cutoffs);
 /* The same at the start, with the positions as they were saved. */

@@ -383,6 +383,79 @@ static void test_a_revoked_edge_is_closed_with_its_keys(void **state)
     assert_true(pl_id128_eq(&list[0].id, &a));
 }
 
+static bool is_known(const struct pl_id128 *edge)
+{
+    struct edge_record *all;
+    size_t count;
+    bool known = false;
+    must(edges_list(edges, &all, &count), &r.why);
+    for (size_t i = 0; i < count; i++)
+        known |= pl_id128_eq(&all[i].id, edge);
+    free(all);
+    return known;
+}
+
+/* A day at a time: keys have their ages. The edge that lives confirms what it can. */
+static void pass_days(unsigned days, bool settles)
+{
+    for (unsigned i = 0; i < days; i++) {
+        r.now_ms += PL_DAY_MS;
+        for (int tick = 0; tick < 4; tick++) {
+            cutoffs_tick(cutoffs);
+            if (settles)
+                settle(&a, changelog_position(changelog));
+        }
+    }
+}
+
+static void test_a_revoked_edge_is_forgotten_after_its_keys(void **state)
+{
+    (void)state;
+    struct edge_record revoked;
+    struct pl_id128 stranger = enroll("00000000000000000000000000000001", "never there");
+    bool done;
+    cutoffs_seen(cutoffs, &a);
+    cutoffs_seen(cutoffs, &b);
+    must(edges_revoke(edges, &b, &revoked, &r.why), &r.why);
+    must(edges_revoke(edges, &stranger, &revoked, &r.why), &r.why);
+    pass_days(99, true);
+    assert_true(is_known(&b) && is_known(&stranger));
+    pass_days(1, true);
+    for (int i = 0; i < 2; i++) {
+        assert_true(is_known(&a));
+        assert_false(is_known(&b));
+        assert_false(is_known(&stranger));
+        assert_int_equal(count_rows(&r, FAMILY_EDGES), 1);
+        assert_int_equal(count_rows(&r, FAMILY_CUTOFFS), 1);
+        reopen();
+    }
+    /* Enrolled anew it is an edge like any other, and waited for. */
+    b = enroll(EDGE_B, "second");
+    cutoffs_seen(cutoffs, &b);
+    pass(PL_SECOND_MS);
+    const uint64_t position = announce();
+    settle(&a, position);
+    assert_int_equal(look(position, &done), 2);
+    assert_false(done);
+    settle(&b, position);
+    assert_true(is_done(position));
+}
+
+/* As long as an edge is away, so are the blocks that the revoked one's keys may open. */
+static void test_a_revoked_edge_stays_with_its_keys(void **state)
+{
+    (void)state;
+    struct edge_record revoked;
+    cutoffs_seen(cutoffs, &a);
+    cutoffs_seen(cutoffs, &b);
+    (void)announce();
+    must(edges_revoke(edges, &b, &revoked, &r.why), &r.why);
+    pass_days(110, false);
+    assert_true(is_known(&b));
+    pass_days(2, true);
+    assert_false(is_known(&b));
+}
+
 static void test_a_lost_edge_is_written_off_at_the_deadline(void **state)
 {
     uint8_t first[BLOCK_KEY_ID_BYTES], second[BLOCK_KEY_ID_BYTES];
@@ -549,6 +622,9 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_tombstone_is_a_cut_off, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_key_lives_until_nobody_needs_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_revoked_edge_is_forgotten_after_its_keys, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_a_revoked_edge_stays_with_its_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_revoked_edge_is_closed_with_its_keys, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_lost_edge_is_written_off_at_the_deadline, setup,

@@ -230,7 +230,7 @@ static void test_revoked_edges_leave_room(void **state)
     must(edges_revoke(edges, &id, &edge, &r.why), &r.why);
     pl_buf_init(&row, 8192);
     must(store_get(r.store, FAMILY_EDGES, pl_span(id.bytes, 16), &row), &r.why);
-    for (unsigned i = 0; i < LIMIT_EDGES; i++) {
+    for (unsigned i = 0; i < 4 * LIMIT_EDGES - 3; i++) {
         uint8_t key[16] = {0x77};
         pl_store_u64(key + 8, i);
         must(store_put(r.store, FAMILY_EDGES, pl_span(key, 16), pl_buf_span(&row), false, &r.why),
@@ -239,6 +239,10 @@ static void test_revoked_edges_leave_room(void **state)
     pl_buf_release(&row);
     reopen();
     must(enroll(EDGE_B, "eu-2"), &r.why);
+    must(enroll("00000000000000000000000000000001", "eu-3"), &r.why);
+    /* Not without end. */
+    assert_int_equal(enroll("00000000000000000000000000000002", "eu-4"), PL_ELIMIT);
+    assert_non_null(strstr(r.why.text, "4096 edges"));
 }
 
 int main(void)

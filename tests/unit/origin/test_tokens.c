@@ -230,10 +230,72 @@ static void test_revoked_and_expired_tokens_leave_room(void **state)
     must(create("{\"role\":\"auditor\"}", &made, text), &r.why);
 }
 
+static size_t known(void)
+{
+    struct token_record *list;
+    size_t count;
+    must(tokens_list(tokens, &list, &count), &r.why);
+    free(list);
+    return count;
+}
+
+static void test_ended_tokens_go_with_time(void **state)
+{
+    (void)state;
+    struct token_record lives, revoked, brief, made;
+    char of_lives[TOKEN_TEXT_BYTES], of_revoked[TOKEN_TEXT_BYTES], of_brief[TOKEN_TEXT_BYTES],
+        text[TOKEN_TEXT_BYTES];
+    must(create("{\"role\":\"auditor\"}", &lives, of_lives), &r.why);
+    must(create("{\"role\":\"auditor\"}", &revoked, of_revoked), &r.why);
+    must(create("{\"role\":\"auditor\",\"expires_at\":\"2026-01-03\"}", &brief, of_brief), &r.why);
+    r.now_ms = DAY_ONE_MS + PL_DAY_MS;
+    must(tokens_revoke(tokens, &revoked.id, &r.why), &r.why);
+    r.now_ms += 100 * PL_DAY_MS - 1;
+    must(create("{\"role\":\"auditor\"}", &made, text), &r.why);
+    assert_int_equal(check(of_revoked, &made), PL_EEXPIRED);
+    r.now_ms++; /* the revoked one's time has come, not the other's */
+    must(create("{\"role\":\"auditor\"}", &made, text), &r.why);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(check(of_revoked, &made), PL_EAUTH);
+        assert_int_equal(check(of_brief, &made), PL_EEXPIRED);
+        must(check(of_lives, &made), &r.why);
+        assert_int_equal(count_rows(&r, FAMILY_TOKENS), 4);
+        reopen(bootstrap_hash);
+    }
+    assert_int_equal(tokens_revoke(tokens, &revoked.id, &r.why), PL_ENOTFOUND);
+    r.now_ms += PL_DAY_MS;
+    must(create("{\"role\":\"auditor\"}", &made, text), &r.why);
+    assert_int_equal(check(of_brief, &made), PL_EAUTH);
+    assert_int_equal(known(), 4);
+}
+
+/* Each at its own time: the newest are the ones that stay. */
+static void test_many_ended_tokens_do_not_fill_the_table(void **state)
+{
+    (void)state;
+    struct token_record first, last, made;
+    char of_first[TOKEN_TEXT_BYTES], of_last[TOKEN_TEXT_BYTES], text[TOKEN_TEXT_BYTES];
+    must(create("{\"role\":\"auditor\"}", &first, of_first), &r.why);
+    must(tokens_revoke(tokens, &first.id, &r.why), &r.why);
+    for (unsigned i = 0; i < 1100; i++) {
+        r.now_ms += 1000;
+        must(create("{\"role\":\"auditor\"}", &last, of_last), &r.why);
+        must(tokens_revoke(tokens, &last.id, &r.why), &r.why);
+    }
+    must(create("{\"role\":\"auditor\"}", &made, text), &r.why);
+    assert_int_equal(known(), 1001);
+    assert_int_equal(check(of_first, &made), PL_EAUTH);
+    assert_int_equal(check(of_last, &made), PL_EEXPIRED);
+    must(check(text, &made), &r.why);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_revoked_and_expired_tokens_leave_room, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_ended_tokens_go_with_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_ended_tokens_do_not_fill_the_table, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_failed_change_that_turns_up_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_token_is_what_it_was_made_as, setup, teardown),
