@@ -345,6 +345,24 @@ test('probes tell the truth and name their reasons', async (t) => {
     assert.ok(account.id);
 });
 
+test('a flood of one probe leaves room for the others and for operators', async (t) => {
+    const { cluster } = await startCluster(t, alone);
+    const ask = api(cluster, cluster.token);
+    const agent = new http.Agent({ maxSockets: 400 });
+    t.after(() => agent.destroy());
+    const statusOf = (where) => new Promise((resolve, reject) => {
+        http.get(cluster.url('origin') + where, { agent }, (reply) => reply.resume().once('end', () => resolve(reply.statusCode))).once('error', reject);
+    });
+    const seen = new Map();
+    for (let i = 0; i < 5; i++) {
+        const flood = Array.from({ length: 300 }, () => statusOf('/metrics'));
+        assert.equal(await statusOf('/ready'), 200);
+        assert.equal((await ask('GET', 'accounts')).status, 200);
+        for (const status of await Promise.all(flood)) seen.set(status, (seen.get(status) ?? 0) + 1);
+    }
+    assert.deepEqual([...seen.keys()].sort(), [200, 429], JSON.stringify([...seen]));
+});
+
 test('what was made lasts, and what was lost is not made anew', async (t) => {
     const { cluster, account } = await startCluster(t, alone);
     const ask = api(cluster, cluster.token);
