@@ -70,6 +70,8 @@ static inline void relay_accept(struct relay *r)
     if (r->bytes_per_sec > 0) /* else the kernel holds seconds of it */
         setsockopt(a, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     int b = r->links < RELAY_LINKS ? relay_connect(r->target) : -1;
+    if (r->bytes_per_sec > 0)
+        setsockopt(b, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     if (b < 0) {
         close(a);
         return;
