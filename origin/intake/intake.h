@@ -102,8 +102,7 @@ struct intake_status {
     uint64_t redated; /* events dated anew: their edge's clock was wrong */
     uint64_t events, stored, duplicate;
     uint64_t dropped[DROP_COUNT];
-    uint64_t groups;       /* synced writes */
-    int64_t last_write_ms; /* wall clock; 0: none yet */
+    uint64_t groups; /* synced writes */
 };
 void intake_status(const struct intake *intake, struct intake_status *out); /* any thread */
 

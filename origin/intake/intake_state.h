@@ -30,6 +30,7 @@ struct intake_entry {
     struct dedupe_entry entry;
     size_t value_at, value_len; /* in the job's arena */
     size_t id_at, id_len;
+    size_t links_len; /* in the job's links, behind those of the entry before */
 };
 
 /* One block on its way: a queue's, then an opener's, then the writer's. */
@@ -49,7 +50,7 @@ struct intake_job {
     size_t entry_count, entry_room;
     struct pl_buf arena;   /* sealed values and message ids */
     struct pl_buf said;    /* of struct suppression: opt-outs and their taking back */
-    struct pl_buf links;   /* links_note's */
+    struct pl_buf links;   /* links_note's, entry by entry */
     struct pl_buf learned; /* of struct erasure_learned: from events of erased persons */
     size_t held_bytes;
 };

@@ -132,11 +132,16 @@ static enum pl_err seal_event(struct intake_opener *o, struct intake_job *job,
     e->id_at = job->arena.len;
     e->id_len = id.len;
     err = pl_buf_append_span(&job->arena, id);
+    const size_t links_at = job->links.len;
     if (err == PL_OK && o->intake->config.links != NULL)
         err = links_note(o->sealer, o->event, &e->entry.key, &job->links);
-    if (err == PL_OK)
-        job->entry_count++;
-    return err;
+    if (err != PL_OK) {
+        job->links.len = links_at;
+        return err;
+    }
+    e->links_len = job->links.len - links_at;
+    job->entry_count++;
+    return PL_OK;
 }
 
 /* Days are what exports, windows and deletions go by. An edge whose clock is wrong must not file
@@ -201,10 +206,10 @@ static enum pl_err note_leads(struct intake_opener *o, struct intake_job *job, i
     for (size_t i = 0; err == PL_OK && i < hit->lead_count; i++) {
         const enum event_id_field field = hit->leads[i].field;
         const enum identity_kind kind = hit->leads[i].kind;
-        err = note_lead(o, job, now_ms, ids, hit->erasure, field, kind);
+        err = note_lead(o, job, now_ms, ids, hit->following, field, kind);
         /* The ids of an alias may have been visitors' as well. */
         if (err == PL_OK && kind == IDENTITY_USER && ids->id[EVENT_IDS_PREVIOUS].present)
-            err = note_lead(o, job, now_ms, ids, hit->erasure, field, IDENTITY_VISITOR);
+            err = note_lead(o, job, now_ms, ids, hit->following, field, IDENTITY_VISITOR);
     }
     return err;
 }

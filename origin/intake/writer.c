@@ -75,9 +75,9 @@ static void finish_job(struct intake *intake, struct intake_job *job, enum block
         pl_histogram_note(&intake->writer.block_us, &pl_histogram_times,
                           pl_elapsed_us() - batch->taken_us);
     free(job->entries);
-    pl_buf_release(&job->arena);
+    pl_buf_wipe(&job->arena);
     pl_buf_release(&job->said);
-    pl_buf_release(&job->links);
+    pl_buf_wipe(&job->links);
     pl_buf_release(&job->learned);
     pthread_mutex_lock(&intake->lock);
     count_verdict(&intake->status, job, verdict);
@@ -149,6 +149,42 @@ static enum pl_err judge_refused(struct intake *intake, struct intake_job *job, 
     return err;
 }
 
+/* Before the blocks that they came in are acknowledged, and each in a write of its own: they are
+ * few. Seen again with a block that is sent again, they are known. Before the block is staged, too:
+ * where one cannot be recorded, its block alone has to wait. */
+static enum pl_err record_choices(struct intake *intake, const struct intake_job *job,
+                                  struct pl_why *why)
+{
+    enum pl_err err = PL_OK;
+    for (size_t at = 0; at < job->said.len && err == PL_OK; at += sizeof(struct suppression)) {
+        struct suppression said;
+        memcpy(&said, job->said.data + at, sizeof(said));
+        err = suppressions_record(intake->config.suppressions, &said, why);
+    }
+    return err;
+}
+
+/* What events of erased persons told of their other ids: before anybody takes them for stored. */
+static enum pl_err record_learned(struct intake *intake, const struct intake_job *job,
+                                  struct pl_why *why)
+{
+    enum pl_err err = PL_OK;
+    for (size_t at = 0; at < job->learned.len && err == PL_OK;
+         at += sizeof(struct erasure_learned)) {
+        struct erasure_learned learned;
+        memcpy(&learned, job->learned.data + at, sizeof(learned));
+        err = erasures_learn(intake->config.erasures, &learned, why);
+    }
+    return err;
+}
+
+static enum pl_err record_said(struct intake *intake, const struct intake_job *job,
+                               struct pl_why *why)
+{
+    enum pl_err err = record_choices(intake, job, why);
+    return err == PL_OK ? record_learned(intake, job, why) : err;
+}
+
 /* What the ledger says of a block; a new one is staged, a bad one kept aside. */
 static enum pl_err judge_job(struct intake *intake, struct intake_job *job, struct pl_why *why)
 {
@@ -159,6 +195,8 @@ static enum pl_err judge_job(struct intake *intake, struct intake_job *job, stru
         err = ledger_check(intake->config.ledger, &job->block, &job->verdict, why);
     else
         err = judge_refused(intake, job, why);
+    if (err == PL_OK && job->verdict == BLOCK_STORED)
+        err = record_said(intake, job, why);
     if (err == PL_OK && job->verdict == BLOCK_STORED) {
         err = ledger_stage(intake->config.ledger, &job->block);
         job->fresh = err == PL_OK;
@@ -290,41 +328,32 @@ static enum pl_err check_count(struct intake *intake, const struct intake_job *j
                              LEDGER_MISCOUNT, pl_span(NULL, 0), reason);
 }
 
-/* Before the blocks that they came in are acknowledged, and each in a write of its own: they are
- * few. Seen again with a block that is sent again, they are known. */
-static enum pl_err record_choices(struct intake *intake, const struct intake_job *job,
-                                  struct pl_why *why)
+/* The day by the clock that is believed: what is dated by another one goes too early, or is passed
+ * over by erasures. */
+static int64_t today(const struct intake *intake)
 {
-    enum pl_err err = PL_OK;
-    for (size_t at = 0; at < job->said.len && err == PL_OK; at += sizeof(struct suppression)) {
-        struct suppression said;
-        memcpy(&said, job->said.data + at, sizeof(said));
-        err = suppressions_record(intake->config.suppressions, &said, why);
-    }
-    return err;
+    int64_t now_ms;
+    if (intake->config.belief == NULL)
+        return pl_day_of(pl_wall_ms(intake->config.clock));
+    (void)clock_belief_now(intake->config.belief, &now_ms);
+    return pl_day_of(now_ms);
 }
 
-/* What events of erased persons told of their other ids: before anybody takes them for stored. */
-static enum pl_err record_learned(struct intake *intake, const struct intake_job *job,
-                                  struct pl_why *why)
-{
-    enum pl_err err = PL_OK;
-    for (size_t at = 0; at < job->learned.len && err == PL_OK;
-         at += sizeof(struct erasure_learned)) {
-        struct erasure_learned learned;
-        memcpy(&learned, job->learned.data + at, sizeof(learned));
-        err = erasures_learn(intake->config.erasures, &learned, why);
-    }
-    return err;
-}
-
+/* Of what is stored by this write alone: a retry of an erased event must not link its person's ids
+ * again. */
 static enum pl_err put_links(struct intake *intake, const struct intake_job *job)
 {
     struct intake_writer *w = &intake->writer;
-    if (job->links.len == 0)
-        return PL_OK;
-    return links_put(intake->config.links, w->sealer, pl_day_of(pl_wall_ms(intake->config.clock)),
-                     pl_buf_span(&job->links), w->batch);
+    const int64_t day = job->links.len > 0 ? today(intake) : 0;
+    enum pl_err err = PL_OK;
+    for (size_t i = 0, at = 0; err == PL_OK && at < job->links.len; i++) {
+        const struct intake_entry *e = &job->entries[i];
+        if (e->links_len > 0 && !e->entry.duplicate && !e->entry.gone)
+            err = links_put(intake->config.links, w->sealer, day,
+                            pl_span(job->links.data + at, e->links_len), w->batch);
+        at += e->links_len;
+    }
+    return err;
 }
 
 static enum pl_err write_synced(struct intake *intake, struct pl_why *why)
@@ -350,10 +379,6 @@ static enum pl_err write_group(struct intake *intake, struct pl_why *why)
             continue;
         count_events(job);
         err = check_count(intake, job);
-        if (err == PL_OK)
-            err = record_choices(intake, job, why);
-        if (err == PL_OK)
-            err = record_learned(intake, job, why);
         if (err == PL_OK)
             err = put_links(intake, job);
     }
@@ -411,8 +436,6 @@ static void finish_group(struct intake *intake, bool written)
     struct intake_writer *w = &intake->writer;
     pthread_mutex_lock(&intake->lock);
     intake->status.groups += written;
-    if (written)
-        intake->status.last_write_ms = pl_wall_ms(intake->config.clock);
     pthread_mutex_unlock(&intake->lock);
     for (size_t i = 0; i < w->group_count; i++)
         finish_job(intake, w->group[i], written ? w->group[i]->verdict : BLOCK_RETRY);

@@ -192,9 +192,8 @@ static void look_at_holds(struct erasures *e)
     pthread_mutex_lock(&e->changing);
     pthread_mutex_lock(&e->lock);
     for (struct open_erasure *o = e->open; o != NULL; o = o->next)
-        if (o->erasure.held_events + o->erasure.held_links > 0 &&
-            holds_standing(e->config.holds, o->erasure.account, erasures_earliest_ms(e)) !=
-                o->held_by) {
+        if (erasure_is_held(&o->erasure) && holds_standing(e->config.holds, o->erasure.account,
+                                                           erasures_earliest_ms(e)) != o->held_by) {
             o->erasure.state = ERASURE_ERASING;
             o->erasure.gone_ms = 0;
         }

@@ -14,7 +14,7 @@ static bool may_close(struct erasures *e, const struct open_erasure *open)
     pthread_mutex_lock(&e->lock); /* more ids may come meanwhile */
     const struct erasure now = open->erasure;
     pthread_mutex_unlock(&e->lock);
-    if (now.state != ERASURE_GONE || now.held_events + now.held_links > 0 ||
+    if (now.state != ERASURE_GONE || erasure_is_held(&now) ||
         erasures_earliest_ms(e) < now.at_ms + DEDUPE_SWEEP_DAYS * PL_DAY_MS)
         return false;
     if (!done && now.position > 0) {

@@ -95,7 +95,7 @@ void erasure_write_json(const struct erasure *e, int64_t horizon_ms, struct json
 {
     json_write_pair_hex(w, "id", pl_span(e->id.bytes, sizeof(e->id.bytes)));
     json_write_pair_account(w, "account", e->account);
-    const bool held = e->held_events + e->held_links > 0;
+    const bool held = erasure_is_held(e);
     json_write_pair_text(w, "state",
                          held && e->state != ERASURE_ERASING ? "held" : state_name(e->state));
     json_write_pair_time(w, "at", e->at_ms);

@@ -34,6 +34,10 @@ struct erasure {
     struct identities identities; /* released when closed */
 };
 void erasure_release(struct erasure *erasure);
+static inline bool erasure_is_held(const struct erasure *erasure)
+{
+    return erasure->held_events + erasure->held_links > 0;
+}
 /* Its ids are counted anew. */
 void erasure_count_ids(struct erasure *erasure);
 

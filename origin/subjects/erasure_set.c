@@ -7,12 +7,18 @@
 #define HINTS     4096 /* bits: accounts that may have one */
 #define SLOTS_MIN 64
 
-/* The last moment up to which an id is erased. */
-struct guard {
-    uint64_t account; /* 0: a free place */
-    int64_t until_ms;
+/* An erasure as far as it concerns an id. */
+struct cut {
+    int64_t until_ms;  /* INT64_MIN: there is none */
     uint64_t position; /* that edges have to settle at; 0: not known yet */
     struct pl_id128 erasure;
+};
+
+/* The last moment up to which an id is erased. One that is erased alone may be of a person who had
+ * been erased before: what late events tell of that person goes on to count. */
+struct guard {
+    uint64_t account;             /* 0: a free place */
+    struct cut newest, following; /* that one may be the newest, too */
     uint8_t kind;
     uint8_t hash[ID_HASH_BYTES];
 };
@@ -80,6 +86,13 @@ static enum pl_err make_room(struct table *t, size_t more)
     return PL_OK;
 }
 
+static void reach_to(struct cut *cut, const struct erasure *erasure)
+{
+    if (cut->until_ms <= erasure->at_ms)
+        *cut = (struct cut){
+            .until_ms = erasure->at_ms, .position = erasure->position, .erasure = erasure->id};
+}
+
 static enum pl_err put(struct table *t, const struct erasure *erasure)
 {
     enum pl_err err = make_room(t, erasure->identities.count);
@@ -88,15 +101,17 @@ static enum pl_err put(struct table *t, const struct erasure *erasure)
         if (identity_is_place(id))
             continue;
         struct guard *g = place_of(t, erasure->account, id->kind, id->hash);
-        t->count += g->account == 0;
-        if (g->account != 0 && g->until_ms > erasure->at_ms)
-            continue;
-        *g = (struct guard){.account = erasure->account,
-                            .until_ms = erasure->at_ms,
-                            .position = erasure->position,
-                            .erasure = erasure->id,
-                            .kind = id->kind};
-        memcpy(g->hash, id->hash, ID_HASH_BYTES);
+        if (g->account == 0) {
+            *g = (struct guard){.account = erasure->account,
+                                .newest.until_ms = INT64_MIN,
+                                .following.until_ms = INT64_MIN,
+                                .kind = id->kind};
+            memcpy(g->hash, id->hash, ID_HASH_BYTES);
+            t->count++;
+        }
+        reach_to(&g->newest, erasure);
+        if (!erasure->alone)
+            reach_to(&g->following, erasure);
     }
     return err;
 }
@@ -159,29 +174,33 @@ struct question {
     const struct erasure_edge *edge;
 };
 
-static bool reaches(const struct guard *g, const struct question *q)
+static bool reaches(const struct cut *cut, const struct question *q)
 {
-    const bool settled = q->edge->settled >= (g->position == 0 ? UINT64_MAX : g->position);
-    return q->time_ms <= g->until_ms + (settled ? 0 : q->edge->margin_ms);
+    const bool settled = q->edge->settled >= (cut->position == 0 ? UINT64_MAX : cut->position);
+    return q->time_ms <= cut->until_ms + (settled ? 0 : q->edge->margin_ms);
 }
 
-/* The guard of that id of the event's, if it reaches to the event's time. */
-static const struct guard *guard_of(const struct question *q, enum event_id_field field,
-                                    enum identity_kind kind)
+/* The erasure of that id of the event's that reaches to the event's time. */
+static const struct cut *cut_of(const struct question *q, enum event_id_field field,
+                                enum identity_kind kind, bool following)
 {
     const struct event_id_hash *id = &q->ids->id[field];
     if (!id->present || id->failed)
         return NULL;
     const struct guard *g = place_of(q->table, q->ids->account, (uint8_t)kind, id->hash);
-    return g->account != 0 && reaches(g, q) ? g : NULL;
+    if (g->account == 0)
+        return NULL;
+    if (!following && reaches(&g->newest, q))
+        return &g->newest;
+    return reaches(&g->following, q) ? &g->following : NULL;
 }
 
 static void lead(const struct question *q, struct erasure_hit *hit, enum event_id_field field,
                  enum identity_kind kind)
 {
     const struct event_id_hash *id = &q->ids->id[field];
-    if (!id->present || id->failed || guard_of(q, field, kind) != NULL ||
-        (kind != IDENTITY_USER && guard_of(q, field, IDENTITY_ASKED) != NULL))
+    if (!id->present || id->failed || cut_of(q, field, kind, true) != NULL ||
+        (kind != IDENTITY_USER && cut_of(q, field, IDENTITY_ASKED, true) != NULL))
         return;
     hit->leads[hit->lead_count++] = (struct erasure_lead){.kind = kind, .field = field};
 }
@@ -194,7 +213,7 @@ static bool is_own_visitor(const struct event_ids *ids)
            memcmp(visitor->hash, ids->id[EVENT_IDS_USER].hash, ID_HASH_BYTES) == 0;
 }
 
-static const struct guard *guard_by_name(const struct question *q)
+static const struct cut *cut_by_name(const struct question *q, bool following)
 {
     static const struct {
         enum event_id_field field;
@@ -203,22 +222,24 @@ static const struct guard *guard_by_name(const struct question *q)
                  {EVENT_IDS_USER, IDENTITY_USER},
                  {EVENT_IDS_PREVIOUS, IDENTITY_ASKED},
                  {EVENT_IDS_PREVIOUS, IDENTITY_PREVIOUS}};
-    const struct guard *found = NULL;
+    const struct cut *found = NULL;
     for (size_t i = 0; found == NULL && i < sizeof(names) / sizeof(names[0]); i++)
-        found = guard_of(q, names[i].field, names[i].kind);
+        found = cut_of(q, names[i].field, names[i].kind, following);
     return found;
 }
 
 static bool concerns(const struct question *q, struct erasure_hit *hit)
 {
-    const struct guard *named = guard_by_name(q), *found = named;
+    const struct cut *found = cut_by_name(q, false), *following = cut_by_name(q, true);
     if (found == NULL && !q->ids->id[EVENT_IDS_USER].present)
-        found = guard_of(q, EVENT_IDS_VISITOR, IDENTITY_VISITOR);
+        found = cut_of(q, EVENT_IDS_VISITOR, IDENTITY_VISITOR, false);
     if (found == NULL)
         return false;
     *hit = (struct erasure_hit){.erasure = found->erasure};
-    if (named == NULL) /* a device's: what else it tells may be of another who used it */
+    /* A device's: what else it tells may be of another who used it. Or it was erased alone. */
+    if (following == NULL)
         return true;
+    hit->following = following->erasure;
     lead(q, hit, EVENT_IDS_USER, IDENTITY_USER);
     if (!is_own_visitor(q->ids))
         lead(q, hit, EVENT_IDS_USER, IDENTITY_PREVIOUS);

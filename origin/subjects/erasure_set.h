@@ -31,6 +31,7 @@ struct erasure_lead {
 #define ERASURE_LEADS_MAX 4
 struct erasure_hit {
     struct pl_id128 erasure;
+    struct pl_id128 following; /* whose the leads are: the newest that is not of ids alone */
     size_t lead_count;
     struct erasure_lead leads[ERASURE_LEADS_MAX];
 };

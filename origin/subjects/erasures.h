@@ -99,7 +99,9 @@ enum pl_err erasures_write_all(struct erasures *erasures, uint64_t account, size
 void erasures_forget(struct erasures *erasures, uint64_t account);
 
 /* For the log's replay, before the thread runs: an erasure as it was noted. One that is known stays
- * as it is, but for ids that it lacks. Blocks. */
+ * as it is, but for ids that it lacks. One that the database lacks is made again, whatever holds
+ * were placed since, if it was over before them: a note tells when one kept some of it, or when
+ * more ids came, and then every hold counts that stands. Blocks. */
 enum pl_err erasures_replay(struct erasures *erasures, struct pl_span key, struct pl_span row,
                             struct pl_why *why);
 

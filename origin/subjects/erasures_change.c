@@ -61,8 +61,11 @@ static enum pl_err note_and_save(struct erasures *e, const struct erasure *erasu
 enum pl_err erasures_become(struct erasures *e, struct open_erasure *open,
                             const struct erasure *next, bool sync, struct pl_why *why)
 {
-    enum pl_err err = open->forgotten ? pl_fail(why, PL_ECLOSED, "its account is being deleted")
-                                      : erasures_save(e, next, sync, why);
+    /* A restore has to know that holds kept some: see erasures_replay. */
+    const bool note = erasure_is_held(next) && !erasure_is_held(&open->erasure);
+    if (open->forgotten)
+        return pl_fail(why, PL_ECLOSED, "its account is being deleted");
+    enum pl_err err = note ? note_and_save(e, next, why) : erasures_save(e, next, sync, why);
     if (err != PL_OK)
         return err;
     pthread_mutex_lock(&e->lock);
@@ -233,6 +236,7 @@ static enum pl_err install(struct erasures *e, struct open_erasure *open,
         open->erasure.state = next->state;
         open->erasure.gone_ms = next->gone_ms;
         open->again = true;
+        open->replayed = false;
     }
     pthread_mutex_unlock(&e->lock);
     return err;
@@ -322,12 +326,12 @@ enum pl_err erasures_replay(struct erasures *e, struct pl_span key, struct pl_sp
         return pl_fail(why, err, "an erasure in the log cannot be read: %s", pl_err_word(err));
     pthread_mutex_lock(&e->changing);
     struct open_erasure *open = erasures_find(e, erasure.account, &erasure.id);
-    err = open == NULL ? take_up(e, &erasure, why)
-                       : erasures_extend(e, open, &erasure.identities, why);
+    const bool lacked = open == NULL, held = erasure_is_held(&erasure);
+    err = lacked ? take_up(e, &erasure, why) : erasures_extend(e, open, &erasure.identities, why);
     open = erasures_find(e, erasure.account, &erasure.id);
-    if (open != NULL) {
+    if (open != NULL && (lacked || held)) {
         pthread_mutex_lock(&e->lock);
-        open->replayed = true;
+        open->replayed = !held;
         pthread_mutex_unlock(&e->lock);
     }
     pthread_mutex_unlock(&e->changing);

@@ -51,7 +51,7 @@ static void write_kept(const struct erasure *erasure, struct json_writer *w)
     json_write_array(w);
     json_write_text(w,
                     "opt-outs: the keyed hash of an id each; they are what keeps the visitor out");
-    if (erasure->held_events + erasure->held_links > 0)
+    if (erasure_is_held(erasure))
         json_write_text(w, "events and links of days that a hold on the account covers: they are "
                            "erased when it ends");
     if (erasure->state != ERASURE_CLOSED) {

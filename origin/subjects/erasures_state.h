@@ -16,10 +16,11 @@ struct open_erasure {
     struct erasure erasure; /* its id, account, alone and at_ms never change */
     _Atomic uint64_t dropped;
     uint64_t dropped_saved;
-    bool fresh;       /* begun by this process: whatever is found goes, of whatever time */
-    bool replayed;    /* after a restore: what is found had gone before any hold of after it */
-    bool again;       /* more ids came while the thread was at it */
-    bool forgotten;   /* its account is being deleted */
+    bool fresh;     /* begun by this process: whatever is found goes, of whatever time */
+    bool replayed;  /* the database lacked it, no hold had kept any of it, nor have ids come since:
+                       what is found had gone before any hold of after it */
+    bool again;     /* more ids came while the thread was at it */
+    bool forgotten; /* its account is being deleted */
     uint64_t held_by; /* holds_standing when it was looked at what is held; the thread's */
     uint64_t tried;   /* the tick that tried it last; the thread's, as all that follows */
     /* what is to be compacted; the whole account where that is not known */
@@ -74,8 +75,8 @@ int64_t erasures_earliest_ms(const struct erasures *e);
 /* Writes the row. */
 enum pl_err erasures_save(struct erasures *e, const struct erasure *erasure, bool sync,
                           struct pl_why *why);
-/* Writes what is to become of it but for its ids, which then is so; the thread's. PL_ECLOSED: it
- * was forgotten. */
+/* Writes what is to become of it but for its ids, which then is so, and notes when a hold begins to
+ * keep some of it; the thread's. PL_ECLOSED: it was forgotten. */
 enum pl_err erasures_become(struct erasures *e, struct open_erasure *open,
                             const struct erasure *next, bool sync, struct pl_why *why);
 /* Adds ids to it, durably, and has them erased, too. */

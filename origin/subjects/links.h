@@ -2,7 +2,8 @@
  * links: which visitor ids and which user ids of an account were one person's.
  *
  * Promise: an event that names a visitor and a user links them in the batch that stores it; so does
- * an alias its previous id and its user, or its visitor where it names no user. Keys hold keyed
+ * an alias its previous id and its user, or its visitor where it names no user. A retry, which is
+ * not stored, links nothing: its event may have been erased. Keys hold keyed
  * hashes alone, the ids are sealed with the key of the day on which the pair was last seen, and a
  * match is confirmed on them. A pair that was written today already costs a look into a table of
  * fixed size. SPEC.md, "Links".

@@ -114,6 +114,7 @@ static inline void open_all(struct test *t)
     rig_must(erasures_open(&t->erasures, &config, &why), &why);
     t->rig.config.erasures = t->erasures;
     t->rig.config.links = t->links;
+    t->rig.config.belief = t->belief.clock == NULL ? NULL : &t->belief;
     rig_must(intake_new(&t->rig.intake, &t->rig.config, &why), &why);
     rig_must(intake_start(t->rig.intake, &why), &why);
     t->erasures->around = (struct erasures_around){.links = t->links, .intake = t->rig.intake};
@@ -167,6 +168,48 @@ static inline void restart(struct test *t)
 {
     close_all(t);
     open_all(t);
+}
+
+/* ---- a copy of the database, and the log of what was noted */
+
+static inline void copy_database(struct test *t)
+{
+    char copy[128];
+    snprintf(copy, sizeof(copy), "%s/copy", t->rig.store_dir);
+    assert_int_equal(store_checkpoint(t->rig.store, copy, NULL), PL_OK);
+}
+
+static inline void restore_copy(struct test *t)
+{
+    char command[512];
+    close_all(t);
+    snprintf(command, sizeof(command), "rm -rf '%s' && mv '%s/copy' '%s'", t->rig.store_path,
+             t->rig.store_dir, t->rig.store_path);
+    assert_int_equal(system(command), 0);
+    open_all(t);
+}
+
+struct noted {
+    uint8_t key[ERASURE_KEY_BYTES], row[1024];
+    size_t len;
+};
+
+/* What was noted last. */
+static inline struct noted last_note(struct test *t)
+{
+    struct noted noted = {.len = t->noted_row.len};
+    assert_true(noted.len > 0 && noted.len <= sizeof(noted.row));
+    memcpy(noted.key, t->noted_key, sizeof(noted.key));
+    memcpy(noted.row, t->noted_row.data, noted.len);
+    return noted;
+}
+
+static inline void replay(struct test *t, const struct noted *noted)
+{
+    struct pl_why why = {0};
+    rig_must(erasures_replay(t->erasures, pl_span(noted->key, sizeof(noted->key)),
+                             pl_span(noted->row, noted->len), &why),
+             &why);
 }
 
 /* ---- events */

@@ -99,6 +99,28 @@ static void test_retries(void **state)
     store_scan_free(scan);
 }
 
+/* Nor are the person's ids linked again, for which no retry is needed any more. */
+static void test_a_retry_links_nothing(void **state)
+{
+    struct test *t = *state;
+    const struct told told = {.visitor = "phone", .user = "ann", .message = "m1"};
+    struct told again = told, other = {.visitor = "tv", .user = "bob", .message = "m2"};
+    store_one(t, told);
+    assert_int_equal(rig_count(&t->rig, FAMILY_LINKS), 2);
+    t->rig.now_ms += PL_MINUTE_MS;
+    erase(t, "ann");
+    assert_int_equal(rig_count(&t->rig, FAMILY_LINKS), 0);
+    again.accepted_ms = other.accepted_ms = PL_HOUR_MS;
+    put(t, again);
+    put(t, other);
+    put(t, again);
+    store_all(t);
+    assert_int_equal(totals(t).duplicate, 2);
+    assert_int_equal(rig_count(&t->rig, FAMILY_LINKS), 2);
+    assert_int_equal(held_of(t, "tv"), 1);
+    assert_int_equal(held_of(t, "bob"), 1);
+}
+
 /* An event that is dropped tells another id of the person's: what is stored under it goes, too. */
 static void test_leads_are_followed(void **state)
 {
@@ -129,6 +151,29 @@ static void test_leads_are_followed(void **state)
     assert_int_equal(held_of(t, "laptop"), 1);
     assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 2);
     assert_non_null(strstr(receipt(t, &id), "\"visitor\":2,\"user\":2"));
+}
+
+/* Of a person who was erased with all ids, and then of one id alone. */
+static void test_an_id_that_is_erased_alone_hides_no_lead(void **state)
+{
+    struct test *t = *state;
+    store_one(t, (struct told){.user = "ann"});
+    t->rig.now_ms += PL_MINUTE_MS;
+    const struct pl_id128 id = erase(t, "phone");
+    t->rig.now_ms += PL_MINUTE_MS;
+    erase_only(t, "phone", false);
+    erase_only(t, "ann", false);
+    put(t, (struct told){.visitor = "phone", .user = "ann"});
+    store_from(t, 1);
+    assert_non_null(strstr(receipt(t, &id), "\"visitor\":1,\"user\":2"));
+    /* Of ids that were told after the first: no person's. */
+    store_one(t, (struct told){.user = "bob", .message = "b"});
+    put(t, (struct told){.visitor = "phone", .user = "bob", .accepted_ms = 2 * PL_MINUTE_MS});
+    store_from(t, 1);
+    assert_int_equal(totals(t).dropped[DROP_ERASED], 2);
+    erasures_tick(t->erasures);
+    assert_int_equal(held_of(t, "ann"), 0);
+    assert_int_equal(held_of(t, "bob"), 1);
 }
 
 /* An alias that comes late names who was erased, and leads to the new name. */
@@ -223,6 +268,30 @@ static void test_a_lead_that_a_full_disk_refuses_is_followed_later(void **state)
     assert_int_equal(held_of(t, "ann"), 0);
 }
 
+/* It is the late event's block alone that waits. */
+static void test_a_lead_that_is_refused_stops_nobody_else(void **state)
+{
+    struct test *t = *state;
+    struct intake_status status;
+    erase(t, "phone");
+    put(t, (struct told){.visitor = "phone", .user = "ann"});
+    pl_buf_reset(&t->block);
+    rig_seal(&t->rig, 1, pl_buf_span(&t->plain), t->count, &t->block);
+    pl_buf_reset(&t->plain);
+    t->count = 0;
+    struct pl_buf late = t->block;
+    pl_buf_init(&t->block, 2 * LIMIT_BLOCK_BYTES);
+    t->log_is_full = true;
+    assert_int_equal(rig_send(&t->rig, 1, pl_buf_span(&late)), BLOCK_RETRY);
+    store_one(t, (struct told){.account = 2, .visitor = "another"});
+    intake_status(t->rig.intake, &status);
+    assert_true(status.ready);
+    t->log_is_full = false;
+    assert_int_equal(rig_send(&t->rig, 1, pl_buf_span(&late)), BLOCK_STORED);
+    assert_int_equal(totals(t).dropped[DROP_ERASED], 1);
+    pl_buf_release(&late);
+}
+
 /* As an opener and a probe do. */
 static void look_meanwhile(struct test *t)
 {
@@ -312,24 +381,17 @@ static void test_a_crash_is_taken_up(void **state)
 static void test_a_restore_undoes_nothing(void **state)
 {
     struct test *t = *state;
-    char copy[128], command[512];
-    snprintf(copy, sizeof(copy), "%s/copy", t->rig.store_dir);
     put(t, (struct told){.visitor = "phone", .user = "ann"});
     put(t, (struct told){.visitor = "other"});
     store_all(t);
-    assert_int_equal(store_checkpoint(t->rig.store, copy, NULL), PL_OK);
+    copy_database(t);
     t->rig.now_ms += PL_MINUTE_MS;
     struct pl_id128 id = erase(t, "phone");
-    close_all(t);
-    snprintf(command, sizeof(command), "rm -rf '%s' && mv '%s' '%s'", t->rig.store_path, copy,
-             t->rig.store_path);
-    assert_int_equal(system(command), 0);
-    open_all(t);
+    const struct noted noted = last_note(t);
+    restore_copy(t);
     assert_int_equal(held_of(t, "ann"), 1);
-    const struct pl_span key = pl_span(t->noted_key, sizeof(t->noted_key));
     for (int round = 0; round < 2; round++) {
-        assert_int_equal(erasures_replay(t->erasures, key, pl_buf_span(&t->noted_row), NULL),
-                         PL_OK);
+        replay(t, &noted);
         erasures_tick(t->erasures);
         assert_int_equal(held_of(t, "ann"), 0);
         assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 1);
@@ -380,10 +442,13 @@ int main(void)
         TEST(test_what_arrives_later_is_dropped),
         TEST(test_very_late_is_still_before),
         TEST(test_retries),
+        TEST(test_a_retry_links_nothing),
         TEST(test_leads_are_followed),
+        TEST(test_an_id_that_is_erased_alone_hides_no_lead),
         TEST(test_aliases_that_come_late),
         TEST(test_damage_is_told),
         TEST(test_a_lead_that_a_full_disk_refuses_is_followed_later),
+        TEST(test_a_lead_that_is_refused_stops_nobody_else),
         TEST(test_neither_intake_nor_probes_wait_for_a_disk),
         TEST(test_all_that_was_deleted_is_compacted),
         TEST(test_coming_back),

@@ -97,6 +97,118 @@ static void test_a_lead_to_what_is_held(void **state)
     assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 0);
 }
 
+static void put_back(struct test *t, const struct hold *hold)
+{
+    struct pl_why why = {0};
+    rig_must(holds_put(t->holds, hold, &why), &why);
+}
+
+/* The log's last lines are replayed after a crash, too. */
+static void test_a_crash_ends_no_hold(void **state)
+{
+    struct test *t = *state;
+    store_one(t, (struct told){.user = "ann"});
+    t->rig.now_ms += PL_MINUTE_MS;
+    const struct pl_id128 id = erase(t, "phone");
+    const struct noted begun = last_note(t);
+    t->rig.now_ms += PL_MINUTE_MS;
+    struct hold hold = hold_days(t, 0, 0);
+    store_one(t, (struct told){.visitor = "phone", .user = "ann"});
+    const struct noted led = last_note(t);
+    look(t);
+    for (int round = 0; round < 2; round++) {
+        assert_non_null(strstr(receipt(t, &id), "\"held\":{\"events\":1,"));
+        assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 1);
+        restart(t);
+        replay(t, &begun);
+        replay(t, &led);
+        look(t);
+    }
+    release(t, &hold);
+    look(t);
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 0);
+}
+
+/* What a late event led to after the hold was placed. */
+static void test_a_restore_ends_no_hold_on_a_lead(void **state)
+{
+    struct test *t = *state;
+    store_one(t, (struct told){.user = "ann"});
+    copy_database(t);
+    t->rig.now_ms += PL_MINUTE_MS;
+    erase(t, "phone");
+    const struct noted begun = last_note(t);
+    t->rig.now_ms += PL_MINUTE_MS;
+    struct hold hold = hold_days(t, 0, 0);
+    store_one(t, (struct told){.visitor = "phone", .user = "ann"});
+    const struct noted led = last_note(t);
+    restore_copy(t);
+    replay(t, &begun);
+    put_back(t, &hold);
+    replay(t, &led);
+    look(t);
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 1);
+    release(t, &hold);
+    look(t);
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 0);
+}
+
+/* Placed while the eraser was at it, and prolonged by another one. */
+static void test_a_restore_ends_no_hold_that_kept_some(void **state)
+{
+    struct test *t = *state;
+    store_one(t, (struct told){.visitor = "phone", .user = "ann"});
+    copy_database(t);
+    t->rig.now_ms += PL_MINUTE_MS;
+    erase_only(t, "ann", true);
+    const struct noted begun = last_note(t);
+    t->rig.now_ms += 1;
+    struct hold first = hold_days(t, 0, 0);
+    look(t);
+    const struct noted held = last_note(t);
+    const size_t notes = t->notes;
+    t->rig.now_ms += PL_MINUTE_MS;
+    struct hold second = hold_days(t, 0, 0);
+    look(t);
+    release(t, &first);
+    look(t);
+    assert_int_equal(t->notes, notes); /* it is told once */
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 1);
+    restore_copy(t);
+    replay(t, &begun);
+    put_back(t, &first);
+    replay(t, &held);
+    put_back(t, &second);
+    look(t);
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 1);
+    assert_int_equal(rig_count(&t->rig, FAMILY_LINKS), 2);
+    release(t, &second);
+    look(t);
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 0);
+    assert_int_equal(rig_count(&t->rig, FAMILY_LINKS), 0);
+}
+
+/* It never kept what had gone before it. */
+static void test_a_hold_of_later_brings_nobody_back(void **state)
+{
+    struct test *t = *state;
+    store_one(t, (struct told){.visitor = "phone", .user = "ann"});
+    store_one(t, (struct told){.visitor = "other"});
+    copy_database(t);
+    t->rig.now_ms += PL_MINUTE_MS;
+    erase(t, "ann");
+    const struct noted begun = last_note(t);
+    t->rig.now_ms += PL_MINUTE_MS;
+    const struct hold hold = hold_days(t, 0, 0);
+    restore_copy(t);
+    replay(t, &begun);
+    put_back(t, &hold);
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 2);
+    look(t);
+    assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 1);
+    assert_int_equal(rig_count(&t->rig, FAMILY_LINKS), 0);
+}
+
 /* Between what the eraser has read and what it writes. */
 static void test_a_hold_that_comes_in_between(void **state)
 {
@@ -145,6 +257,10 @@ int main(void)
         TEST(test_what_is_held_goes_when_the_hold_ends),
         TEST(test_links_are_held_by_their_day),
         TEST(test_a_lead_to_what_is_held),
+        TEST(test_a_crash_ends_no_hold),
+        TEST(test_a_restore_ends_no_hold_on_a_lead),
+        TEST(test_a_restore_ends_no_hold_that_kept_some),
+        TEST(test_a_hold_of_later_brings_nobody_back),
         TEST(test_a_hold_that_comes_in_between),
         TEST(test_a_hold_that_comes_before_the_beginning),
     };

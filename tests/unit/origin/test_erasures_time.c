@@ -62,6 +62,34 @@ static void test_a_clock_in_doubt_since_a_restart(void **state)
     assert_int_equal(erasures_erase(t->erasures, &request, &id, &why), PL_OK);
 }
 
+/* Of the only pair. */
+static int64_t link_day(struct test *t)
+{
+    struct store_scan *scan;
+    struct pl_span key, value;
+    struct pl_why why = {0};
+    rig_must(store_scan_new(&scan, t->rig.store, FAMILY_LINKS, pl_span(NULL, 0), pl_span(NULL, 0)),
+             &why);
+    rig_must(store_scan_next(scan, &key, &value), &why);
+    const int64_t day = pl_load_u16(value.data + 1);
+    store_scan_free(scan);
+    return day;
+}
+
+/* A pair that is dated too early goes too early, one that is dated too late is passed over. */
+static void test_a_clock_that_jumps_dates_no_link(void **state)
+{
+    struct test *t = *state;
+    jump(t, -365 * PL_DAY_MS);
+    store_one(t, (struct told){.visitor = "phone", .user = "ann"});
+    assert_int_equal(link_day(t), pl_day_of(NOON_MS));
+    erase(t, "ann");
+    assert_int_equal(rig_count(&t->rig, FAMILY_LINKS), 0);
+    t->rig.now_ms += 2 * 365 * PL_DAY_MS;
+    store_one(t, (struct told){.visitor = "phone", .user = "ann", .accepted_ms = PL_HOUR_MS});
+    assert_int_equal(link_day(t), pl_day_of(NOON_MS));
+}
+
 /* ---- edges' clocks */
 
 static void settle(struct test *t, int edge)
@@ -145,6 +173,7 @@ int main(void)
         TEST(test_a_clock_that_jumps_erases_no_future),
         TEST(test_a_clock_that_jumps_back_lets_no_past_through),
         TEST(test_a_clock_in_doubt_since_a_restart),
+        TEST(test_a_clock_that_jumps_dates_no_link),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
