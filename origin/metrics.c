@@ -47,6 +47,8 @@ static const struct row rows[] = {
     COUNTER("intake_block_verdicts_total", NULL, "{verdict=\"retry\"}", intake.retries),
     COUNTER("intake_block_verdicts_total", NULL, "{verdict=\"lost\"}", intake.losses),
     COUNTER("intake_groups_total", "Synced writes since start.", "", intake.groups),
+    COUNTER("intake_redated_total", "Events dated anew: their edge's clock was wrong.", "",
+            intake.redated),
     COUNTER("ledger_blocks_total", "Blocks recorded since the database was made.", "",
             totals.blocks),
     COUNTER("ledger_events_total", "Events found in them.", "", totals.events),

@@ -118,7 +118,6 @@ static enum pl_err open_suppressions(struct node *node, struct pl_why *why)
         .store = node->parts.store,
         .changelog = node->parts.changelog,
         .redo = node->parts.redo,
-        .log = node->config.log,
     };
     return suppressions_open(&node->parts.suppressions, &config, why);
 }

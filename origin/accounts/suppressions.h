@@ -11,7 +11,6 @@
 
 #include "origin/accounts/changelog.h"
 #include "origin/subjects/event_ids.h"
-#include "proto/base/log.h"
 #include "proto/wire/event.h"
 #include "proto/wire/suppression.h"
 
@@ -20,7 +19,6 @@ struct suppressions_config {
     struct store *store;
     struct changelog *changelog;
     struct redo *redo; /* NULL: nothing survives a restore */
-    const struct pl_log *log;
 };
 /* Reads what is on disk; blocks. PL_ECORRUPT: a row is damaged. */
 enum pl_err suppressions_open(struct suppressions **out, const struct suppressions_config *config,

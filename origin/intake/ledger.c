@@ -5,6 +5,7 @@
 #define HOLE_ALARM_MS    (30 * PL_SECOND_MS)
 #define QUARANTINE_BYTES ((size_t)64 << 20)
 #define AHEAD_MAX        ((size_t)128 << 10)
+#define CHAINS_MAX       ((size_t)64 << 10)
 
 const char *drop_reason_name(enum drop_reason reason)
 {
@@ -33,6 +34,7 @@ enum pl_err ledger_new(struct ledger **out, const struct ledger_config *config, 
     l->quarantine_bytes_max =
         config->quarantine_bytes_max == 0 ? QUARANTINE_BYTES : config->quarantine_bytes_max;
     l->ahead_max = config->ahead_max == 0 ? AHEAD_MAX : config->ahead_max;
+    l->chains_max = config->chains_max == 0 ? CHAINS_MAX : config->chains_max;
     l->clock = config->clock;
     l->log = config->log;
     pthread_mutex_init(&l->lock, NULL);
@@ -155,10 +157,25 @@ static enum pl_err check_old(struct ledger *l, const struct ledger_links *chain,
                                   pl_err_word(err));
 }
 
+/* Whether memory holds no more of the chain above a hole. What closes the hole is taken: with it
+ * the block is in the run, by the write at hand. */
+static bool is_too_far(const struct ledger *l, const struct ledger_links *chain,
+                       const struct ledger_block *block, size_t at)
+{
+    return chain->ahead_count >= l->ahead_max &&
+           block->number - chain->contiguous != at - ledger_ahead_at(chain, chain->contiguous);
+}
+
 enum pl_err ledger_check(struct ledger *l, const struct ledger_block *block,
                          enum block_verdict *verdict, struct pl_why *why)
 {
     struct ledger_links *chain = ledger_find(l, &block->edge, &block->incarnation);
+    if (chain == NULL && ledger_is_full(l, &block->edge))
+        return pl_fail(
+            why, PL_ELIMIT,
+            "an edge has begun %zu chains of blocks, a new one with each start: more are "
+            "taken when the oldest are %d days old",
+            l->chains_max, LEDGER_KEEP_DAYS);
     static const struct ledger_links fresh = {.contiguous = 0};
     const struct ledger_links *c = chain == NULL ? &fresh : chain;
     size_t at = ledger_ahead_at(c, block->number);
@@ -166,7 +183,7 @@ enum pl_err ledger_check(struct ledger *l, const struct ledger_block *block,
         *verdict = against(&c->ahead[at], block);
     else if (block->number < c->contiguous)
         return check_old(l, c, block, verdict, why);
-    else if (c->ahead_count >= l->ahead_max && block->number >= c->highest)
+    else if (is_too_far(l, c, block, at))
         *verdict = BLOCK_RETRY;
     else
         *verdict = fits(c, block, at) && block->number < UINT64_MAX ? BLOCK_STORED : BLOCK_REFUSED;
@@ -212,9 +229,11 @@ static enum pl_err write_row(struct ledger *l, struct ledger_links *chain, struc
                              struct store_batch *batch)
 {
     uint8_t key[LEDGER_BLOCK_KEY_BYTES];
+    pthread_mutex_lock(&l->lock); /* ledger_gap reads them */
     row->counts = row->staged->counts;
     row->counts.blocks = 1;
     row->staged = NULL;
+    pthread_mutex_unlock(&l->lock);
     ledger_counts_add(&l->staged, &row->counts);
     ledger_block_key(&chain->edge, &chain->incarnation, row->number, key);
     pl_buf_reset(&l->row);

@@ -65,6 +65,7 @@ struct ledger_config {
     int64_t hole_alarm_ms;       /* a hole older than this is an alarm; 0: 30 s */
     size_t quarantine_bytes_max; /* blocks kept aside; 0: 64 MiB */
     size_t ahead_max;            /* of one chain above a hole; 0: 128 Ki, a window of tiny ones */
+    size_t chains_max;           /* of one edge; 0: 64 Ki, a start a minute for 45 days */
     const struct pl_clock *clock;
     const struct pl_log *log;
 };
@@ -76,8 +77,9 @@ void ledger_free(struct ledger *ledger);
 
 /* What a block is to its chain, staged blocks included: BLOCK_STORED (new: may be staged),
  * BLOCK_REPEAT, BLOCK_FORK, BLOCK_REFUSED (its hash chain does not meet its neighbours'), or
- * BLOCK_RETRY (too far ahead of a hole). A refused block that was recorded is BLOCK_REFUSED again.
- * Blocks on the disk for old numbers. */
+ * BLOCK_RETRY (above a hole, with as many there as may be). A refused block that was recorded is
+ * BLOCK_REFUSED again. PL_ELIMIT: its edge has too many chains. Blocks on the disk for old numbers.
+ */
 enum pl_err ledger_check(struct ledger *ledger, const struct ledger_block *block,
                          enum block_verdict *verdict, struct pl_why *why);
 /* Whether something is recorded, or staged, under the block's number. Memory only. */
@@ -134,8 +136,9 @@ void ledger_gap(struct ledger *ledger, const struct pl_id128 *edge,
 /* The edge has acks for all blocks below claim->acked, and has let go of them: those that are not
  * recorded are lost, and the writer is to book them. Until LEDGER_KEEP_DAYS later one of them is
  * new when it comes all the same. Nothing is done for more blocks or events than an edge can have
- * made, or for a chain that stands on an earlier identity's; some at a time: say it again until the
- * chain's record shows it. Any thread; memory only. */
+ * made, for one more chain than are kept of an edge, or for a chain that stands on an earlier
+ * identity's; some at a time: say it again until the chain's record shows it. Any thread; memory
+ * only. */
 void ledger_lose(struct ledger *ledger, const struct pl_id128 *edge,
                  const struct chain_claim *claim);
 /* Everything recorded since the store was made. */

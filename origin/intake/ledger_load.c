@@ -32,6 +32,14 @@ struct ledger_links *ledger_find(struct ledger *l, const struct pl_id128 *edge,
                                                                                  : NULL;
 }
 
+bool ledger_is_full(const struct ledger *l, const struct pl_id128 *edge)
+{
+    static const struct pl_id128 first;
+    struct pl_id128 last;
+    memset(last.bytes, 0xff, sizeof(last.bytes));
+    return ledger_position(l, edge, &last) - ledger_position(l, edge, &first) >= l->chains_max;
+}
+
 static enum pl_err insert_chain(struct ledger *l, struct ledger_links *chain)
 {
     size_t at = ledger_position(l, &chain->edge, &chain->incarnation);
@@ -298,11 +306,12 @@ static enum pl_err load_kept(struct ledger *l, void *arg, struct pl_span key, st
 {
     (void)arg;
     struct ledger_alarm alarm;
-    enum pl_err err = ledger_alarm_decode(key, value, &alarm);
-    if (err == PL_OK)
+    if (ledger_alarm_decode(key, value, &alarm) == PL_OK)
         ledger_keep_alarm(l, &alarm);
+    else /* ledger_tidy drops it */
+        alarm.since_ms = 0;
     ledger_kept_add(&l->stored_kept, alarm.since_ms, key.len + value.len);
-    return err;
+    return PL_OK;
 }
 
 /* Readers go on seeing what they saw until all of the new is there. */

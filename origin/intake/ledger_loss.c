@@ -72,6 +72,8 @@ static enum pl_err book(struct ledger *l, const struct ledger_lost *lost, struct
         chain != NULL ? chain->told.contiguous != chain->contiguous
                       : ledger_earlier(l, &lost->edge, &claim->incarnation) != NULL;
     const uint64_t contiguous = chain == NULL ? 0 : chain->contiguous;
+    if (chain == NULL && ledger_is_full(l, &lost->edge))
+        return PL_OK;
     if (stands_on_another || claim->acked <= contiguous ||
         claim->acked - contiguous > LOST_BLOCKS_MAX)
         return PL_OK;

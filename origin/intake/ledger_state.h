@@ -50,7 +50,7 @@ struct ledger_links {
 struct ledger {
     struct store *store;
     int64_t hole_alarm_ms;
-    size_t quarantine_bytes_max, ahead_max;
+    size_t quarantine_bytes_max, ahead_max, chains_max;
     const struct pl_clock *clock;
     const struct pl_log *log;
 
@@ -99,6 +99,8 @@ bool ledger_is_sum(const struct ledger_links *chain);
 /* Where a chain is in the table, or belongs. */
 size_t ledger_position(const struct ledger *l, const struct pl_id128 *edge,
                        const struct pl_id128 *incarnation);
+/* Whether the edge has as many chains as are kept of one. */
+bool ledger_is_full(const struct ledger *l, const struct pl_id128 *edge);
 /* NULL when there is none. */
 struct ledger_links *ledger_find(struct ledger *l, const struct pl_id128 *edge,
                                  const struct pl_id128 *incarnation);

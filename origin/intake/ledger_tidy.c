@@ -15,11 +15,17 @@ static enum pl_err drop_kept(struct ledger *l, struct store_batch *batch, int64_
     if (err != PL_OK)
         return err;
     while ((err = store_scan_next(scan, &key, &value)) == PL_OK) {
-        /* One that cannot be understood cannot be dated either. */
-        if (ledger_alarm_decode(key, value, &alarm) != PL_OK || alarm.since_ms >= before_ms)
+        /* One that cannot be understood cannot be dated either: it would be there for ever, and
+         * whose events it holds nobody can tell. */
+        const bool damaged = ledger_alarm_decode(key, value, &alarm) != PL_OK;
+        if (!damaged && alarm.since_ms >= before_ms) {
             ledger_kept_add(left, alarm.since_ms, key.len + value.len);
-        else
-            store_batch_delete(batch, l->store, FAMILY_QUARANTINE, key);
+            continue;
+        }
+        if (damaged)
+            pl_log(l->log, PL_LOG_ERROR, "ledger",
+                   "what was kept of a block is damaged, and is dropped");
+        store_batch_delete(batch, l->store, FAMILY_QUARANTINE, key);
     }
     store_scan_free(scan);
     return err == PL_ENOTFOUND ? PL_OK : err;

@@ -8,8 +8,7 @@ struct page {
     struct pl_buf *out;
     const struct identities *identities;
     size_t full;
-    struct vault_key last;
-    bool any; /* last is set */
+    struct vault_key last; /* that was written, or that the cursor told */
 };
 
 /* visit's: the page is full; nothing failed. */
@@ -40,10 +39,8 @@ static enum pl_err put_event(void *ctx, const struct visitor_event *found)
         err = json_writer_end(p->writer);
     }
     err = end_line(p, before, err);
-    if (err == PL_OK) {
+    if (err == PL_OK)
         p->last = *found->key;
-        p->any = true;
-    }
     return err;
 }
 
@@ -112,7 +109,6 @@ static enum pl_err begin(struct page *p, uint64_t account, struct pl_span text,
         return pl_fail_field(why, PL_EINVAL, "cursor",
                              "this is not a cursor that an export of a visitor of this account "
                              "gave out");
-    p->any = true;
     visitors_resume(p->identities, &p->last, cursor);
     return PL_OK;
 }

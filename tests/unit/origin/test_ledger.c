@@ -435,6 +435,30 @@ static void what_is_kept_aside_is_dropped_in_time(void **state)
     assert_true(kept.blocks == 0 && kept.bytes == 0 && kept.oldest_ms == 0);
 }
 
+/* Nobody can tell of when it is, and a deletion that waits for it would wait for ever. */
+static void what_is_kept_aside_and_damaged_is_dropped(void **state)
+{
+    struct test *t = *state;
+    static const uint8_t key[48] = {1}, row[] = {1, 3, 0};
+    assert_int_equal(ledger_quarantine(t->ledger, t->batch, block(t, 0), LEDGER_REFUSED,
+                                       PL_SPAN_LIT("personal data"), "refused"),
+                     PL_OK);
+    commit(t);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(store_put(t->store, FAMILY_QUARANTINE, pl_span(key, sizeof(key)),
+                                   pl_span(row, sizeof(row)), true, NULL),
+                         PL_OK);
+        if (round == 1) { /* nor does it stop a start */
+            close_all(t);
+            open_all(t);
+        }
+        assert_int_equal(ledger_tidy(t->ledger, NULL), PL_OK);
+        assert_int_equal(rows(t, FAMILY_QUARANTINE), 1);
+        assert_true(ledger_let_go_kept(t->ledger, t->now_ms));
+        assert_int_equal(ledger_alarms(t->ledger, NULL, 0), 1);
+    }
+}
+
 static void old_rows_go_and_their_sums_stay(void **state)
 {
     struct test *t = *state;
@@ -576,6 +600,58 @@ static void a_chain_goes_on_behind_what_a_restore_lost(void **state)
     lose(t, 5, 53); /* said again */
     assert_int_equal(loss(t, &t->incarnation).blocks, 3);
     assert_int_equal(books(t).contiguous, 20);
+}
+
+/* However far ahead a block names itself: what is held in memory has an end, and what closes the
+ * hole is taken. */
+static void a_hole_holds_so_many_blocks(void **state)
+{
+    struct test *t = *state;
+    static const uint64_t above[] = {4, 5, 6, 8};
+    close_all(t);
+    t->config.ahead_max = 4;
+    open_all(t);
+    record(t, 0);
+    for (size_t i = 0; i < 4; i++)
+        record(t, above[i]);
+    assert_int_equal(check(t, block(t, 9)), BLOCK_RETRY);
+    assert_int_equal(check(t, block(t, 7)), BLOCK_RETRY);
+    assert_int_equal(check(t, block(t, 2)), BLOCK_RETRY);
+    assert_int_equal(check(t, block(t, 8)), BLOCK_REPEAT);
+    for (uint64_t n = 1; n < 4; n++) { /* in one group */
+        struct ledger_block *b = block(t, n);
+        assert_int_equal(check(t, b), BLOCK_STORED);
+        assert_int_equal(ledger_stage(t->ledger, b), PL_OK);
+    }
+    assert_int_equal(check(t, block(t, 10)), BLOCK_RETRY);
+    commit(t);
+    assert_int_equal(books(t).contiguous, 7);
+    record(t, 10);
+    record(t, 7);
+    assert_int_equal(books(t).contiguous, 9);
+}
+
+static void an_edge_has_so_many_chains(void **state)
+{
+    struct test *t = *state;
+    struct pl_why why = {.err = PL_OK};
+    enum block_verdict verdict;
+    close_all(t);
+    t->config.chains_max = 2;
+    open_all(t);
+    record(t, 0);
+    t->incarnation.bytes[0] ^= 0xff;
+    record(t, 0);
+    t->incarnation.bytes[1] ^= 0xff;
+    assert_int_equal(ledger_check(t->ledger, block(t, 0), &verdict, &why), PL_ELIMIT);
+    assert_non_null(strstr(why.text, "2 chains"));
+    lose(t, 3, 5);
+    assert_int_equal(books(t).contiguous, 0);
+    t->edge.bytes[0] ^= 0xff; /* each for itself */
+    record(t, 0);
+    t->edge.bytes[0] ^= 0xff;
+    t->incarnation.bytes[1] ^= 0xff;
+    record(t, 1);
 }
 
 /* A second restore, of a copy in which the first loss is known, and blocks between the lost ones.
@@ -811,9 +887,12 @@ int main(void)
         CASE(chains_do_not_mix),
         CASE(a_new_identity_goes_on_with_the_old_chain),
         CASE(what_is_kept_aside_is_dropped_in_time),
+        CASE(what_is_kept_aside_and_damaged_is_dropped),
         CASE(old_rows_go_and_their_sums_stay),
         CASE(chains_that_their_edge_has_let_go_of_are_dropped_in_time),
         CASE(a_chain_goes_on_behind_what_a_restore_lost),
+        CASE(a_hole_holds_so_many_blocks),
+        CASE(an_edge_has_so_many_chains),
         CASE(what_is_lost_adds_up),
         CASE(a_lost_block_that_comes_after_all_is_taken),
         CASE(a_late_one_whose_write_fails_leaves_no_trace),

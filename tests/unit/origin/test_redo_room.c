@@ -153,7 +153,7 @@ static void meet(struct people *p, struct fixture *f)
     start(f);
     must(changelog_open(&p->changelog, f->r.store, pl_random_system(), &f->r.why), &f->r.why);
     const struct suppressions_config config = {
-        .store = f->r.store, .changelog = p->changelog, .redo = f->redo, .log = &f->r.f.silent};
+        .store = f->r.store, .changelog = p->changelog, .redo = f->redo};
     must(suppressions_open(&p->suppressions, &config, &f->r.why), &f->r.why);
 }
 

@@ -11,8 +11,7 @@ static struct id_hashers *hashers;
 static void open_all(void)
 {
     must(changelog_open(&changelog, r.store, pl_random_system(), &r.why), &r.why);
-    const struct suppressions_config config = {
-        .store = r.store, .changelog = changelog, .log = &r.f.silent};
+    const struct suppressions_config config = {.store = r.store, .changelog = changelog};
     must(suppressions_open(&suppressions, &config, &r.why), &r.why);
     must(id_hashers_new(&hashers, r.keyring, 2), &r.why);
 }
