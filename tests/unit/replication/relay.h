@@ -34,6 +34,8 @@ struct relay {
     pthread_t thread;
     int listener, port, target, wake[2];
     bool stop, cut;
+    bool deaf;             /* nothing that the receiver says is taken */
+    bool hung_up;          /* who was sent something was gone */
     int64_t delay_ms;      /* one way */
     int64_t bytes_per_sec; /* 0: as fast as it goes */
     struct relay_flow flows[RELAY_LINKS][2];
@@ -115,8 +117,10 @@ static inline void relay_write(struct relay *r, struct relay_flow *f, int64_t no
         ssize_t n = send(f->to, c->bytes + c->done, len, MSG_NOSIGNAL);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
-        if (n < 0)
+        if (n < 0) {
             n = (ssize_t)len; /* nobody is there to read it */
+            r->hung_up = true;
+        }
         if (r->bytes_per_sec > 0)
             f->allowance_ms = (f->allowance_ms > now - 50 ? f->allowance_ms : now) +
                               (int64_t)n * 1000 / r->bytes_per_sec;
@@ -152,6 +156,8 @@ static inline void *relay_run(void *arg)
         for (size_t i = 0; i < r->links && !r->cut; i++) {
             for (size_t j = 0; j < 2; j++) {
                 struct relay_flow *f = &r->flows[i][j];
+                if (r->deaf && j == 1)
+                    continue;
                 relay_read(r, f, now);
                 relay_write(r, f, now);
                 short events = f->ended ? 0 : POLLIN;
