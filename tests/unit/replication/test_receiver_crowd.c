@@ -131,11 +131,11 @@ static void a_stranger_that_never_listens_is_hung_up_on(void **state)
     assert_int_equal(peer_open(w, &p), 0);
     relay_set(r, &r->deaf, true);
     size_t sent = 0;
-    const int64_t until_ms = now_ms() + 60000;
+    const int64_t until_ms = now_ms() + 8000; /* after ten seconds every stranger goes */
     for (int rv = 0; rv == 0 && !READ(r, hung_up) && now_ms() < until_ms; sent += AT_ONCE)
         rv = say_raw(&p, many, AT_ONCE * bytes);
     print_message("hung up on within %zu messages\n", sent);
-    UNTIL(20000, READ(r, hung_up));
+    assert_true(READ(r, hung_up));
     peer_close(&p);
     world_free(w);
     relay_free(r);
