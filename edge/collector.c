@@ -11,7 +11,7 @@
 /* Where the last round answered many, their next requests come in a burst: a round begun at its
  * first one would commit a handful and leave the rest to pay for another fsync. */
 #define BURST_REQUESTS 16
-#define GATHER_US      200
+#define GATHER_US      600
 
 /* ---- rounds */
 
