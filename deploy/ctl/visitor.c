@@ -148,7 +148,8 @@ static enum pl_err print_profile(struct json root, struct pl_why *why)
     char first[SHORT_TIME_TEXT] = "-", last[SHORT_TIME_TEXT] = "-";
     member_short_time(root, "first_seen", first);
     member_short_time(root, "last_seen", last);
-    printf("%.0f events, from %s to %s UTC\n", number_of(root, "events"), first, last);
+    const double events = number_of(root, "events");
+    printf("%.0f event%s, from %s to %s UTC\n", events, events == 1 ? "" : "s", first, last);
     print_ids(root, "visitor_ids", "visitor ids:");
     print_ids(root, "user_ids", "user ids:");
     enum pl_err err =
