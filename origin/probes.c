@@ -119,6 +119,13 @@ static void check_erasures(const struct erasures_status *erasures, struct reason
         erasures->unfinished > 0 ? since : "", erasures->trouble);
 }
 
+/* Behind the first `used` bytes of ids, which has room; how many there are now. */
+static size_t list_id(char *ids, size_t size, size_t used, uint64_t id)
+{
+    return used +
+           (size_t)snprintf(ids + used, size - used, "%s%016" PRIx64, used > 0 ? ", " : "", id);
+}
+
 static void check_keyless(const struct view *view, struct reasons *reasons)
 {
     char ids[VIEW_ORPHANS_SHOWN * 18 + 1] = "";
@@ -127,13 +134,12 @@ static void check_keyless(const struct view *view, struct reasons *reasons)
         return;
     }
     for (size_t i = 0; i < view->keyless_count && i < VIEW_ORPHANS_SHOWN; i++) {
-        used += (size_t)snprintf(ids + used, sizeof(ids) - used, "%s%016" PRIx64, i > 0 ? ", " : "",
-                                 view->keyless[i]);
+        used = list_id(ids, sizeof(ids), used, view->keyless[i]);
     }
     add(reasons, PROBES_DOWN,
         "%zu accounts have no key in the keyring (%s%s): it was put back from a copy of before "
-        "they "
-        "were made. Nothing of theirs can be read, and blocks with events of theirs wait at the "
+        "they were made. Nothing of theirs can be read, and blocks with events of theirs wait at "
+        "the "
         "edges. Restore a newer copy of it; if there is none, delete them: what they had is lost",
         view->keyless_count, ids, view->keyless_count > VIEW_ORPHANS_SHOWN ? ", …" : "");
 }
@@ -147,8 +153,7 @@ static void tell_orphans(const struct view *view, struct reasons *warnings)
         return;
     }
     for (size_t i = 0; i < view->orphan_count && i < VIEW_ORPHANS_SHOWN; i++) {
-        used += (size_t)snprintf(ids + used, sizeof(ids) - used, "%s%016" PRIx64, i > 0 ? ", " : "",
-                                 view->orphans[i].account);
+        used = list_id(ids, sizeof(ids), used, view->orphans[i].account);
     }
     add(warnings, PROBES_HEALTHY,
         "%zu data keys in the keyring belong to no account of this database (%s%s), as after a "

@@ -55,6 +55,21 @@ static enum pl_err find_path(struct ctl *ctl, const struct ctl_args *args, const
     return err;
 }
 
+/* The answer to a POST of the visitor's id; *path: where to. */
+static enum pl_err ask(struct ctl *ctl, const struct ctl_args *args, const char *verb,
+                       char path[PATH_BYTES], struct api_answer *answer, struct pl_why *why)
+{
+    struct pl_buf request;
+    pl_buf_init(&request, REQUEST_BYTES_MAX);
+    enum pl_err err = write_request(args, pl_span(NULL, 0), &request, why);
+    if (err == PL_OK)
+        err = find_path(ctl, args, verb, path, why);
+    if (err == PL_OK)
+        err = api_call(ctl, "POST", path, pl_buf_span(&request), answer, why);
+    pl_buf_wipe(&request);
+    return err;
+}
+
 /* ---- show */
 
 static void print_ids(struct json root, const char *name, const char *label)
@@ -163,14 +178,8 @@ static enum pl_err print_profile(struct json root, struct pl_why *why)
 static enum ctl_exit run_show(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
     struct api_answer answer = {.status = 0};
-    struct pl_buf request;
     char path[PATH_BYTES];
-    pl_buf_init(&request, REQUEST_BYTES_MAX);
-    enum pl_err err = write_request(args, pl_span(NULL, 0), &request, why);
-    if (err == PL_OK)
-        err = find_path(ctl, args, "visitor/profile", path, why);
-    if (err == PL_OK)
-        err = api_call(ctl, "POST", path, pl_buf_span(&request), &answer, why);
+    enum pl_err err = ask(ctl, args, "visitor/profile", path, &answer, why);
     if (err == PL_OK && ctl->json)
         api_print(&answer);
     else if (err == PL_OK && number_of(answer.root, "events") == 0)
@@ -178,7 +187,6 @@ static enum ctl_exit run_show(struct ctl *ctl, const struct ctl_args *args, stru
     else if (err == PL_OK)
         err = print_profile(answer.root, why);
     api_answer_release(&answer);
-    pl_buf_wipe(&request);
     return ctl_result(err);
 }
 
@@ -316,14 +324,8 @@ static enum pl_err print_receipt(struct json root, struct pl_why *why)
 static enum ctl_exit run_erase(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
     struct api_answer answer = {.status = 0};
-    struct pl_buf request;
     char path[PATH_BYTES], account_path[PATH_BYTES];
-    pl_buf_init(&request, REQUEST_BYTES_MAX);
-    enum pl_err err = write_request(args, pl_span(NULL, 0), &request, why);
-    if (err == PL_OK)
-        err = find_path(ctl, args, "visitor/erase", path, why);
-    if (err == PL_OK)
-        err = api_call(ctl, "POST", path, pl_buf_span(&request), &answer, why);
+    enum pl_err err = ask(ctl, args, "visitor/erase", path, &answer, why);
     if (err == PL_OK) {
         snprintf(account_path, sizeof(account_path), "%.*s",
                  (int)(strlen(path) - strlen("/visitor/erase")), path);
@@ -334,7 +336,6 @@ static enum ctl_exit run_erase(struct ctl *ctl, const struct ctl_args *args, str
     else if (err == PL_OK)
         err = print_receipt(answer.root, why);
     api_answer_release(&answer);
-    pl_buf_wipe(&request);
     return ctl_result(err);
 }
 
@@ -345,14 +346,8 @@ static enum ctl_exit change_opt_outs(struct ctl *ctl, const struct ctl_args *arg
                                      struct pl_why *why)
 {
     struct api_answer answer = {.status = 0};
-    struct pl_buf request;
     char path[PATH_BYTES];
-    pl_buf_init(&request, REQUEST_BYTES_MAX);
-    enum pl_err err = write_request(args, pl_span(NULL, 0), &request, why);
-    if (err == PL_OK)
-        err = find_path(ctl, args, verb, path, why);
-    if (err == PL_OK)
-        err = api_call(ctl, "POST", path, pl_buf_span(&request), &answer, why);
+    enum pl_err err = ask(ctl, args, verb, path, &answer, why);
     if (err == PL_OK && ctl->json)
         api_print(&answer);
     else if (err == PL_OK && number_of(answer.root, counted) == 0)
@@ -360,7 +355,6 @@ static enum ctl_exit change_opt_outs(struct ctl *ctl, const struct ctl_args *arg
     else if (err == PL_OK)
         printf("%s: %.0f\n", done, number_of(answer.root, counted));
     api_answer_release(&answer);
-    pl_buf_wipe(&request);
     return ctl_result(err);
 }
 
