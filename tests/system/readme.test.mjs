@@ -72,7 +72,7 @@ test('README: what "Run it" says runs', { timeout: 240000 }, async (t) => {
             if (verb === 'polderctl visitor show') await collect();
             const { code, out, said: wrong } = await run(command);
             assert.equal(code, 0, `${command}: ${out}${wrong}`);
-            if (verb === 'polderctl visitor show') assert.match(out, /^1 events, /);
+            if (verb === 'polderctl visitor show') assert.match(out, /^1 event, /);
         }
     }
     assert.deepEqual(said.filter((verb) => !verb.startsWith('polderctl')), [`polder-origin --config ${dir}/polder/origin/origin.yaml`, said.find((verb) => verb.startsWith('export')), `polder-edge --config ${dir}/polder/edges/eu-1/edge.yaml`]);
