@@ -1,4 +1,5 @@
 // The whole path on one machine, and what an edge needs when nothing happens.
+import { open } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
 import { Polder } from '../servers.mjs';
@@ -79,6 +80,21 @@ async function probe(polder, accounts, until) {
     return times;
 }
 
+// What the disk alone takes meanwhile, for 4 KiB at a time.
+async function syncs(file, until) {
+    const times = [];
+    const handle = await open(file, 'w');
+    for (const page = Buffer.alloc(4096, 1); performance.now() < until;) {
+        const began = performance.now();
+        await handle.write(page);
+        await handle.datasync();
+        times.push(performance.now() - began);
+        await delay(PROBE_EVERY_MS);
+    }
+    await handle.close();
+    return times;
+}
+
 export const endToEnd = {
     title: 'end to end',
     async measure({ bin, dir, sustainSeconds }) {
@@ -95,9 +111,11 @@ export const endToEnd = {
             const accounts = [];
             for (let i = 0; i < probeAccounts(sustainSeconds); i++) accounts.push(await polder.createAccount(`probe-${i}`));
             const pause = await paceFor(polder, whole.storedPerSecond / 2, { bodies });
-            const [half, times] = await Promise.all([
+            const end = performance.now() + (sustainSeconds - 2) * 1000;
+            const [half, times, disk] = await Promise.all([
                 sustain(polder, { bodies, unique: '12', seconds: sustainSeconds, delayMs: pause }),
-                delay(1000).then(() => probe(polder, accounts, performance.now() + (sustainSeconds - 3) * 1000)),
+                delay(1000).then(() => probe(polder, accounts, end)),
+                delay(1000).then(() => syncs(`${dir}/synced`, end)),
             ]);
             const as = (value) => `${value.toFixed(1)} ms`;
             const load = `at ${rate(half.storedPerSecond, 'events')}, ${times.length} probes`;
@@ -107,6 +125,7 @@ export const endToEnd = {
                 row({ what: 'CPU per event, origin', measured: whole.originMicroseconds, as: micros }),
                 row({ what: 'edge 2xx to exportable at half load, p50', measured: percentile(times, 0.5), as, note: load }),
                 row({ what: 'p99', measured: percentile(times, 0.99), as, most: 100 }),
+                row({ what: 'and of 4 KiB written and synced on that disk meanwhile, p99', measured: percentile(disk, 0.99), as }),
             ];
         } finally {
             await polder.stop();
