@@ -21,6 +21,16 @@ const char *view_alarm_name(enum ledger_alarm_kind kind)
     return "unknown";
 }
 
+const char *view_edge_name(const struct view *view, const struct pl_id128 *id)
+{
+    for (size_t i = 0; i < view->edge_count; i++) {
+        if (pl_id128_eq(&view->records[i].id, id)) {
+            return view->records[i].name;
+        }
+    }
+    return "unknown";
+}
+
 static enum pl_err read_chains(struct view *view, const struct origin_parts *parts)
 {
     size_t there = ledger_chains(parts->ledger, NULL, 0);

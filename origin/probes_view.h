@@ -55,5 +55,6 @@ enum pl_err view_new(struct view **out, const struct origin_parts *parts);
 void view_free(struct view *view); /* NULL is fine */
 
 const char *view_alarm_name(enum ledger_alarm_kind kind);
+const char *view_edge_name(const struct view *view, const struct pl_id128 *id);
 
 #endif
