@@ -10,11 +10,17 @@
 #define WALK_KEYS    100000
 #define TRIES        3
 
-struct visitor_request {
-    struct pl_span id;
-    bool alone; /* without the ids that it is linked to */
+struct person {
+    struct identities ids;
+    bool alone; /* without the ids that the asked one is linked to */
     struct pl_span cursor;
 };
+typedef enum pl_err (*person_fn)(struct api_worker *worker, struct api_call *call,
+                                 const struct person *person, struct pl_why *why);
+
+/* The members that a request may have. */
+static const char *const by_id[] = {"id", "alone", NULL};
+static const char *const by_id_and_cursor[] = {"id", "alone", "cursor", NULL};
 
 static enum pl_err read_text(struct json request, const char *name, struct pl_span *out,
                              struct pl_why *why)
@@ -27,58 +33,57 @@ static enum pl_err read_text(struct json request, const char *name, struct pl_sp
                                    : pl_fail_field(why, PL_EINVAL, name, "%s must be text", name);
 }
 
-static enum pl_err read_request(struct api_worker *worker, struct api_call *call,
-                                const char *const *members, struct visitor_request *out,
-                                struct pl_why *why)
+/* Whom the request asks for. */
+static enum pl_err find(struct api_worker *worker, struct api_call *call,
+                        const char *const *members, struct person *out, struct pl_why *why)
 {
     struct json request;
-    *out = (struct visitor_request){.alone = false};
+    struct pl_span id = {0};
     enum pl_err err = api_check_account(worker, call->target.account, why);
     if (err != PL_OK || (err = api_body(worker, call, &request, why)) != PL_OK ||
         (err = request_only(request, members, why)) != PL_OK ||
-        (err = read_text(request, "id", &out->id, why)) != PL_OK ||
-        (err = read_text(request, "cursor", &out->cursor, why)) != PL_OK) {
+        (err = read_text(request, "id", &id, why)) != PL_OK ||
+        (err = read_text(request, "cursor", &out->cursor, why)) != PL_OK ||
+        (err = request_bool(request, "alone", &out->alone, why)) != PL_OK) {
         return err;
     }
-    return request_bool(request, "alone", &out->alone, why);
+    return visitors_find(worker->visitors, call->target.account, id, !out->alone, &out->ids, why);
 }
 
-static enum pl_err find(struct api_worker *worker, struct api_call *call,
-                        const struct visitor_request *request, struct identities *out,
-                        struct pl_why *why)
+static enum pl_err with_person(struct api_worker *worker, struct api_call *call,
+                               const char *const *members, person_fn act, struct pl_why *why)
 {
-    return visitors_find(worker->visitors, call->target.account, request->id, !request->alone, out,
-                         why);
+    struct person person = {.alone = false};
+    enum pl_err err = find(worker, call, members, &person, why);
+    if (err == PL_OK) {
+        err = act(worker, call, &person, why);
+        identities_release(&person.ids);
+    }
+    return err;
+}
+
+static enum pl_err give_profile(struct api_worker *worker, struct api_call *call,
+                                const struct person *person, struct pl_why *why)
+{
+    return profile_write(worker->visitors, call->target.account, &person->ids, worker->writer, why);
 }
 
 API_HANDLER(api_visitor_profile)
 {
-    static const char *const members[] = {"id", "alone", NULL};
-    struct visitor_request request;
-    struct identities ids;
-    enum pl_err err = read_request(worker, call, members, &request, why);
-    if (err != PL_OK || (err = find(worker, call, &request, &ids, why)) != PL_OK) {
-        return err;
-    }
-    err = profile_write(worker->visitors, call->target.account, &ids, worker->writer, why);
-    identities_release(&ids);
-    return err;
+    return with_person(worker, call, by_id, give_profile, why);
+}
+
+static enum pl_err give_page(struct api_worker *worker, struct api_call *call,
+                             const struct person *person, struct pl_why *why)
+{
+    call->content_type = "application/x-ndjson";
+    return visitor_export_page(worker->visitors, worker->api->parts->store, call->target.account,
+                               &person->ids, person->cursor, worker->writer, &call->reply, why);
 }
 
 API_HANDLER(api_visitor_export)
 {
-    static const char *const members[] = {"id", "alone", "cursor", NULL};
-    struct visitor_request request;
-    struct identities ids;
-    enum pl_err err = read_request(worker, call, members, &request, why);
-    if (err != PL_OK || (err = find(worker, call, &request, &ids, why)) != PL_OK) {
-        return err;
-    }
-    err = visitor_export_page(worker->visitors, worker->api->parts->store, call->target.account,
-                              &ids, request.cursor, worker->writer, &call->reply, why);
-    identities_release(&ids);
-    call->content_type = "application/x-ndjson";
-    return err;
+    return with_person(worker, call, by_id_and_cursor, give_page, why);
 }
 
 struct held {
@@ -148,76 +153,70 @@ static enum pl_err begin(struct api_worker *worker, const struct erasures_reques
 
 /* The receipt as it stands: what is stored takes the eraser its time, and no worker waits for it.
  */
-API_HANDLER(api_visitor_erase)
+static enum pl_err erase(struct api_worker *worker, struct api_call *call,
+                         const struct person *person, struct pl_why *why)
 {
-    static const char *const members[] = {"id", "alone", NULL};
-    struct erasures *erasures = worker->api->parts->erasures;
-    const uint64_t account = call->target.account;
-    struct visitor_request request;
-    struct identities ids;
-    struct pl_id128 id;
-    enum pl_err err = read_request(worker, call, members, &request, why);
-    if (err != PL_OK || (err = find(worker, call, &request, &ids, why)) != PL_OK) {
-        return err;
-    }
     const struct erasures_request what = {
-        .account = account, .identities = &ids, .alone = request.alone};
-    err = begin(worker, &what, &id, why);
-    identities_release(&ids);
+        .account = call->target.account, .identities = &person->ids, .alone = person->alone};
+    struct pl_id128 id;
+    enum pl_err err = begin(worker, &what, &id, why);
     if (err != PL_OK) {
         return err;
     }
     pl_id128_format(&id, call->noted.object);
     call->status = 201;
-    return erasures_write(erasures, account, &id, worker->writer, why);
+    return erasures_write(worker->api->parts->erasures, what.account, &id, worker->writer, why);
+}
+
+API_HANDLER(api_visitor_erase)
+{
+    return with_person(worker, call, by_id, erase, why);
+}
+
+static void write_count(struct json_writer *w, const char *name, size_t count)
+{
+    json_write_object(w);
+    json_write_pair_u64(w, name, count);
+    json_write_object_end(w);
 }
 
 /* An id without events may opt out, too: they may be on their way. */
-API_HANDLER(api_visitor_optout)
+static enum pl_err opt_out(struct api_worker *worker, struct api_call *call,
+                           const struct person *person, struct pl_why *why)
 {
-    static const char *const members[] = {"id", "alone", NULL};
     const struct origin_parts *parts = worker->api->parts;
-    const uint64_t account = call->target.account;
-    struct visitor_request request;
-    struct identities ids;
     int64_t now_ms, latest_ms;
     size_t said;
-    enum pl_err err = read_request(worker, call, members, &request, why);
-    if (err != PL_OK || (err = find(worker, call, &request, &ids, why)) != PL_OK) {
-        return err;
-    }
     accounts_now_ms(parts->accounts, &now_ms, &latest_ms);
-    err = visitor_optouts_say(parts->suppressions, pl_random_system(), account, &ids, now_ms, &said,
-                              why);
-    identities_release(&ids);
+    enum pl_err err = visitor_optouts_say(parts->suppressions, pl_random_system(),
+                                          call->target.account, &person->ids, now_ms, &said, why);
     if (err == PL_OK) {
-        json_write_object(worker->writer);
-        json_write_pair_u64(worker->writer, "opted_out", said);
-        json_write_object_end(worker->writer);
+        write_count(worker->writer, "opted_out", said);
+    }
+    return err;
+}
+
+API_HANDLER(api_visitor_optout)
+{
+    return with_person(worker, call, by_id, opt_out, why);
+}
+
+static enum pl_err opt_in(struct api_worker *worker, struct api_call *call,
+                          const struct person *person, struct pl_why *why)
+{
+    const struct origin_parts *parts = worker->api->parts;
+    size_t ended;
+    enum pl_err err = visitor_optouts_take_back(parts->suppressions, parts->store,
+                                                call->target.account, &person->ids, &ended, why);
+    if (err == PL_OK) {
+        write_count(worker->writer, "taken_back", ended);
     }
     return err;
 }
 
 API_HANDLER(api_visitor_optin)
 {
-    static const char *const members[] = {"id", "alone", NULL};
-    const struct origin_parts *parts = worker->api->parts;
-    const uint64_t account = call->target.account;
-    struct visitor_request request;
-    struct identities ids;
-    size_t ended;
-    enum pl_err err = read_request(worker, call, members, &request, why);
-    if (err != PL_OK || (err = find(worker, call, &request, &ids, why)) != PL_OK) {
-        return err;
-    }
-    err = visitor_optouts_take_back(parts->suppressions, parts->store, account, &ids, &ended, why);
-    identities_release(&ids);
-    if (err == PL_OK) {
-        json_write_object(worker->writer);
-        json_write_pair_u64(worker->writer, "taken_back", ended);
-        json_write_object_end(worker->writer);
-    }
-    return err;
+    return with_person(worker, call, by_id, opt_in, why);
 }
 
 API_HANDLER(api_erasure_list)
