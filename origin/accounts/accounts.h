@@ -12,10 +12,10 @@
 #include "origin/accounts/account.h"
 #include "origin/accounts/account_moves.h"
 #include "origin/accounts/changelog.h"
+#include "origin/clock_belief.h"
 #include "origin/intake/intake.h"
 #include "origin/journal/redo.h"
 #include "origin/keyring/keyring.h"
-#include "origin/lifecycle/clock_watch.h"
 #include "proto/base/clock.h"
 #include "proto/wire/json.h"
 

@@ -38,7 +38,7 @@ struct token_record {
 
 struct tokens;
 /* bootstrap_hash_hex: SHA-256 of an operator token that always works; NULL or "": none. clock: one
- * that does not go back, or what has expired lives again (clock_watch.h). */
+ * that does not go back, or what has expired lives again (clock_belief.h). */
 enum pl_err tokens_open(struct tokens **out, struct store *store, const char *bootstrap_hash_hex,
                         const struct pl_clock *clock, const struct pl_random *random,
                         struct pl_why *why);

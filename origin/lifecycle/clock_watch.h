@@ -14,15 +14,14 @@
  * processes run. A clock that is put ahead at every restart thus wins a tenth on the true time at
  * most, and three days once; an origin that is often off needs edges or an operator now and then.
  *
- * Owned by one thread; clock_watch_confirm and what reads a belief may be called from any.
+ * Owned by one thread; clock_watch_confirm may be called from any.
  */
 #ifndef POLDER_ORIGIN_LIFECYCLE_CLOCK_WATCH_H
 #define POLDER_ORIGIN_LIFECYCLE_CLOCK_WATCH_H
 
+#include "origin/clock_belief.h"
 #include "origin/lifecycle/clock_freezes.h"
 #include "proto/base/id.h"
-
-#include <stdatomic.h>
 
 #define CLOCK_WATCH_SLACK_MS     PL_HOUR_MS      /* within CLOCK_WATCH_HOURS */
 #define CLOCK_WATCH_HOURS        24              /* of the monotonic clock */
@@ -32,14 +31,6 @@
 #define CLOCK_WATCH_AGREE_MS     PL_MINUTE_MS    /* that edges agree; and within which they do */
 #define CLOCK_WITNESSES_MAX      256
 #define CLOCK_WATCH_REASON_BYTES 240
-
-/* What time it is by the last clock that was believed: for those that must not lose or misdate
- * anything while it is not. One a process; the watch writes it. */
-struct clock_belief {
-    const struct pl_clock *clock;
-    _Atomic int64_t offset_ms; /* the wall clock's lead over the monotonic one; 0: not known yet */
-    _Atomic bool assumed;      /* that is of before this process, which has believed no clock yet */
-};
 
 /* An edge's clock, as its last PING told it. */
 struct clock_witness {
@@ -93,19 +84,5 @@ void clock_watch_tell(struct clock_watch *watch, struct clock_belief *belief);
 bool clock_watch_look(struct clock_watch *watch);
 /* The next look believes the clock, whatever it shows. Any thread. */
 void clock_watch_confirm(struct clock_watch *watch);
-
-/* What the clock shows, and what it should by what was last believed: the earlier and the later of
- * the two. They are the same, but for moments, while it is believed. belief->clock must be set. Any
- * thread, cheap. */
-void clock_belief_range(const struct clock_belief *belief, int64_t *earliest_ms,
-                        int64_t *latest_ms);
-/* What time it is by what was last believed, and what the clock shows while nothing was. False:
- * only that it is later than this, because the clock is in doubt since a restart. Likewise. */
-bool clock_belief_now(const struct clock_belief *belief, int64_t *now_ms);
-/* A clock that shows the earlier of the two: for what must not be thrown away too soon. belief must
- * outlive it. */
-struct pl_clock clock_belief_cautious(struct clock_belief *belief);
-/* The later of the two: for what must not be taken for good too long. */
-struct pl_clock clock_belief_strict(struct clock_belief *belief);
 
 #endif
