@@ -1,101 +1,4 @@
-#include "intake_fixture.h"
-#include "origin/vault/export.h"
-#include "proto/base/text.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
-struct test {
-    struct rig rig;
-    struct exporter *exporter;
-    struct pl_buf out;
-};
-
-static int setup(void **state)
-{
-    struct test *t = calloc(1, sizeof(*t));
-    rig_init(&t->rig);
-    t->rig.now_ms += 10 * PL_DAY_MS; /* the events are of the days before */
-    rig_open(&t->rig);
-    assert_int_equal(exporter_new(&t->exporter, t->rig.store, t->rig.keyring), PL_OK);
-    pl_buf_init(&t->out, 16 << 20);
-    *state = t;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct test *t = *state;
-    exporter_free(t->exporter);
-    rig_close(&t->rig);
-    rig_release(&t->rig);
-    pl_buf_release(&t->out);
-    free(t);
-    return 0;
-}
-
-static void put(struct test *t, uint64_t account, int64_t day, const char *visitor,
-                const char *message)
-{
-    rig_put(&t->rig, account, day, visitor, message, message);
-}
-
-static struct export_cursor begin(uint64_t account, int64_t first, int64_t last)
-{
-    struct export_cursor c;
-    int64_t noon = pl_day_of(NOON_MS);
-    struct export_request r = export_request_of(account, noon + first, noon + last);
-    assert_int_equal(export_begin(&c, &r, NULL), PL_OK);
-    return c;
-}
-
-static enum pl_err next(struct test *t, struct export_cursor *c, size_t max_bytes)
-{
-    struct pl_why why;
-    return export_next(t->exporter, c, pl_clock_system(), 10000, max_bytes, NULL, &t->out, &why);
-}
-
-/* Everything from the cursor on into t->out; the number of lines. */
-static size_t drain(struct test *t, struct export_cursor *c, size_t max_bytes)
-{
-    pl_buf_reset(&t->out);
-    enum pl_err err;
-    while ((err = next(t, c, max_bytes)) == PL_OK)
-        ;
-    assert_int_equal(err, PL_ENOTFOUND);
-    size_t lines = 0;
-    for (size_t i = 0; i < t->out.len; i++)
-        lines += t->out.data[i] == '\n';
-    assert_int_equal(lines, c->events);
-    return lines;
-}
-
-static struct export_cursor begin_as(uint64_t account, enum export_format format)
-{
-    struct export_cursor c = begin(account, 0, 9);
-    c.request.format = format;
-    return c;
-}
-
-/* With the header. */
-static size_t drain_records(struct test *t, struct export_cursor *c)
-{
-    size_t records = 0;
-    pl_buf_reset(&t->out);
-    assert_int_equal(export_put_header(c, &t->out), PL_OK);
-    while (next(t, c, 1 << 20) == PL_OK)
-        ;
-    for (size_t i = 0; i < t->out.len; i++)
-        records += t->out.data[i] == '\n';
-    return records;
-}
-
-static bool has(struct test *t, const char *text)
-{
-    return memmem(t->out.data, t->out.len, text, strlen(text)) != NULL;
-}
+#include "export_test.h"
 
 static void every_line_is_the_event(void **state)
 {
@@ -220,6 +123,19 @@ static void a_destroyed_key_ends_it(void **state)
     assert_non_null(strstr(why.text, "not in the keyring"));
 }
 
+/* With the header. */
+static size_t drain_records(struct test *t, struct export_cursor *c)
+{
+    size_t records = 0;
+    pl_buf_reset(&t->out);
+    assert_int_equal(export_put_header(c, &t->out), PL_OK);
+    while (next(t, c, 1 << 20) == PL_OK)
+        ;
+    for (size_t i = 0; i < t->out.len; i++)
+        records += t->out.data[i] == '\n';
+    return records;
+}
+
 static void damaged_values_are_named_and_the_rest_goes_on(void **state)
 {
     struct test *t = *state;
@@ -312,230 +228,6 @@ static void a_rotten_block_is_named_and_passed(void **state)
     assert_true(has(t, "readable_from"));
 }
 
-/* ---- what is asked for */
-
-static void put_typed(struct test *t, const char *visitor, const char *user, enum event_type type,
-                      const char *message)
-{
-    static struct event e;
-    event_clear(&e);
-    event_set_u64(&e, EVENT_ACCOUNT, 1);
-    event_set_u64(&e, EVENT_TYPE, type);
-    event_set_i64(&e, EVENT_ACCEPTED_MS, NOON_MS + t->rig.count % 3 * PL_DAY_MS + t->rig.count);
-    event_set_str(&e, EVENT_MESSAGE_ID, pl_span_str(message));
-    if (visitor != NULL)
-        event_set_str(&e, EVENT_VISITOR_ID, pl_span_str(visitor));
-    if (user != NULL)
-        event_set_str(&e, EVENT_USER_ID, pl_span_str(user));
-    assert_int_equal(event_encode(&e, &t->rig.plain), PL_OK);
-    t->rig.count++;
-}
-
-static void types_are_filtered(void **state)
-{
-    struct test *t = *state;
-    struct export_cursor c = begin(1, 0, 9);
-    put_typed(t, "v", NULL, EVENT_ORDER, "order-1");
-    put_typed(t, "v", NULL, EVENT_PAGE_VIEW, "page-1");
-    put_typed(t, "v", NULL, EVENT_CLICK, "click-1");
-    put_typed(t, "v", NULL, EVENT_TALLY, "tally-1");
-    put_typed(t, "v", NULL, (enum event_type)60, "newer-1");
-    rig_store(&t->rig);
-    c.request.types = UINT64_C(1) << EVENT_ORDER | UINT64_C(1) << EVENT_CLICK;
-    assert_int_equal(drain(t, &c, 1 << 20), 2);
-    assert_true(has(t, "order-1") && has(t, "click-1"));
-    assert_int_equal(c.left_out, 3);
-    c = begin(1, 0, 9);
-    assert_int_equal(drain(t, &c, 1 << 20), 4);
-    assert_true(has(t, "newer-1"));
-    assert_false(has(t, "tally-1"));
-    c.request.types = 0;
-    assert_int_equal(export_begin(&c, &c.request, NULL), PL_EINVAL);
-}
-
-static struct export_cursor begin_visitor(const char *visitor)
-{
-    struct export_cursor c = begin(1, 0, 9);
-    struct export_request r = c.request;
-    r.visitor_len = strlen(visitor);
-    memcpy(r.visitor, visitor, r.visitor_len);
-    assert_int_equal(export_begin(&c, &r, NULL), PL_OK);
-    return c;
-}
-
-/* A visitor's, on several days, among many others'; a line a call, so that every place is resumed
- * at; and those of a user without a visitor id. */
-static void one_visitor_is_found_by_day(void **state)
-{
-    struct test *t = *state;
-    for (int i = 0; i < 120; i++) {
-        char visitor[16], id[16];
-        snprintf(visitor, sizeof(visitor), "v%d", i % 10);
-        snprintf(id, sizeof(id), "m%d.", i);
-        put_typed(t, visitor, "mary", EVENT_CUSTOM, id);
-    }
-    for (int i = 0; i < 6; i++) {
-        char id[16];
-        snprintf(id, sizeof(id), "u%d.", i);
-        put_typed(t, NULL, i < 3 ? "v7" : "mary", EVENT_CUSTOM, id);
-    }
-    rig_store(&t->rig);
-    struct export_cursor c = begin_visitor("v7");
-    pl_buf_reset(&t->out);
-    size_t calls = 0;
-    for (; next(t, &c, 1) == PL_OK; calls++) {
-        char text[EXPORT_CURSOR_TEXT];
-        struct export_cursor again;
-        export_cursor_format(&c, text);
-        assert_int_equal(export_resume(&again, &c.request, pl_span_str(text), NULL), PL_OK);
-        c = again;
-    }
-    assert_int_equal(c.events, 15);
-    assert_true(calls >= 15);
-    assert_int_equal(c.left_out, 0);
-    for (int i = 7; i < 120; i += 10) {
-        char id[16];
-        snprintf(id, sizeof(id), "\"m%d.\"", i);
-        assert_true(has(t, id));
-    }
-    assert_true(has(t, "u0.") && has(t, "u1.") && has(t, "u2.") && !has(t, "u3."));
-    c = begin_visitor("mary");
-    assert_int_equal(drain(t, &c, 1 << 20), 3);
-    c = begin_visitor("nobody");
-    assert_int_equal(drain(t, &c, 1 << 20), 0);
-}
-
-/* Another visitor's event under the same hash is not given out. */
-static void a_visitor_s_hash_is_no_proof(void **state)
-{
-    struct test *t = *state;
-    struct vault_sealer *sealer;
-    struct pl_buf value;
-    static struct event event;
-    struct vault_key key;
-    uint8_t prefix[VAULT_VISITOR_PREFIX];
-    const struct vault_place place = {.index = 1};
-    put_typed(t, "v1", NULL, EVENT_CUSTOM, "mine");
-    rig_store(&t->rig);
-    pl_buf_init(&value, 1 << 16);
-    assert_int_equal(vault_sealer_new(&sealer, t->rig.keyring, 4), PL_OK);
-    event_set_u64(&event, EVENT_ACCOUNT, 1);
-    event_set_i64(&event, EVENT_ACCEPTED_MS, NOON_MS);
-    event_set_str(&event, EVENT_VISITOR_ID, PL_SPAN_LIT("v2"));
-    assert_int_equal(event_encode(&event, &t->rig.plain), PL_OK);
-    assert_int_equal(vault_key_of(sealer, &event, &place, &key), PL_OK);
-    assert_int_equal(
-        vault_visitor_prefix(sealer, 1, pl_day_of(NOON_MS), PL_SPAN_LIT("v1"), false, prefix),
-        PL_OK);
-    memcpy(key.bytes, prefix, sizeof(prefix));
-    assert_int_equal(vault_seal(sealer, &key, pl_buf_span(&t->rig.plain), &value), PL_OK);
-    assert_int_equal(store_put(t->rig.store, FAMILY_VAULT, vault_key_span(&key),
-                               pl_buf_span(&value), true, NULL),
-                     PL_OK);
-    vault_sealer_free(sealer);
-    pl_buf_release(&value);
-    struct export_cursor c = begin_visitor("v1");
-    assert_int_equal(drain(t, &c, 1 << 20), 1);
-    assert_int_equal(c.left_out, 1);
-    assert_true(has(t, "mine"));
-}
-
-static void csv_has_a_column_for_everything(void **state)
-{
-    struct test *t = *state;
-    put(t, 1, 0, "visitor", "message-1");
-    put_event(&t->rig.plain, 1, NOON_MS + 5, "=2+3", "message,\"2\"", "two\nlines");
-    t->rig.count++;
-    rig_store(&t->rig);
-    struct export_cursor c = begin_as(1, EXPORT_CSV);
-    pl_buf_reset(&t->out);
-    assert_int_equal(export_put_header(&c, &t->out), PL_OK);
-    size_t header = t->out.len;
-    assert_true(header > 0 && memmem(t->out.data, header, "account,type,", 13) == t->out.data);
-    while (next(t, &c, 1 << 20) == PL_OK)
-        ;
-    assert_true(has(t, "\r\n0000000000000001,custom,segment,2024-10-04T12:00:00.000Z,eu,message-1,"
-                       "visitor,"));
-    assert_true(has(t, ",\"message,\"\"2\"\"\",'=2+3,") && has(t, ",\"two\nlines\","));
-    /* Every record has as many cells. */
-    size_t cells = 1, first = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < t->out.len; i++) {
-        quoted ^= t->out.data[i] == '"';
-        cells += !quoted && t->out.data[i] == ',';
-        if (quoted || t->out.data[i] != '\n')
-            continue;
-        first = first == 0 ? cells : first;
-        assert_int_equal(cells, first);
-        assert_int_equal(t->out.data[i - 1], '\r');
-        cells = 1;
-    }
-    assert_int_equal(c.events, 2);
-}
-
-/* ---- where it goes on, and what it adds up to */
-
-static void bad_ranges_and_cursors_are_refused(void **state)
-{
-    struct test *t = *state;
-    struct export_cursor c;
-    struct export_request r = export_request_of(1, 5, 4);
-    struct pl_why why;
-    (void)t;
-    assert_int_equal(export_begin(&c, &r, &why), PL_EINVAL);
-    r = export_request_of(1, -1, 4);
-    assert_int_equal(export_begin(&c, &r, &why), PL_EINVAL);
-    r = export_request_of(1, 0, VAULT_DAY_MAX + 1);
-    assert_int_equal(export_begin(&c, &r, &why), PL_EINVAL);
-    c = begin(1, 0, 1);
-    r = c.request;
-    char text[EXPORT_CURSOR_TEXT];
-    export_cursor_format(&c, text);
-    for (size_t i = 0; text[i] != '\0'; i++) {
-        char broken[EXPORT_CURSOR_TEXT];
-        memcpy(broken, text, sizeof(broken));
-        broken[i] = 'x';
-        assert_int_equal(export_resume(&c, &r, pl_span_str(broken), &why), PL_EINVAL);
-        assert_int_equal(export_resume(&c, &r, pl_span(text, i), &why), PL_EINVAL);
-    }
-    assert_string_equal(why.field, "cursor");
-    assert_int_equal(export_resume(&c, &r, PL_SPAN_LIT(""), &why), PL_EINVAL);
-    assert_int_equal(export_resume(&c, &r, pl_span_str(text), &why), PL_OK);
-}
-
-/* A cursor reads nothing that was not asked for along with it, whoever wrote it. */
-static void a_cursor_is_of_one_request(void **state)
-{
-    struct export_cursor c = begin(2, 1, 3), other;
-    struct export_request r[6];
-    char text[EXPORT_CURSOR_TEXT];
-    (void)state;
-    export_cursor_format(&c, text);
-    for (size_t i = 0; i < 6; i++)
-        r[i] = c.request;
-    r[0].account = 3;
-    r[1].first_day++;
-    r[2].last_day++;
-    r[3].format = EXPORT_CSV;
-    r[4].types = 2;
-    r[5].visitor[0] = 'v';
-    r[5].visitor_len = 1;
-    for (size_t i = 0; i < 6; i++)
-        assert_int_equal(export_resume(&other, &r[i], pl_span_str(text), NULL), PL_EINVAL);
-    assert_int_equal(export_resume(&other, &c.request, pl_span_str(text), NULL), PL_OK);
-    /* Another account's place, or another day's, under the right words. */
-    for (int i = 0; i < 3; i++) {
-        struct export_cursor forged = c;
-        vault_key_first(i == 0 ? 1 : 2,
-                        c.request.first_day + (i == 1   ? -1
-                                               : i == 2 ? 3
-                                                        : 0),
-                        &forged.at);
-        export_cursor_format(&forged, text);
-        assert_int_equal(export_resume(&other, &c.request, pl_span_str(text), NULL), PL_EINVAL);
-    }
-}
-
 static void assert_summary(struct test *t, const struct export_cursor *c, const char *expected)
 {
     struct day_counts_row now;
@@ -603,8 +295,6 @@ static void a_slice_that_is_stopped_ends(void **state)
     assert_int_equal(c.events, 1);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -615,12 +305,6 @@ int main(void)
         CASE(a_destroyed_key_ends_it),
         CASE(damaged_values_are_named_and_the_rest_goes_on),
         CASE(a_rotten_block_is_named_and_passed),
-        CASE(types_are_filtered),
-        CASE(one_visitor_is_found_by_day),
-        CASE(a_visitor_s_hash_is_no_proof),
-        CASE(csv_has_a_column_for_everything),
-        CASE(bad_ranges_and_cursors_are_refused),
-        CASE(a_cursor_is_of_one_request),
         CASE(the_summary_is_held_against_the_counts),
         CASE(a_slice_that_is_stopped_ends),
     };
