@@ -5,6 +5,8 @@
 
 #include "lifecycle_fixture.h"
 
+#include <dirent.h>
+
 /* ---- an account that has something of everything */
 
 static inline void put_row(struct house *house, unsigned family, uint64_t account, size_t key_bytes,
@@ -98,12 +100,23 @@ static inline struct pl_buf record_of(struct house *house, uint64_t account)
     return out;
 }
 
-static inline struct pl_buf certificate_of(struct house *house, uint64_t account)
+static inline bool disk_has(struct house *house, const char *needle)
 {
-    struct pl_buf out;
-    pl_buf_init(&out, CERTIFICATE_BYTES_MAX);
-    must(certificate_get(house->store, account, &out, &house->why), &house->why);
-    return out;
+    char path[512];
+    bool found = false;
+    snprintf(path, sizeof(path), "%s/data", house->dir);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir)) != NULL && !found;) {
+        struct pl_buf bytes;
+        snprintf(path, sizeof(path), "%s/data/%s", house->dir, e->d_name);
+        pl_buf_init(&bytes, 256 << 20);
+        if (e->d_name[0] != '.' && pl_file_read(path, "file", false, &bytes, NULL) == PL_OK)
+            found = bytes.len > 0 && memmem(bytes.data, bytes.len, needle, strlen(needle)) != NULL;
+        pl_buf_release(&bytes);
+    }
+    closedir(dir);
+    return found;
 }
 
 #endif

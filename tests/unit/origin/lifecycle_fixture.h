@@ -24,6 +24,7 @@
 #include <cmocka.h>
 
 #define START_MS INT64_C(1767225600000) /* 2026-01-01T00:00:00Z */
+#define DAY(n)   (START_MS + (n)*PL_DAY_MS)
 
 struct house {
     char dir[64];
@@ -421,6 +422,59 @@ static inline void pass_to(struct house *house, int64_t now_ms)
 static inline void tick_on_day(struct house *house, int64_t day)
 {
     pass_to(house, START_MS + day * PL_DAY_MS + 1);
+}
+
+static inline struct hold hold(struct house *house, uint64_t account, const char *request)
+{
+    struct hold hold;
+    must(accounts_hold(house->accounts, house->holds, account, parse(house, request), "tester",
+                       &hold, &house->why),
+         &house->why);
+    return hold;
+}
+
+static inline void release(struct house *house, const struct hold *hold)
+{
+    struct hold released;
+    must(holds_release(house->holds, hold->account, &hold->id,
+                       parse(house, "{\"reason\":\"over\"}"), "tester", &released, &house->why),
+         &house->why);
+    assert_int_equal(released.released_ms, house->now_ms);
+}
+
+static inline struct pl_buf certificate_of(struct house *house, uint64_t account)
+{
+    struct pl_buf out;
+    pl_buf_init(&out, CERTIFICATE_BYTES_MAX);
+    must(certificate_get(house->store, account, &out, &house->why), &house->why);
+    return out;
+}
+
+static inline void assert_certified(struct house *house, uint64_t account, const char *words)
+{
+    struct pl_buf certificate = certificate_of(house, account);
+    must(pl_buf_terminate(&certificate), &house->why);
+    if (strstr((char *)certificate.data, words) == NULL)
+        fail_msg("no %s in %s", words, (char *)certificate.data);
+    pl_buf_release(&certificate);
+}
+
+static inline void assert_shown(struct house *house, const struct account *account,
+                                const char *words)
+{
+    struct json_writer *w;
+    struct pl_buf text;
+    pl_buf_init(&text, 65536);
+    must(json_writer_new(&w, false), &house->why);
+    json_writer_begin(w, &text);
+    const struct account_standing standing =
+        lifecycle_standing(house->lifecycle, account, house->now_ms);
+    account_write_json(account, house->now_ms, &standing, w);
+    must(json_writer_end(w), &house->why);
+    must(pl_buf_terminate(&text), &house->why);
+    assert_non_null(strstr((char *)text.data, words));
+    json_writer_free(w);
+    pl_buf_release(&text);
 }
 
 #endif

@@ -4,8 +4,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#define DAY(n) (START_MS + (n)*PL_DAY_MS)
-
 static int setup_audited(void **state)
 {
     return make_house(state, true);
@@ -40,15 +38,6 @@ static void assert_told(struct house *house, const char *action, const char *wor
     if (lines_with(house, member, words) != 1)
         fail_msg("%zu lines of %s with %s in: %s", lines_with(house, member, words), action, words,
                  (char *)read_log(house).data);
-}
-
-static struct hold hold(struct house *house, uint64_t account, const char *request)
-{
-    struct hold hold;
-    must(accounts_hold(house->accounts, house->holds, account, parse(house, request), "tester",
-                       &hold, &house->why),
-         &house->why);
-    return hold;
 }
 
 static void holds_that_end_by_their_date_are_told_once(void **state)
