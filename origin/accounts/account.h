@@ -44,7 +44,9 @@ struct account {
     bool honour_dnt;
     uint64_t retention_months; /* events are kept so long while the account lives */
     struct account_rules rules;
-    bool was_so; /* not recorded: what was asked for had been done already, and nothing changed */
+    /* Not recorded. What was asked for had been done already, and nothing changed; nothing changed
+     * that edges are told of. */
+    bool was_so, is_ours;
 };
 /* An active account that says nothing about its rules. */
 void account_init(struct account *account);

@@ -130,6 +130,7 @@ static enum pl_err edit_request(void *ctx, struct account *account, struct pl_wh
     }
     enum pl_err err = may_delete(change, account, why);
     if (err == PL_OK) {
+        account->is_ours = !change->flag;
         account->requested_ms = change->now_ms;
         account->request_id = change->request;
         snprintf(account->request_reason, sizeof(account->request_reason), "%s", change->reason);
@@ -215,6 +216,7 @@ static enum pl_err edit_withdraw(void *ctx, struct account *account, struct pl_w
                        account_called(account).text, account_state_name(account->state));
     }
     account->was_so = account->requested_ms == 0;
+    account->is_ours = true;
     forget_request(account);
     return PL_OK;
 }

@@ -21,7 +21,7 @@ static enum pl_err write_batch(void *ctx, struct pl_why *why)
     const struct writing *w = ctx;
     const struct accounts_config *config = &w->accounts->config;
     const struct account *before = accounts_find(w->accounts, w->account->id);
-    return before != NULL && before->state >= ACCOUNT_DELETING
+    return w->account->is_ours || (before != NULL && before->state >= ACCOUNT_DELETING)
                ? store_write(config->store, w->batch, true, why)
                : changelog_write(config->changelog, w->batch, w->item, why);
 }
@@ -62,11 +62,11 @@ enum pl_err accounts_commit(struct accounts *accounts, struct account *account,
     pl_buf_init(&record, RECORD_BYTES_MAX);
     pl_buf_init(&config, LIMIT_CONFIG_PUBLIC_BYTES);
     enum pl_err err = item == NULL ? PL_ENOMEM : json_writer_new(&w, false);
-    if (err == PL_OK) {
+    if (err == PL_OK && !account->is_ours) {
         err = account_item(accounts->config.store, account, document, item, &config,
                            accounts->config.log, why);
     }
-    if (err == PL_OK && item->kind == CATALOG_ACCOUNT &&
+    if (err == PL_OK && !account->is_ours && item->kind == CATALOG_ACCOUNT &&
         account_id_key(accounts->config.keyring, account->id, item->id_key) != PL_OK) {
         /* An account must be able to end even when its key is lost. */
         pl_log(accounts->config.log, PL_LOG_ERROR, "accounts",
@@ -86,6 +86,7 @@ enum pl_err accounts_commit(struct accounts *accounts, struct account *account,
         err = make(&writing, pl_buf_span(&record), why);
     }
     if (err == PL_OK) {
+        account->is_ours = false;
         pthread_rwlock_wrlock(&accounts->lock);
         struct account *known = accounts_find(accounts, account->id);
         if (known != NULL) {
