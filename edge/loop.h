@@ -38,7 +38,7 @@ struct loop_ticket {
     char *refused;    /* what of a batch was passed over, and why; NULL: nothing; owned */
     uint8_t *body;    /* of the reply where the dialect made one; owned */
     size_t body_len;
-    unsigned events, masked;
+    unsigned events, suppressed, masked;
     unsigned malformed, too_large; /* of a batch, passed over */
     uint64_t noted;                /* recent's mark of its message id; 0: none */
 };

@@ -225,11 +225,20 @@ static void refuse(struct passage *p, struct http_request *request, enum pl_err 
     reply_bad(request, p->tracker->route->reply, reply_status_of(err), name, a->retry_after_s, why);
 }
 
+/* Once it is settled that they will not come again, with what they came with. */
+static void count_suppressed(struct edge_loop *loop, const struct tally_who *who, unsigned events)
+{
+    metrics_add(&loop->metrics, METRIC_EVENTS_SUPPRESSED, events);
+    note_for(loop, who, "SUPPRESSED", events);
+}
+
 /* Nothing is left of the request: all of it was of people who said no. */
 static void refuse_suppressed(struct passage *p, struct http_request *request)
 {
     struct pl_why why = {0};
     const struct dialect_outcome outcome = {.name = NULL};
+    const struct tally_who who = who_of(p);
+    count_suppressed(p->loop, &who, p->suppressed);
     p->admission.outcome = "OPTED_OUT";
     p->admission.metric = METRIC_REFUSED_CONSENT;
     pl_fail(&why, PL_EDENIED, "nothing is collected: the visitor has opted out");
@@ -309,6 +318,7 @@ static void count_collected(struct edge_loop *loop, const struct loop_ticket *ti
     metrics_add(&loop->metrics, METRIC_EVENTS_REFUSED, ticket->malformed + ticket->too_large);
     if (ticket->refused == NULL)
         note_for(loop, who, ticket->outcome, 1);
+    count_suppressed(loop, who, ticket->suppressed);
     note_for(loop, who, "MASKED", ticket->masked);
     note_for(loop, who, "MALFORMED", ticket->malformed);
     note_for(loop, who, "TOO_LARGE", ticket->too_large);
@@ -356,6 +366,7 @@ static void submit(struct passage *p, struct http_request *request,
     ticket->who = who_of(p);
     ticket->began_us = p->began_us;
     ticket->events = p->events;
+    ticket->suppressed = p->suppressed;
     ticket->masked = p->masked;
     ticket->malformed = p->malformed;
     ticket->too_large = p->too_large;
@@ -428,9 +439,6 @@ void tracker_handle(struct http_request *request, void *arg)
         err = tracker->route->decode(&input, &sink, &outcome, &why);
     if (p.claimed) /* looking at those costs as much */
         rate_charge(&loop->rates, p.admission.entry->account, p.malformed + p.too_large);
-    if (p.suppressed > 0)
-        metrics_add(&loop->metrics, METRIC_EVENTS_SUPPRESSED, p.suppressed);
-    note(&p, "SUPPRESSED", p.suppressed);
     if (err == PL_OK && p.events + p.suppressed == 0 && p.refusal.err != PL_OK) {
         why = p.refusal; /* nothing of the batch could be taken */
         err = why.err;

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define S(literal) PL_SPAN_LIT(literal)
@@ -73,6 +74,16 @@ static inline int fixture_teardown(void **state)
     int rc = system(command);
     free(f);
     return rc;
+}
+
+/* The largest that this process may make a file: a disk that is full, for whoever ignores SIGXFSZ.
+ */
+static inline void fixture_file_limit(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
 /* What is NULL or 0 in more is as everywhere. */

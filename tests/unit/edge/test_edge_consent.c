@@ -1,6 +1,10 @@
 /* Visitors who say no, and pages that may take it back. */
 #include "tests/unit/edge/node.h"
 
+#include "edge/loop.h"
+
+#include <signal.h>
+
 static void test_preflight(void **state)
 {
     struct node *n = *state;
@@ -209,6 +213,40 @@ static void test_pages_may_read_our_headers(void **state)
     assert_says(r, exposed);
 }
 
+static uint64_t suppressed(const struct node *n)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < n->edge->loop_count; i++) {
+        uint64_t sums[METRIC_COUNT] = {0};
+        metrics_sum(&n->edge->loops[i].metrics, sums);
+        sum += sums[METRIC_EVENTS_SUPPRESSED];
+    }
+    return sum;
+}
+
+/* What is refused is sent again: who said no would be counted each time. */
+static void test_who_said_no_is_counted_with_what_is_taken(void **state)
+{
+    struct node *n = *state;
+    static const char batch[] = "{\"writeKey\":\"" KEY_TEXT "\",\"batch\":["
+                                "{\"type\":\"track\",\"event\":\"e\",\"userId\":\"ann\"},"
+                                "{\"type\":\"track\",\"event\":\"e\",\"userId\":\"bob\"}]}";
+    signal(SIGXFSZ, SIG_IGN);
+    open_account(n);
+    until_collecting(n);
+    (void)opt_out(n, "{\"userId\":\"ann\"}");
+    fixture_file_limit(1);
+    const struct reply refused = send_to(n, "POST /v1/batch", "", batch);
+    fixture_file_limit(RLIM_INFINITY);
+    assert_int_equal(refused.status, 503);
+    assert_int_equal(suppressed(n), 0);
+    until_collecting(n);
+    assert_int_equal(send_to(n, "POST /v1/batch", "", batch).status, 200);
+    assert_int_equal(suppressed(n), 1);
+    assert_int_equal(status_for(n, "ann"), 403);
+    assert_int_equal(suppressed(n), 2);
+}
+
 #define TEST(name)         cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define TEST_LIMITED(name) cmocka_unit_test_setup_teardown(name, setup_limited, teardown)
 
@@ -222,6 +260,7 @@ int main(void)
         TEST(test_two_people_in_one_place),
         TEST(test_a_request_that_is_tried_again),
         TEST(test_pages_may_read_our_headers),
+        TEST(test_who_said_no_is_counted_with_what_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
