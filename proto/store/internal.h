@@ -64,6 +64,7 @@ struct store {
     atomic_bool failed, log_rotten;
     struct pl_why failure; /* the gate's mutex guards it */
     atomic_uint_fast64_t read_errors;
+    atomic_uint purges; /* under way */
 };
 
 /* Enters the gate; PL_ECLOSED when there is no database behind it. */
@@ -119,7 +120,8 @@ void store_options_drop(struct store *store);
 /* Large files that the engine is about to remove (remains.c). A second name for one of them, for
  * store_remains_free to find. */
 void store_remains_keep(const struct store *store, const char *name);
-/* Frees those that the engine has removed; those that it still has only lose their second name. */
+/* Frees those that the engine has removed; those that it still has only lose their second name,
+ * once no purge is under way. */
 enum pl_err store_remains_free(const struct store *store, struct pl_why *why);
 
 /* The gate must be held. */

@@ -374,6 +374,7 @@ enum pl_err store_purge(struct store *store, const struct store_range *ranges, s
     err = store_enter_to_compact(store, why);
     if (err != PL_OK)
         return err;
+    atomic_fetch_add(&store->purges, 1);
     err = delete_ranges(&purge, why);
     /* Where nothing was written since the store was opened, a flush would not leave its log. */
     if (err == PL_OK)
@@ -398,6 +399,7 @@ enum pl_err store_purge(struct store *store, const struct store_range *ranges, s
     if (err == PL_OK)
         err = roll_manifest(&purge, why);
 out:
+    atomic_fetch_sub(&store->purges, 1);
     freed = store_remains_free(store, err == PL_OK ? why : NULL);
     err = err == PL_OK ? freed : err;
     store_leave(store);

@@ -43,9 +43,11 @@ static enum pl_err cut_off(int fd, off_t bytes)
     return PL_OK;
 }
 
-/* One that has another name is in use, or a copy's: only ours goes. */
-static enum pl_err free_one(int folder, const char *name)
+/* One that has another name is in use, or a copy's: only ours goes, unless a purge is under way
+ * that may be about to outdate it. */
+static enum pl_err free_one(const struct store *store, int folder, const char *name)
 {
+    bool stays = false;
     struct stat found;
     enum pl_err err = PL_OK;
     int fd = openat(folder, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -55,8 +57,10 @@ static enum pl_err free_one(int folder, const char *name)
         err = pl_err_from_errno(errno);
     else if (S_ISREG(found.st_mode) && found.st_nlink == 1)
         err = cut_off(fd, found.st_size);
+    else
+        stays = atomic_load(&store->purges) > 0;
     close(fd);
-    if (err == PL_OK && unlinkat(folder, name, 0) != 0 && errno != ENOENT)
+    if (err == PL_OK && !stays && unlinkat(folder, name, 0) != 0 && errno != ENOENT)
         err = pl_err_from_errno(errno);
     return err;
 }
@@ -75,7 +79,7 @@ enum pl_err store_remains_free(const struct store *store, struct pl_why *why)
     while (err == PL_OK && (entry = readdir(folder)) != NULL) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        err = free_one(dirfd(folder), entry->d_name);
+        err = free_one(store, dirfd(folder), entry->d_name);
         if (err != PL_OK)
             pl_fail(why, err, "cannot remove %s/%s, of what a purge has deleted: %s", path,
                     entry->d_name, pl_err_word(err));

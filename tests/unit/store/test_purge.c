@@ -1,6 +1,7 @@
 /* A purged range is gone from the bytes on the disk, not only from what reads return. */
 #include "fixture.h"
 
+#include <glob.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -395,6 +396,47 @@ static void what_a_crash_leaves_of_a_purge_goes_at_the_next_start(void **state)
     assert_kept(f->store, "accB");
 }
 
+static void *purge_b(void *store)
+{
+    purge(store, "accB", "accC");
+    return NULL;
+}
+
+static int tables_that_remain(const struct fixture *f)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/remains/*.sst", f->path);
+    glob_t found;
+    const int count = glob(path, 0, NULL, &found) == 0 ? (int)found.gl_pathc : 0;
+    globfree(&found);
+    return count;
+}
+
+/* What it is to free bit by bit would else be removed at once. */
+static void who_ends_first_leaves_another_purge_its_second_names(void **state)
+{
+    struct fixture *f = *state;
+    struct store *store = fixture_open(f);
+    struct store_scan *scan;
+    struct pl_span key, value;
+    pthread_t thread;
+    fill_accounts(store);
+    assert_int_equal(store_flush(store, NULL), PL_OK);
+    assert_int_equal(store_scan_new(&scan, store, EVENTS, S("accB"), S("accC")), PL_OK);
+    assert_int_equal(store_scan_next(scan, &key, &value), PL_OK);
+    assert_int_equal(pthread_create(&thread, NULL, purge_b, store), 0);
+    for (int i = 0; i < 4000 && tables_that_remain(f) == 0; i++)
+        usleep(1000);
+    const enum pl_err first = store_purge_range(store, EVENTS, S("accA"), S("accB"), 0, NULL);
+    const int left = tables_that_remain(f);
+    store_scan_free(scan);
+    pthread_join(thread, NULL);
+    assert_int_equal(first, PL_EAGAIN);
+    assert_true(left > 0);
+    assert_int_equal(tables_that_remain(f), 0);
+    assert_gone(f, "MARKER-OF-B");
+}
+
 static void inverted_range_is_refused(void **state)
 {
     struct store *store = fixture_open(*state);
@@ -423,6 +465,7 @@ int main(void)
         T(ranges_of_several_families_go_together),
         T(a_copy_keeps_what_is_purged_here),
         T(what_a_crash_leaves_of_a_purge_goes_at_the_next_start),
+        T(who_ends_first_leaves_another_purge_its_second_names),
         T(inverted_range_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
