@@ -90,6 +90,25 @@ static bool is_recorded(struct suppressions *s, struct pl_span key, struct pl_sp
     return same;
 }
 
+/* What it takes back, as it was said; what was never said is taken back all the same. */
+static enum pl_err find_said(struct suppressions *s, struct suppression *taken_back,
+                             struct pl_why *why)
+{
+    uint8_t key[SUPPRESSION_KEY_BYTES];
+    const struct pl_span span = pl_span(key, sizeof(key));
+    struct pl_buf row;
+    pl_buf_init(&row, 256);
+    suppression_key(taken_back, key);
+    enum pl_err err = store_get(s->config.store, FAMILY_SUPPRESSIONS, span, &row);
+    if (err == PL_OK)
+        err = suppression_read(span, pl_buf_span(&row), taken_back);
+    taken_back->active = false;
+    pl_buf_release(&row);
+    return err == PL_OK || err == PL_ENOTFOUND
+               ? PL_OK
+               : pl_fail(why, err, "an opt-out cannot be read: %s", pl_err_word(err));
+}
+
 struct writing {
     struct suppressions *s;
     const struct suppression *said;
@@ -116,24 +135,25 @@ static enum pl_err write_row(void *ctx, struct pl_why *why)
     return err;
 }
 
-/* Under `recording`. */
-static enum pl_err record(struct suppressions *s, const struct suppression *said,
-                          struct pl_why *why)
+static enum pl_err learn(struct suppressions *s, struct suppression *said, struct pl_why *why)
+{
+    enum pl_err err = suppression_set_put(s->set, said, NULL);
+    return err == PL_OK ? err : pl_fail(why, err, "no memory for an opt-out");
+}
+
+static enum pl_err write_down(struct suppressions *s, const struct suppression *merged,
+                              struct pl_why *why)
 {
     uint8_t key[SUPPRESSION_KEY_BYTES], value[SUPPRESSION_VALUE_BYTES];
-    struct suppression merged = *said;
-    enum pl_err err = suppression_set_put(s->set, &merged, NULL);
-    if (err != PL_OK)
-        return pl_fail(why, err, "no memory for an opt-out");
-    suppression_key(&merged, key);
-    suppression_value(&merged, value);
-    struct writing writing = {s, &merged, pl_span(key, sizeof(key)), pl_span(value, sizeof(value))};
+    suppression_key(merged, key);
+    suppression_value(merged, value);
+    struct writing writing = {s, merged, pl_span(key, sizeof(key)), pl_span(value, sizeof(value))};
     if (is_recorded(s, writing.key, writing.row))
         return PL_OK;
     const struct redo_change change = {
         .record = {.kind = REDO_OPTOUT,
-                   .account = merged.account,
-                   .id = merged.consent_id,
+                   .account = merged->account,
+                   .id = merged->consent_id,
                    .feed_position = changelog_position(s->config.changelog),
                    .row = writing.row},
         .family = FAMILY_SUPPRESSIONS,
@@ -143,6 +163,18 @@ static enum pl_err record(struct suppressions *s, const struct suppression *said
         .ctx = &writing,
     };
     return redo_make(s->config.redo, &change, why);
+}
+
+/* Under `recording`. A no counts before it is written, its taking back once it is: where that
+ * fails, it can be taken back again. */
+static enum pl_err record(struct suppressions *s, const struct suppression *said,
+                          struct pl_why *why)
+{
+    struct suppression merged = *said;
+    enum pl_err err = said->active ? learn(s, &merged, why) : find_said(s, &merged, why);
+    if (err == PL_OK)
+        err = write_down(s, &merged, why);
+    return err == PL_OK && !said->active ? learn(s, &merged, why) : err;
 }
 
 enum pl_err suppressions_record(struct suppressions *s, const struct suppression *said,
@@ -163,6 +195,12 @@ bool suppressions_hold(struct suppressions *s, uint64_t account, const uint8_t h
                        int64_t accepted_ms)
 {
     return suppression_set_holds_hash(s->set, account, hash, accepted_ms);
+}
+
+size_t suppressions_standing(struct suppressions *s, uint64_t account,
+                             const uint8_t hash[ID_HASH_BYTES], struct suppression *out, size_t max)
+{
+    return suppression_set_standing(s->set, account, hash, out, max);
 }
 
 bool suppressions_concern(struct suppressions *s, const struct event_ids *ids, int64_t accepted_ms)

@@ -43,6 +43,11 @@ bool suppressions_concern(struct suppressions *suppressions, const struct event_
 bool suppressions_hold(struct suppressions *suppressions, uint64_t account,
                        const uint8_t hash[ID_HASH_BYTES], int64_t accepted_ms);
 
+/* The opt-outs of such an id that stand, at most max; gives how many there are. */
+size_t suppressions_standing(struct suppressions *suppressions, uint64_t account,
+                             const uint8_t hash[ID_HASH_BYTES], struct suppression *out,
+                             size_t max);
+
 /* Forgets an account; its rows are the deletion's. Any thread. */
 void suppressions_forget(struct suppressions *suppressions, uint64_t account);
 

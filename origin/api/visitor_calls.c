@@ -206,8 +206,8 @@ static enum pl_err opt_in(struct api_worker *worker, struct api_call *call,
 {
     const struct origin_parts *parts = worker->api->parts;
     size_t ended;
-    enum pl_err err = visitor_optouts_take_back(parts->suppressions, parts->store,
-                                                call->target.account, &person->ids, &ended, why);
+    enum pl_err err = visitor_optouts_take_back(parts->suppressions, call->target.account,
+                                                &person->ids, &ended, why);
     if (err == PL_OK) {
         write_count(worker->writer, "taken_back", ended);
     }

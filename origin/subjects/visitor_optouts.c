@@ -1,7 +1,6 @@
 #include "origin/subjects/visitor_optouts.h"
 #include "origin/families.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static bool is_theirs(const struct identities *identities, const uint8_t hash[ID_HASH_BYTES])
@@ -56,43 +55,34 @@ enum pl_err visitor_optouts_say(struct suppressions *suppressions, const struct 
     return err;
 }
 
-/* A scan pins files: what stands is listed first. */
-struct standing {
-    struct suppression *list;
-    size_t count, room;
-};
-
-static enum pl_err note_standing(void *ctx, const struct suppression *said)
+/* Found by who said it: an account may have millions of others'. */
+static enum pl_err take_back_id(struct suppressions *suppressions, uint64_t account,
+                                const uint8_t hash[ID_HASH_BYTES], size_t *ended,
+                                struct pl_why *why)
 {
-    struct standing *standing = ctx;
-    if (!said->active)
-        return PL_OK;
-    if (standing->count == standing->room) {
-        const size_t room = standing->room == 0 ? 16 : 2 * standing->room;
-        struct suppression *more = reallocarray(standing->list, room, sizeof(*more));
-        if (more == NULL)
-            return PL_ENOMEM;
-        standing->list = more;
-        standing->room = room;
-    }
-    standing->list[standing->count++] = *said;
-    return PL_OK;
+    struct suppression standing[16];
+    const size_t room = sizeof(standing) / sizeof(standing[0]);
+    enum pl_err err = PL_OK;
+    size_t count;
+    do {
+        count = suppressions_standing(suppressions, account, hash, standing, room);
+        for (size_t i = 0; i < count && i < room && err == PL_OK; i++) {
+            standing[i].active = false;
+            err = suppressions_record(suppressions, &standing[i], why);
+            *ended += err == PL_OK;
+        }
+    } while (err == PL_OK && count > room);
+    return err;
 }
 
-enum pl_err visitor_optouts_take_back(struct suppressions *suppressions, struct store *store,
-                                      uint64_t account, const struct identities *identities,
-                                      size_t *ended, struct pl_why *why)
+enum pl_err visitor_optouts_take_back(struct suppressions *suppressions, uint64_t account,
+                                      const struct identities *identities, size_t *ended,
+                                      struct pl_why *why)
 {
-    struct standing standing = {.count = 0};
+    enum pl_err err = PL_OK;
     *ended = 0;
-    enum pl_err err = visitor_optouts_each(store, account, identities, note_standing, &standing);
-    if (err != PL_OK)
-        pl_fail(why, err, "the account's opt-outs cannot be read: %s", pl_err_word(err));
-    for (size_t i = 0; i < standing.count && err == PL_OK; i++) {
-        standing.list[i].active = false;
-        err = suppressions_record(suppressions, &standing.list[i], why);
-        *ended += err == PL_OK;
-    }
-    free(standing.list);
+    for (size_t i = 0; i < identities->count && err == PL_OK; i++)
+        if (!identity_is_place(&identities->list[i]))
+            err = take_back_id(suppressions, account, identities->list[i].hash, ended, why);
     return err;
 }

@@ -20,12 +20,12 @@ enum pl_err visitor_optouts_say(struct suppressions *suppressions, const struct 
                                 uint64_t account, const struct identities *identities,
                                 int64_t since_ms, size_t *said, struct pl_why *why);
 /* *ended: how many opt-outs stood. */
-enum pl_err visitor_optouts_take_back(struct suppressions *suppressions, struct store *store,
-                                      uint64_t account, const struct identities *identities,
-                                      size_t *ended, struct pl_why *why);
+enum pl_err visitor_optouts_take_back(struct suppressions *suppressions, uint64_t account,
+                                      const struct identities *identities, size_t *ended,
+                                      struct pl_why *why);
 
-/* Calls visit for each opt-out of the person's, those that were taken back too. visit's error ends
- * it and is given back. PL_ECORRUPT. */
+/* Reads all opt-outs of the account. Calls visit for each opt-out of the person's, those that were
+ * taken back too. visit's error ends it and is given back. PL_ECORRUPT. */
 enum pl_err visitor_optouts_each(struct store *store, uint64_t account,
                                  const struct identities *identities,
                                  enum pl_err (*visit)(void *ctx, const struct suppression *said),

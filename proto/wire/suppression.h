@@ -65,6 +65,11 @@ bool suppression_set_holds_hash(struct suppression_set *set, uint64_t account,
 bool suppression_set_concerns(struct suppression_set *set, uint64_t account,
                               const uint8_t id_key[CATALOG_ID_KEY_BYTES], const struct event *event,
                               int64_t accepted_ms);
+/* The opt-outs of that hash that have not been taken back, at most max; gives how many there are.
+ */
+size_t suppression_set_standing(struct suppression_set *set, uint64_t account,
+                                const uint8_t hash[ID_HASH_BYTES], struct suppression *out,
+                                size_t max);
 /* Whether just that is known: this opt-out, about this hash, not taken back. */
 bool suppression_set_knows(struct suppression_set *set, const struct suppression *s);
 /* Whether this opt-out is known to be taken back, whoever it was about. */

@@ -222,18 +222,38 @@ bool suppression_set_any(const struct suppression_set *set, uint64_t account)
     return (atomic_load_explicit(&set->hints[bit / 64], memory_order_acquire) >> (bit % 64)) & 1;
 }
 
-bool suppression_set_holds_hash(struct suppression_set *set, uint64_t account,
-                                const uint8_t hash[ID_HASH_BYTES], int64_t accepted_ms)
+/* Under the lock. */
+static const struct person *person_of(struct suppression_set *set, uint64_t account,
+                                      const uint8_t hash[ID_HASH_BYTES])
 {
     struct person probe = {.active = NULL};
     memcpy(probe.hash, hash, ID_HASH_BYTES);
-    pthread_rwlock_rdlock(&set->lock);
     const struct account *whose = account_of(set, account);
-    const struct person *person =
-        whose == NULL ? NULL : find(&whose->persons, &probe, compare_persons);
+    return whose == NULL ? NULL : find(&whose->persons, &probe, compare_persons);
+}
+
+bool suppression_set_holds_hash(struct suppression_set *set, uint64_t account,
+                                const uint8_t hash[ID_HASH_BYTES], int64_t accepted_ms)
+{
+    pthread_rwlock_rdlock(&set->lock);
+    const struct person *person = person_of(set, account, hash);
     const bool held = person != NULL && person->active != NULL && person->since_ms <= accepted_ms;
     pthread_rwlock_unlock(&set->lock);
     return held;
+}
+
+size_t suppression_set_standing(struct suppression_set *set, uint64_t account,
+                                const uint8_t hash[ID_HASH_BYTES], struct suppression *out,
+                                size_t max)
+{
+    size_t count = 0;
+    pthread_rwlock_rdlock(&set->lock);
+    const struct person *person = person_of(set, account, hash);
+    for (const struct record *r = person == NULL ? NULL : person->active; r != NULL; r = r->next)
+        if (count++ < max)
+            out[count - 1] = r->said;
+    pthread_rwlock_unlock(&set->lock);
+    return count;
 }
 
 bool suppression_set_holds_id(struct suppression_set *set, uint64_t account,
