@@ -65,6 +65,7 @@ static const struct row rows[] = {
     COUNTER("ledger_dropped_total", NULL, "{reason=\"erased\"}", totals.dropped[DROP_ERASED]),
     COUNTER("ledger_dropped_total", NULL, "{reason=\"key_destroyed\"}",
             totals.dropped[DROP_KEY_DESTROYED]),
+    COUNTER("ledger_dropped_total", NULL, "{reason=\"key_lost\"}", totals.dropped[DROP_KEY_LOST]),
     GAUGE("ledger_lost_blocks", "Acked once, and lost with a copy that was restored.", "",
           totals.lost_blocks),
     GAUGE("ledger_lost_events", "Events in them.", "", totals.dropped[DROP_RESTORED]),

@@ -215,6 +215,17 @@ static void close_erasures(struct node *node)
     erasures_close(node->parts.erasures);
 }
 
+static enum pl_err open_lost_keys(struct node *node, struct pl_why *why)
+{
+    return lost_keys_open(&node->parts.lost_keys, node->parts.store, node->parts.keyring,
+                          node->config.clock, why);
+}
+
+static void close_lost_keys(struct node *node)
+{
+    lost_keys_close(node->parts.lost_keys);
+}
+
 static enum pl_err open_intake(struct node *node, struct pl_why *why)
 {
     struct intake_config config = {
@@ -229,6 +240,7 @@ static enum pl_err open_intake(struct node *node, struct pl_why *why)
         .erasures = node->parts.erasures,
         .links = node->parts.links,
         .day_counts = node->parts.day_counts,
+        .lost_keys = node->parts.lost_keys,
         .openers = (unsigned)node->config.options->openers,
         .clock = node->config.clock,
         .belief = &node->belief,
@@ -360,6 +372,7 @@ const struct node_step node_steps[] = {
     {open_erasures, close_erasures},
     {apply_restore, nothing},
     {find_orphan_keys, free_orphan_keys},
+    {open_lost_keys, close_lost_keys},
     {open_intake, close_intake},
     {node_open_receiver, node_close_receiver},
     {open_lifecycle, close_lifecycle},

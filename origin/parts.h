@@ -15,6 +15,7 @@
 #include "origin/intake/books.h"
 #include "origin/intake/intake.h"
 #include "origin/intake/ledger.h"
+#include "origin/intake/lost_keys.h"
 #include "origin/journal/audit.h"
 #include "origin/journal/redo.h"
 #include "origin/keyring/keyring.h"
@@ -49,6 +50,7 @@ struct origin_parts {
     struct links *links;
     struct erasures *erasures;
     struct orphan_keys *orphan_keys;
+    struct lost_keys *lost_keys;
     struct intake *intake;
     struct receiver *receiver;
     struct lifecycle *lifecycle;

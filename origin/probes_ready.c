@@ -1,4 +1,5 @@
 #include "origin/probes_reasons.h"
+#include "proto/base/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -132,6 +133,22 @@ static void tell_losses(const struct view *view, struct reasons *warnings)
     }
 }
 
+static void tell_lost_keys(const struct view *view, struct reasons *warnings)
+{
+    for (size_t i = 0; i < view->lost_key_count && i < VIEW_LOST_KEYS_SHOWN; i++) {
+        const struct lost_key *key = &view->lost_keys[i];
+        char id[2 * BLOCK_KEY_ID_BYTES + 1], since[PL_TIME_TEXT];
+        pl_hex_encode(pl_span(key->id, sizeof(key->id)), id);
+        pl_time_format(key->since_ms, since);
+        reasons_add(warnings, PROBES_DEGRADED,
+                    "blocks %" PRIu64 " to %" PRIu64 " of edge %s wait there since %s or longer: "
+                    "they are sealed for key %s, which the keyring has not got: it was put back "
+                    "from a copy of before. Restore a newer copy of it; if there is none: "
+                    "polderctl keyring give-up %s",
+                    key->first, key->last, view_edge_name(view, &key->edge), since, id, id);
+    }
+}
+
 static void check_keys(const struct view *view, struct reasons *reasons)
 {
     if (view->keyring.missing > 0) {
@@ -215,6 +232,7 @@ void reasons_check_ready(const struct view *view, struct reasons *reasons, struc
     check_erasures(&view->erasures, warnings);
     tell_orphans(view, warnings);
     tell_losses(view, warnings);
+    tell_lost_keys(view, warnings);
 }
 
 /* What /replication says of each edge, in short: the blocks that come are taken all the same. */

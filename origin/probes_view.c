@@ -142,6 +142,7 @@ enum pl_err view_new(struct view **out, const struct origin_parts *parts)
     erasures_status(parts->erasures, &view->erasures);
     view->orphan_count = orphan_keys_list(parts->orphan_keys, view->orphans, VIEW_ORPHANS_SHOWN);
     view->keyless_count = orphan_keys_lost(parts->orphan_keys, view->keyless, VIEW_ORPHANS_SHOWN);
+    view->lost_key_count = lost_keys_list(parts->lost_keys, view->lost_keys, VIEW_LOST_KEYS_SHOWN);
     *out = view;
     return PL_OK;
 }

@@ -6,8 +6,9 @@
 
 #include "origin/probes.h"
 
-#define VIEW_CHAINS_SHOWN  8 /* newest, an edge */
-#define VIEW_ORPHANS_SHOWN 3
+#define VIEW_CHAINS_SHOWN    8 /* newest, an edge */
+#define VIEW_ORPHANS_SHOWN   3
+#define VIEW_LOST_KEYS_SHOWN 8
 
 struct view_edge {
     const struct edge_record *record;
@@ -48,6 +49,8 @@ struct view {
     size_t orphan_count;
     uint64_t keyless[VIEW_ORPHANS_SHOWN]; /* accounts */
     size_t keyless_count;
+    struct lost_key lost_keys[VIEW_LOST_KEYS_SHOWN];
+    size_t lost_key_count;
     int64_t certificate_ends_ms, certificate_left_ms; /* of the link */
 };
 

@@ -200,6 +200,58 @@ static enum ctl_exit run_orphans(struct ctl *ctl, const struct ctl_args *args, s
     return api_end(ctl, err, &answer, destroy ? show_orphans_destroyed : show_orphans, why);
 }
 
+/* ---- sealing keys that are lost */
+
+static enum pl_err show_lost(struct json root, struct pl_why *why)
+{
+    static const struct table_field fields[] = {
+        {"KEY", "key", "-", false},           {"EDGE", "name", "-", false},
+        {"FIRST BLOCK", "first", "-", false}, {"LAST", "last", "-", false},
+        {"SINCE (UTC)", "since", "-", true},  {0}};
+    return table_list(root, "lost", fields,
+                      "The keyring has every key that edges have sealed blocks for.", why);
+}
+
+static enum ctl_exit run_lost(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    struct api_answer answer = {.status = 0};
+    (void)args;
+    enum pl_err err = api_call(ctl, "GET", "/keyring/lost", pl_span(NULL, 0), &answer, why);
+    return api_end(ctl, err, &answer, show_lost, why);
+}
+
+enum { GIVE_UP_REASON };
+static const struct ctl_option give_up_options[] = {
+    [GIVE_UP_REASON] = {"reason", "TEXT", "Why; the audit log keeps it, so name no persons"},
+    {0},
+};
+
+static enum pl_err show_given_up(struct json root, struct pl_why *why)
+{
+    (void)why;
+    printf("Key %.*s is given up: what waits for it is dropped as it comes, and counted. The\n"
+           "books tell how much that was: polderctl probe ORIGIN, key_lost.\n",
+           PL_SPAN_FMT(member_text(root, "key")));
+    return PL_OK;
+}
+
+static enum ctl_exit run_give_up(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
+{
+    struct api_answer answer = {.status = 0};
+    const char *reason = args->options[GIVE_UP_REASON];
+    const struct request_member members[] = {
+        {.name = "key", .text = args->words[0]}, {.name = "reason", .text = reason}, {0}};
+    struct pl_buf request;
+    if (reason == NULL || reason[0] == '\0')
+        return ctl_usage(why, "--reason must say why no newer copy of the keyring will come");
+    pl_buf_init(&request, KEK_TEXT_MAX);
+    enum pl_err err = request_write(members, "keys and reasons", &request, why);
+    if (err == PL_OK)
+        err = api_call(ctl, "POST", "/keyring/lost/give-up", pl_buf_span(&request), &answer, why);
+    pl_buf_release(&request);
+    return api_end(ctl, err, &answer, show_given_up, why);
+}
+
 const struct ctl_command kek_commands[] = {
     {"rotate", "FILE", "Adds a fresh key-encryption key",
      "Appends a line to the file that kek_file in origin.yaml names; a crash leaves the old file "
@@ -229,5 +281,17 @@ const struct ctl_command keyring_commands[] = {
      "  polderctl keyring orphans\n"
      "  polderctl keyring orphans --destroy --reason 'restored, no newer copy'",
      orphans_options, run_orphans},
+    {"lost", "", "Lists sealing keys that are lost",
+     "A keyring that was put back from a copy lacks the sealing keys that were made since. Blocks "
+     "for them wait at their edges, for a newer copy may be restored yet, and /ready says so.\n\n"
+     "Example:\n  polderctl keyring lost",
+     NULL, run_lost},
+    {"give-up", "KEY", "Gives up a lost sealing key, for good",
+     "KEY is one that polderctl keyring lost lists. From then on every block for it is dropped as "
+     "it comes, counted in the books as key_lost, and its edge's chain goes on. A key that the "
+     "keyring has cannot be given up.\n\n"
+     "Example:\n"
+     "  polderctl keyring give-up 0123456789abcdef --reason 'restored, no newer copy'",
+     give_up_options, run_give_up},
     {0},
 };

@@ -285,6 +285,8 @@ API_HANDLER(api_keyring_rewrap);
 API_HANDLER(api_keyring_rotate);
 API_HANDLER(api_orphan_key_list);
 API_HANDLER(api_orphan_key_destroy);
+API_HANDLER(api_lost_key_list);
+API_HANDLER(api_lost_key_give_up);
 API_HANDLER(api_account_record);
 API_HANDLER(api_certificate_get);
 API_HANDLER(api_certificate_list);

@@ -60,6 +60,8 @@ const struct api_route api_routes[] = {
     {HTTP_GET, "keyring/orphans", AUDITOR, NULL, api_orphan_key_list, 0},
     {HTTP_POST, "keyring/orphans/destroy", OPERATOR, "keyring.destroy-orphans",
      api_orphan_key_destroy, 0},
+    {HTTP_GET, "keyring/lost", AUDITOR, NULL, api_lost_key_list, 0},
+    {HTTP_POST, "keyring/lost/give-up", OPERATOR, "keyring.give-up", api_lost_key_give_up, 0},
     {HTTP_GET, "accounts/{account}/certificate", AUDITOR, NULL, api_certificate_get, 0},
     {HTTP_GET, "accounts/{account}/record", READER, NULL, api_account_record, 0},
     {HTTP_GET, "certificates", AUDITOR, NULL, api_certificate_list, 0},

@@ -19,6 +19,7 @@
 #include "origin/accounts/day_counts.h"
 #include "origin/accounts/suppressions.h"
 #include "origin/intake/ledger.h"
+#include "origin/intake/lost_keys.h"
 #include "origin/keyring/keyring.h"
 #include "origin/lifecycle/clock_watch.h"
 #include "origin/subjects/erasures.h"
@@ -53,6 +54,7 @@ struct intake_config {
     struct erasures *erasures;         /* NULL: nobody is erased */
     struct links *links;               /* NULL: ids are not linked */
     struct day_counts *day_counts;     /* NULL: nobody counts */
+    struct lost_keys *lost_keys;       /* NULL: no key is given up */
     unsigned openers;                  /* 0: 2 */
     size_t queue_bytes;                /* blocks on their way; 0: 192 MiB */
     size_t group_bytes;                /* sealed events in one synced write; 0: 8 MiB */

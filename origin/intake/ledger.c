@@ -20,6 +20,7 @@ const char *drop_reason_name(enum drop_reason reason)
         [DROP_ERASED] = "erased",
         [DROP_KEY_DESTROYED] = "key_destroyed",
         [DROP_RESTORED] = "restored",
+        [DROP_KEY_LOST] = "key_lost",
     };
     return names[reason];
 }

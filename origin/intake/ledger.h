@@ -27,6 +27,8 @@ enum drop_reason {
     DROP_ERASED,    /* of before its visitor's erasure */
     DROP_KEY_DESTROYED, /* in a block whose sealing key is destroyed, as counted by its header */
     DROP_RESTORED,      /* acked, and lost with the copy that was restored; as the edge counted */
+    DROP_KEY_LOST, /* in a block whose sealing key was lost and given up, as counted by its header
+                    */
     DROP_COUNT
 };
 const char *drop_reason_name(enum drop_reason reason); /* "malformed" */

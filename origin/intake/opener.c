@@ -375,12 +375,27 @@ static void take_events(struct intake_opener *o, struct intake_job *job)
 
 /* Nobody can open it, and nobody shall: its edge has its answer and lets go of it. */
 static void drop_sealed(const struct intake_opener *o, struct intake_job *job,
-                        const struct pl_why *why)
+                        enum drop_reason reason, const struct pl_why *why)
 {
     struct ledger_counts *counts = &job->block.counts;
-    counts->events = counts->dropped[DROP_KEY_DESTROYED] = job->block.events_header;
+    counts->events = counts->dropped[reason] = job->block.events_header;
     pl_log(o->intake->config.log, PL_LOG_WARN, "intake", "%" PRIu32 " events are dropped: %s",
            job->block.events_header, why->text);
+}
+
+/* What did not open: dropped, to wait, or kept aside. */
+static void answer_closed(const struct intake_opener *o, struct intake_job *job,
+                          const struct block_header *header, enum pl_err err, struct pl_why *why)
+{
+    struct lost_keys *lost = o->intake->config.lost_keys;
+    if (err == PL_EEXPIRED) {
+        drop_sealed(o, job, DROP_KEY_DESTROYED, why);
+    } else if (err == PL_ENOTFOUND && lost != NULL && lost_keys_note(lost, header)) {
+        pl_fail_in(why, err, "their key was given up");
+        drop_sealed(o, job, DROP_KEY_LOST, why);
+    } else {
+        refuse(job, may_change(err) ? BLOCK_RETRY : BLOCK_REFUSED, why->text);
+    }
 }
 
 /* Opens, decodes and seals; never fails: what is wrong becomes the job's verdict. */
@@ -406,12 +421,8 @@ static void open_job(struct intake_opener *o, struct intake_job *job)
         pl_buf_reset(&o->plain);
         err = block_open(o->blocks, &header, job->bytes, &o->plain, &why);
     }
-    if (err == PL_EEXPIRED) {
-        drop_sealed(o, job, &why);
-        return;
-    }
     if (err != PL_OK) {
-        refuse(job, may_change(err) ? BLOCK_RETRY : BLOCK_REFUSED, why.text);
+        answer_closed(o, job, &header, err, &why);
         return;
     }
     pl_buf_init(&job->said, LIMIT_BLOCK_EVENTS * sizeof(struct suppression));

@@ -63,6 +63,8 @@ const table = {
     'POST keyring/rotate': [O, 'keyring.rotate'],
     'GET keyring/orphans': [OA, ''],
     'POST keyring/orphans/destroy': [O, 'keyring.destroy-orphans', 200, () => ({ reason: 'nobody\'s' })],
+    'GET keyring/lost': [OA, ''],
+    'POST keyring/lost/give-up': [O, 'keyring.give-up', 404, () => ({ key: hex(8), reason: 'no newer copy' })],
     'POST accounts/{account}/visitor/erase': [OO, 'visitor.erase', 201, ({ visitor }) => ({ id: visitor })],
     'POST accounts/{account}/holds': [O, 'hold.place', 201, () => ({ reason: 'a lawsuit' })],
     'POST accounts/{account}/holds/{id}/release': [O, 'hold.release', 404, () => ({ reason: 'settled' })],

@@ -151,6 +151,10 @@ test('every command against a real origin', { timeout: 120000 }, async (t) => {
     await fails(2, /--reason is for --destroy/, ['keyring', 'orphans', '--reason', 'x', '--dir', dir], api);
     assert.match(await run('keyring', 'orphans', '--destroy', '--reason', 'none are left'), /^0 keys are destroyed/);
 
+    assert.match(await run('keyring', 'lost'), /^The keyring has every key that edges have sealed blocks for/);
+    await fails(2, /--reason must say why/, ['keyring', 'give-up', '0123456789abcdef', '--dir', dir], api);
+    await fails(1, /no block has come for a key 0123456789abcdef/, ['keyring', 'give-up', '0123456789abcdef', '--reason', 'x', '--dir', dir], api);
+
     assert.match(await run('lifecycle', 'confirm-clock', '--yes'), /^The origin believes its clock/);
 
     const health = await ctl(['probe', cluster.url('origin')]);

@@ -327,6 +327,47 @@ test('a keyring from a copy: what had ended ends again, and what it lost is told
     assert.deepEqual(await again(), [gone.id]);
 });
 
+test('a keyring without its newest sealing key: what was sealed for it waits until it is given up', { timeout: 180000 }, async (t) => {
+    const { cluster, account } = await startCluster(t);
+    const origin = cluster.nodes.get('origin');
+    const rings = ['keyring-1', 'keyring-2'];
+    await origin.stop();
+    for (const ring of rings) execFileSync('cp', ['-a', path.join(cluster.dir, 'origin', ring), path.join(cluster.dir, ring)]);
+    await cluster.startOrigin();
+    const { seal_key_id: key } = await must(cluster, 'POST', 'keyring/rotate');
+    await until('the edge seals for the new key', 30000, async () => (await cluster.replication('origin')).cutoffs.sealing_key.older_alive === 0);
+    await origin.stop();
+    await track(cluster, 'eu', account, ['lost', 'lost too']);
+    for (const ring of rings) {
+        fs.rmSync(path.join(cluster.dir, 'origin', ring), { recursive: true });
+        execFileSync('cp', ['-a', path.join(cluster.dir, ring), path.join(cluster.dir, 'origin', ring)]);
+    }
+    await cluster.startOrigin();
+
+    const lost = () => must(cluster, 'GET', 'keyring/lost');
+    const waiting = await until('it says that blocks wait', 20000, async () => (await lost()).lost[0]);
+    assert.deepEqual([waiting.key, waiting.name], [key, 'eu']);
+    const told = async () => (await ready(cluster)).warnings.filter((text) => text.includes(`sealed for key ${key}`) && /edge eu/.test(text)).length;
+    assert.equal(await told(), 1);
+    await track(cluster, 'eu', account, ['stays']);
+    await until('what comes now is stored', 20000, async () => (await visitorsOf(cluster, account)).includes('stays'));
+    const dropped = async () => (await cluster.replication('origin')).totals.dropped;
+    assert.equal((await dropped()).key_lost, 0);
+
+    await cluster.ctlJson('keyring', 'give-up', key, '--reason', 'no newer copy');
+    await until('they are dropped', 30000, async () => (await dropped()).key_lost === 2);
+    await cluster.untilSettled(['eu'], 30000);
+    const { edges: [eu], alarms } = await cluster.replication('origin');
+    assert.deepEqual([eu.balanced, eu.dropped, eu.stored, alarms], [true, 2, 1, []]);
+    assert.equal(await told(), 0);
+    const { lost: left, given_up: [given] } = await lost();
+    assert.deepEqual([left, given.key], [[], key]);
+    assert.ok(await metric(cluster, 'origin', /^polder_ledger_dropped_total\{reason="key_lost"\} 2$/m));
+    const lines = (await auditOf(cluster, 'keyring.give-up')).map(({ outcome, object, detail }) => [outcome, object, detail]);
+    assert.deepEqual(lines.at(-1), ['done', key, '1 blocks wait: no newer copy']);
+    assert.deepEqual(await visitorsOf(cluster, account), ['stays']);
+});
+
 // Lines that say nothing, on both paths of a journal of an origin that is stopped, up to so many bytes.
 function fillJournal(cluster, file, bytes) {
     for (const name of ['journal-1', 'journal-2']) {

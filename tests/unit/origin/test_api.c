@@ -112,6 +112,7 @@ static void test_what_changes_or_gives_out_is_audited(void **state)
         "counts",
         "tokens",
         "keyring/orphans",
+        "keyring/lost",
     };
     (void)state;
     for (size_t i = 0; i < api_route_count; i++) {
