@@ -7,7 +7,7 @@ import http from 'node:http';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { exported } from '../system/lib/fixture.mjs';
-import { SHOP, loaded, openSite, publish, sent, until, useBrowser } from './lib/site.mjs';
+import { SHOP, loaded, openAnswered, openSite, publish, queued, sent, until, useBrowser } from './lib/site.mjs';
 
 const REGIONS = ['eu', 'us'];
 const world = useBrowser({ edges: REGIONS });
@@ -277,4 +277,89 @@ test('a browser that says it with every request', TIMEOUT, async (t) => {
     for (const at of ['/', '/bye', '/']) await visit(shop, at);
     assert.deepEqual(await shop.cookies(), {});
     assert.deepEqual(await eventsOf(shop), []);
+});
+
+test('no means no: after opting out nothing is sent or kept, until opting in', TIMEOUT, async (t) => {
+    const config = { campaigns: [{ id: 'c', variants: [{ id: 'v', modifications: [{ type: 'text', selector: '#a', value: 'changed' }] }] }] };
+    const account = await publish(world, config, ['eu'], '--origins', SHOP);
+    const site = await openSite(t, world, account, { '/': '<p id="a">as it was</p>' });
+    const { page } = site;
+    const other = await openSite(t, world, account, {}, { context: site.context });
+    await page.evaluate(() => window.polder('identify', 'customer-7'));
+    const [{ anonymousId }] = await sent(site, 'identify');
+    await sent(other, 'page');
+    await until('nothing waits', 10000, async () => (await queued(page)) === 0);
+    const posts = [];
+    for (const one of [page, other.page]) one.on('request', (request) => request.method() === 'POST' && posts.push([new URL(request.url()).pathname, JSON.parse(request.postData())]));
+    await page.evaluate(() => {
+        window.polder('optout');
+        window.polder('track', 'Never');
+    });
+    const kept = () => page.evaluate(() => Object.fromEntries(Object.entries(localStorage).map(([key, value]) => [key.split('_')[1], value])));
+    await until('the edge has answered', 5000, async () => 'consent' in (await kept()));
+    const { requestId } = posts[0][1];
+    assert.match(requestId, /^[0-9a-f-]{36}$/);
+    assert.deepEqual(posts, [['/v1/optout', { writeKey: account.write_key, visitorId: anonymousId, userId: 'customer-7', requestId }]]);
+    await other.page.evaluate(() => window.polder('track', 'Never'));
+    await page.reload();
+    await loaded(page);
+    assert.equal(await page.textContent('#a'), 'as it was', 'nothing is decided, either');
+    await page.evaluate(() => window.polder('track', 'Never'));
+    await page.waitForTimeout(800); // longer than the snippet waits before it sends
+    assert.equal(posts.length, 1);
+    const { consent, ...rest } = await kept();
+    assert.match(consent, /^[0-9a-f]{32}$/);
+    assert.deepEqual(rest, { optout: '1' });
+    assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+    await page.evaluate(() => {
+        window.polder('optin');
+        window.polder('track', 'Again');
+    });
+    const [again] = await sent(site, 'Again');
+    assert.notEqual(again.anonymousId, anonymousId);
+    assert.equal(again.userId, undefined);
+    await until('the opt-out is forgotten', 5000, async () => !('consent' in (await kept())));
+    assert.deepEqual(posts.filter(([where]) => where === '/v1/optin'), [['/v1/optin', { writeKey: account.write_key, consentId: consent }]]);
+    await other.page.evaluate(() => window.polder('track', 'Other again'));
+    const [otherAgain] = await sent(other, 'Other again');
+    assert.equal(otherAgain.anonymousId, again.anonymousId);
+    assert.ok(![...site.events(), ...other.events()].some(({ event }) => event === 'Never'));
+});
+
+test('an opt-in that an edge refuses says on the console what the account needs', TIMEOUT, async (t) => {
+    const account = await publish(world);
+    const site = await openSite(t, world, account, { '/': 'Page' });
+    await site.page.evaluate(() => {
+        window.polder('optout');
+        window.polder('optin');
+    });
+    await until('the console has the edge\'s sentence', 10000, async () => site.errors.some((text) => /^polder: optin: .*web origins.*add the page's origin to the account's/.test(text)));
+});
+
+test('a no that was said to the edge is learnt, and can be taken back', TIMEOUT, async (t) => {
+    const account = await publish(world, { settings: { page_views: false } });
+    const headers = { 'Access-Control-Allow-Origin': SHOP, 'Access-Control-Allow-Credentials': 'true' };
+    const site = await openAnswered(t, world, account, () => 403, {
+        prepare: (_, context) => context.route('**/v1/consent*', (route) => route.fulfill({ json: { opted_out: true, collecting: false, consent_id: 'c0ffee' }, headers })),
+    });
+    const told = [];
+    await site.context.route('**/v1/optin', (route) => {
+        told.push(JSON.parse(route.request().postData()));
+        return route.fulfill({ json: { success: true, opted_out: false }, headers });
+    });
+    await site.page.evaluate(() => window.polder('track', 'Refused'));
+    const kept = () => site.page.evaluate(() => Object.keys(localStorage).map((key) => key.split('_')[1]).sort());
+    await until('it forgets the visitor', 10000, async () => (await kept()).join() === 'consent,optout');
+    await site.page.evaluate(() => window.polder('optin'));
+    await until('it is taken back', 10000, async () => (await kept()).length === 0);
+    assert.deepEqual(told, [{ writeKey: account.write_key, consentId: 'c0ffee' }]);
+});
+
+test('a browser that says no by itself (Sec-GPC) is not asked again', TIMEOUT, async (t) => {
+    const account = await publish(world);
+    const site = await openSite(t, world, account, { '/': 'Page' }, { prepare: (page) => page.addInitScript(() => Object.defineProperty(navigator, 'globalPrivacyControl', { value: true })) });
+    await site.page.evaluate(() => window.polder('track', 'Never'));
+    await site.page.waitForTimeout(800);
+    assert.deepEqual(site.batches, []);
+    assert.equal(await site.page.evaluate(() => localStorage.length), 0);
 });

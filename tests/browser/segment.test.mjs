@@ -2,8 +2,9 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import path from 'node:path';
-import { useBrowser, publish, until, SHOP } from './lib/site.mjs';
+import { useBrowser, publish, storedOf, until, SHOP } from './lib/site.mjs';
 import { exported } from '../system/lib/fixture.mjs';
 
 const world = useBrowser();
@@ -34,7 +35,7 @@ test('AnalyticsBrowser.load with an edge as its cdnURL asks nobody else, and eve
         await analytics.group('g-1', { name: 'ACME' });
         await analytics.alias('u-6');
     }, [account.write_key, world.edge]);
-    await until('all are stored', 20000, async () => (await exported(world.cluster, account)).length >= 7);
+    await until('all are stored', 20000, async () => (await storedOf(world, account)) >= 7);
     assert.deepEqual([...asked].sort(), [new URL(SHOP).origin, new URL(world.edge).origin].sort());
     assert.deepEqual(errors, []);
 
@@ -59,4 +60,56 @@ test('AnalyticsBrowser.load with an edge as its cdnURL asks nobody else, and eve
         assert.ok(event.device.user_agent.includes('Chrome'));
         assert.ok(Math.abs(new Date(event.corrected_time) - new Date(event.accepted)) < 60000);
     }
+});
+
+test('@segment/analytics-next, loaded from npm, sends to an edge unchanged', { timeout: 60000 }, async (t) => {
+    const { cluster } = world;
+    const account = await publish(world);
+    const bundle = readFileSync(path.join(import.meta.dirname, '../node_modules/@segment/analytics-next/dist/umd/standalone.js'));
+    const chunks = path.join(import.meta.dirname, '../node_modules/@segment/analytics-next/dist/umd');
+    const settings = JSON.stringify({
+        integrations: { 'Segment.io': { apiKey: account.write_key, apiHost: `127.0.0.1:${cluster.port('eu')}/v1`, protocol: 'http' } },
+        plan: {}, edgeFunction: {}, analyticsNextEnabled: true,
+    });
+    const server = createServer((request, response) => {
+        const url = request.url.split('?')[0];
+        if (url === '/page') {
+            response.setHeader('Content-Type', 'text/html');
+            response.end(`<!doctype html><title>T</title><script>
+                window.analytics = []; window.analytics._writeKey = '${account.write_key}'; window.analytics._cdn = location.origin;
+                </script><script src="/analytics.js"></script>`);
+        } else if (url === '/analytics.js') {
+            response.setHeader('Content-Type', 'text/javascript');
+            response.end(bundle);
+        } else if (url.endsWith('/settings')) {
+            response.setHeader('Content-Type', 'application/json');
+            response.end(settings);
+        } else {
+            try {
+                response.setHeader('Content-Type', 'text/javascript');
+                response.end(readFileSync(path.join(chunks, path.basename(url))));
+            } catch {
+                response.writeHead(404).end();
+            }
+        }
+    });
+    await new Promise((resolve) => server.listen(cluster.port('demo'), '127.0.0.1', resolve));
+    t.after(() => {
+        server.closeAllConnections();
+        server.close();
+    });
+    const page = await world.browser.newPage();
+    t.after(() => page.close());
+    await page.goto(`http://127.0.0.1:${cluster.port('demo')}/page`);
+    await page.waitForFunction(() => window.analytics && window.analytics.initialized, null, { timeout: 15000 });
+    await page.evaluate(async () => {
+        await window.analytics.identify('u-9', { plan: 'pro' });
+        await window.analytics.page('Landing');
+        await window.analytics.track('Product Added', { sku: 'S1', price: 3.5 });
+    });
+    await until('all three are stored', 20000, async () => (await storedOf(world, account)) >= 3);
+    const events = await exported(cluster, account);
+    const types = events.map((event) => event.type).sort();
+    assert.deepEqual(types, ['cart_add', 'identify', 'page_view']);
+    assert.ok(events.every((event) => event.user_id === 'u-9' && event.visitor_id));
 });

@@ -4,7 +4,7 @@ import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import os from 'node:os';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
-import { startCluster, until, untilServed } from '../../system/lib/fixture.mjs';
+import { exported, startCluster, until, untilServed } from '../../system/lib/fixture.mjs';
 
 export { until };
 
@@ -101,6 +101,25 @@ export async function openSite(t, world, account, pages, { at = '/', edges = [wo
     return { page, context, errors, batches, events: () => batches.flatMap(({ events }) => events) };
 }
 
+// A site to whose batches the test gives the edge's answers.
+export async function openAnswered(t, world, account, answer, { prepare, ...more } = {}) {
+    const batches = [];
+    const site = await openSite(t, world, account, { '/': 'Page' }, {
+        ...more,
+        prepare: async (page, context) => {
+            await context.route('**/v1/batch', async (route) => {
+                const text = route.request().postData();
+                const { batch } = JSON.parse(text);
+                const names = batch.filter(({ event }) => event).map(({ event }) => event);
+                if (names.length) batches.push({ bytes: Buffer.byteLength(text), names });
+                await route.fulfill({ status: answer(batch, batches.length), body: '{}', headers: { 'Access-Control-Allow-Origin': SHOP, 'Access-Control-Allow-Credentials': 'true' } });
+            });
+            await prepare?.(page, context);
+        },
+    });
+    return { ...site, answered: batches };
+}
+
 export const loaded = (page) => page.waitForFunction(() => window.polder && window.polder.version);
 
 // What was sent under a name, or of a type, once there are so many.
@@ -109,6 +128,12 @@ export async function sent(site, name, count = 1) {
     await until(`${count} of ${name}`, 10000, async () => find().length >= count);
     return find();
 }
+
+// What waits in the page's storage to be sent.
+export const queued = (page) => page.evaluate(() => Object.keys(localStorage).filter((key) => key.includes('queue')).length);
+
+// Edges have one /replication for all accounts: what one account has is counted at the origin.
+export const storedOf = async (world, account) => (await exported(world.cluster, account)).length;
 
 // The share of pixels that differ between two PNGs; 1 when their sizes do.
 export async function difference(world, a, b) {

@@ -1,10 +1,14 @@
 // HTTP as a test needs it: replies as they are on the wire, nothing decoded or followed, and bytes
 // that no client library would send.
+import assert from 'node:assert/strict';
 import http from 'node:http';
 import net from 'node:net';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 
 const PATIENCE_MS = 20000;
+
+// Where visitors of the tests' shop are.
+export const PAGE = 'https://shop.example';
 
 // One request; the body as it came. localPort tells whether a connection was used again.
 export function ask(url, { method = 'GET', headers = {}, body, agent = false } = {}) {
@@ -68,4 +72,24 @@ export function raw(port, bytes, { patienceMs = PATIENCE_MS } = {}) {
         socket.on('error', () => finish(true));
         socket.on('connect', () => socket.write(bytes));
     });
+}
+
+// What an error looks like, whoever answers: JSON that names itself and says a sentence.
+export function assertError(reply, status, { field, says, cors = PAGE } = {}) {
+    assert.equal(reply.status, status, reply.text);
+    assert.equal(reply.headers['content-type'], 'application/json');
+    assert.equal(reply.headers['cache-control'], 'no-store');
+    const error = JSON.parse(reply.text);
+    assert.match(error.error, /^[a-z-]+$/);
+    assert.ok(error.message.length > 10, reply.text);
+    if (field) assert.equal(error.field, field);
+    if (says) assert.match(error.message, says);
+    if (cors) assertCors(reply, cors);
+    return error;
+}
+
+export function assertCors(reply, origin = PAGE) {
+    assert.equal(reply.headers['access-control-allow-origin'], origin);
+    assert.equal(reply.headers['access-control-allow-credentials'], 'true');
+    assert.match(reply.headers.vary ?? '', /\borigin\b/i);
 }

@@ -50,3 +50,6 @@ export async function metricsOf(url) {
     checkWithPromtool(text);
     return { text, ...parseMetrics(text) };
 }
+
+// Its values alone, by sample.
+export const samplesOf = async (url) => (await metricsOf(url)).samples;

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 
 /* Reads of this file that touch this offset, or one of so many behind it, fail; -1: none does. */
@@ -32,14 +31,6 @@ ssize_t pread(int fd, void *out, size_t size, off_t offset)
     return syscall(SYS_pread64, fd, out, size, offset);
 }
 
-static void with_file_limit(rlim_t bytes)
-{
-    struct rlimit limit;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = bytes;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
 static void test_failed_write_closes_the_chain(void **state)
 {
     struct fixture *f = *state;
@@ -49,7 +40,7 @@ static void test_failed_write_closes_the_chain(void **state)
     struct pl_why why;
     signal(SIGXFSZ, SIG_IGN);
     commit_one(f, spool, 2, 1000);
-    with_file_limit(200 * 1024);
+    fixture_file_limit(200 * 1024);
     enum pl_err err = PL_OK;
     uint32_t committed = 2, attempts = 0;
     while (err == PL_OK && attempts++ < 100) {
@@ -63,7 +54,7 @@ static void test_failed_write_closes_the_chain(void **state)
     /* No second try under that number. */
     assert_int_equal(append(f, spool, 3, 10, &header), PL_EIO);
     assert_int_equal(spool_commit(spool, &why), PL_EIO);
-    with_file_limit(RLIM_INFINITY);
+    fixture_file_limit(RLIM_INFINITY);
     assert_int_equal(spool_recover(spool, &why), PL_OK);
     commit_one(f, spool, 11, 100);
 
@@ -91,12 +82,12 @@ static void test_verdicts_survive_recovery(void **state)
         commit_one(f, spool, 1, 100);
     claims_of(spool, claims, 1);
     verdict(spool, &claims[0].incarnation, 3, BLOCK_STORED);
-    with_file_limit(64 * 1024); /* the store's own small files must still fit */
+    fixture_file_limit(64 * 1024); /* the store's own small files must still fit */
     enum pl_err err = append(f, spool, 1, 100 * 1000, &header);
     if (err == PL_OK)
         err = spool_commit(spool, &why);
     assert_int_not_equal(err, PL_OK);
-    with_file_limit(RLIM_INFINITY);
+    fixture_file_limit(RLIM_INFINITY);
     assert_int_equal(spool_recover(spool, &why), PL_OK);
     for (uint64_t n = 0; n < 3; n++)
         verdict(spool, &claims[0].incarnation, n, BLOCK_STORED);
@@ -196,10 +187,10 @@ static void test_a_disk_that_does_not_answer_has_lost_nothing(void **state)
     signal(SIGXFSZ, SIG_IGN);
     pl_buf_init(&block, LIMIT_BLOCK_BYTES);
     bad_offset = fill_tables(f, spool, number, &incarnation);
-    with_file_limit(1);
+    fixture_file_limit(1);
     for (int i = 0; i < 10; i++)
         assert_int_equal(source.read(source.ctx, &incarnation, &number, &block, &loss), PL_EIO);
-    with_file_limit(RLIM_INFINITY);
+    fixture_file_limit(RLIM_INFINITY);
     bad_offset = -1;
     assert_int_equal(spool_recover(spool, &why), PL_OK);
     assert_int_equal(drain_chain(spool, &incarnation).events, 21);
@@ -261,9 +252,9 @@ static void test_a_loss_is_counted_once_whatever_fails(void **state)
         (void)source.read(source.ctx, &incarnation, &number, &block, &loss);
     spool_status(spool, &status);
     assert_int_equal(status.lost_blocks, 1);
-    with_file_limit(64 * 1024);
+    fixture_file_limit(64 * 1024);
     assert_int_not_equal(append(f, spool, 1, 100 * 1000, &header), PL_OK);
-    with_file_limit(RLIM_INFINITY);
+    fixture_file_limit(RLIM_INFINITY);
     assert_int_equal(spool_recover(spool, &why), PL_OK);
     assert_int_equal(source.read(source.ctx, &incarnation, &number, &block, &loss), PL_ECORRUPT);
     spool_status(spool, &status);

@@ -25,6 +25,22 @@
 
 #define UNUSED __attribute__((unused))
 
+/* ---- what routes answer ---------------------------------------------------------------- */
+
+static UNUSED void answer_ok(struct http_request *request, void *arg)
+{
+    (void)arg;
+    http_reply(request, 200, NULL, 0, PL_SPAN_LIT("ok"));
+}
+
+static UNUSED void answer_length(struct http_request *request, void *arg)
+{
+    char text[32];
+    (void)arg;
+    int n = snprintf(text, sizeof(text), "%zu", http_request_body(request).len);
+    http_reply(request, 200, NULL, 0, pl_span(text, (size_t)n));
+}
+
 /* ---- server ---------------------------------------------------------------------------- */
 
 struct fixture {

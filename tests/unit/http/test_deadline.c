@@ -8,12 +8,6 @@
 #define BIG ((size_t)8 * 1024 * 1024)
 static struct http_body *big;
 
-static void on_ok(struct http_request *request, void *arg)
-{
-    (void)arg;
-    http_reply(request, 200, NULL, 0, PL_SPAN_LIT("ok"));
-}
-
 static void on_big(struct http_request *request, void *arg)
 {
     (void)arg;
@@ -21,7 +15,7 @@ static void on_big(struct http_request *request, void *arg)
 }
 
 static const struct http_route ROUTES[] = {
-    {HTTP_GET | HTTP_POST, "/", on_ok, NULL},
+    {HTTP_GET | HTTP_POST, "/", answer_ok, NULL},
     {HTTP_GET, "/big", on_big, NULL},
 };
 static struct fixture f;
