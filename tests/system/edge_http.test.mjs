@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import vm from 'node:vm';
 import { startCluster, untilServed, trackEvent, exportedIds, until } from './lib/fixture.mjs';
@@ -197,7 +198,7 @@ test('what an edge serves', { timeout: 120000 }, async (t) => {
 });
 
 test('an edge with tight limits, and one that knows nothing yet', { timeout: 120000 }, async (t) => {
-    const { cluster, account } = await startCluster(t, { edges: ['eu', 'apac'], start: [], campaign: false });
+    const { cluster, account } = await startCluster(t, { edges: ['eu', 'us', 'apac'], start: [], campaign: false });
     const tight = { POLDER_LOOPS: '1', POLDER_HEADER_TIMEOUT_MS: '1200', POLDER_RATE_EVENTS_PER_S: '5', POLDER_RATE_BURST_EVENTS: '10' };
     await cluster.startEdge('eu', { env: tight });
     await cluster.startEdge('apac', { env: { POLDER_ORIGIN_URL: DEAD_LINK }, ready: false });
@@ -237,6 +238,20 @@ test('an edge with tight limits, and one that knows nothing yet', { timeout: 120
         }
         assert.deepEqual([silent.statuses, head.statuses, body.statuses], [[], [408], [408]]);
         assert.ok((await samplesOf(cluster.url('eu'))).get('polder_http_timeouts_total') >= 3);
+    });
+
+    await t.test('operators are answered however many others there are', async (context) => {
+        const most = 16, port = cluster.port('us'), ops = `http://127.0.0.1:${cluster.port('us') + 15}`;
+        await cluster.startEdge('us', { env: { POLDER_LOOPS: '1', POLDER_MAX_CONNECTIONS: String(most), POLDER_OPS_LISTEN: ops.slice(7), POLDER_HEADER_TIMEOUT_MS: '60000' }, ready: false });
+        await until('it is ready', 20000, async () => (await ask(`${ops}/ready`)).status === 200);
+        // Requests that never end, as many as there is room for, and then some.
+        const others = Array.from({ length: 2 * most }, () => net.connect({ port, host: '127.0.0.1' }).on('error', () => {}));
+        context.after(() => others.forEach((socket) => socket.destroy()));
+        for (const socket of others) socket.write('POST /v1/track HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\n{');
+        await until('there is no room', 20000, async () => (await raw(port, 'GET /health HTTP/1.1\r\nHost: t\r\n\r\n', { patienceMs: 500 })).statuses.length === 0);
+        for (const path of ['/ready', '/replication', '/metrics']) assert.equal((await ask(ops + path)).status, 200, path);
+        others.forEach((socket) => socket.destroy());
+        await until('there is room again', 20000, async () => (await ask(`http://127.0.0.1:${port}/health`)).status === 200);
     });
 
     await t.test('an edge that has not heard its accounts yet says so, and not that keys are wrong', async () => {

@@ -156,6 +156,28 @@ static void a_pulse_comes_only_so_often(void **state)
     assert_int_equal(lines(f) - before, 0); /* and then no more */
 }
 
+/* Whoever has put the file back need not change anything for probes to be well again. */
+static void a_log_that_could_not_be_written_is_tried_again_soon(void **state)
+{
+    struct fixture *f = *state;
+    const struct redo_record record = {.kind = REDO_TOKEN, .id = {.bytes = {1}}};
+    struct redo_status status;
+    char aside[128];
+    start(f);
+    snprintf(aside, sizeof(aside), "%s.1", f->paths[1]);
+    assert_int_equal(rename(f->paths[1], aside), 0);
+    assert_int_equal(redo_note(f->redo, &record, &f->r.why), PL_ECORRUPT);
+    assert_int_equal(rename(aside, f->paths[1]), 0);
+    f->r.now_ms += REDO_STORED_MS - 1;
+    redo_pulse(f->redo, 0, 0);
+    redo_status(f->redo, &status);
+    assert_string_equal(status.journal.trouble, f->r.why.text);
+    f->r.now_ms++;
+    redo_pulse(f->redo, 0, 0);
+    redo_status(f->redo, &status);
+    assert_string_equal(status.journal.trouble, "");
+}
+
 /* A copy of a running origin that is restored soon, with nothing but events stored since. */
 static void a_copy_of_a_minute_ago_shows(void **state)
 {
@@ -365,6 +387,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_restored_database_gets_what_it_lacks, setup, teardown),
         cmocka_unit_test_setup_teardown(a_restore_with_no_change_in_between_shows, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pulse_comes_only_so_often, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_log_that_could_not_be_written_is_tried_again_soon, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_copy_of_a_minute_ago_shows, setup, teardown),
         cmocka_unit_test_setup_teardown(a_copy_between_note_and_change_gets_the_change, setup,
                                         teardown),
