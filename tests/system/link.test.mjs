@@ -45,9 +45,9 @@ test('an edge whose clock is wrong is named at both ends', { timeout: 60000, ski
     await until('connected', 10000, async () => (await cluster.replication('origin')).edges[0].connected);
     const [edge, origin] = [await cluster.replication('eu'), await cluster.replication('origin')];
     assert.equal(origin.status, 'degraded');
-    assert.match(origin.reasons.join(), /edge eu is (599|600) s ahead of ours/);
+    assert.match(origin.reasons.join(), /edge eu is (59\d|600) s ahead of ours/);
     assert.equal(edge.status, 'degraded');
-    assert.match(edge.reasons.join(), /clock is (600|601) s ahead of the origin's/);
+    assert.match(edge.reasons.join(), /clock is 60\d s ahead of the origin's/);
     await cluster.nodes.get('eu').stop();
     await cluster.startEdge('eu');
     for (const node of ['origin', 'eu']) {

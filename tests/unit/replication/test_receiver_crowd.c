@@ -196,7 +196,7 @@ static void many_parked_polls_wake_together(void **state)
         put_feed(&p[i], &w->vault.epoch, 5, 30000, 0x80000000u + (uint32_t)i);
     }
     assert_int_equal(ask_block(&p[0]), FRAME_ACKS); /* which a parked poll does not hold up */
-    pass_ms(50);
+    ping_all(p, EDGES); /* which are read behind the polls: all are parked */
     SET(&w->vault, feed_items, 7);
     uint64_t looks = READ(&w->vault, feed_calls);
     int64_t began_ms = now_ms();
@@ -209,7 +209,7 @@ static void many_parked_polls_wake_together(void **state)
         assert_true(f.page.caught_up && !f.page.restart);
     }
     print_message("%d polls answered within %d ms\n", EDGES, (int)(now_ms() - began_ms));
-    assert_true(now_ms() - began_ms < 500);
+    assert_true(now_ms() - began_ms < 1000); /* as edges are promised news */
     assert_in_range(READ(&w->vault, feed_calls), looks + 1, looks + 2); /* not once for each */
 
     put_feed(&p[0], &w->vault.epoch, 7, 30000, 0x80000001); /* the second takes its place */
@@ -219,7 +219,7 @@ static void many_parked_polls_wake_together(void **state)
     assert_int_equal(id, 0x80000002);
     assert_int_equal(f.page.items.len, 0);
     assert_true(f.page.caught_up);
-    assert_in_range(now_ms() - began_ms, 250, 2000);
+    assert_true(now_ms() - began_ms >= 250);
     for (size_t i = 0; i < EDGES; i++)
         peer_close(&p[i]);
     pl_buf_release(&in);
