@@ -34,6 +34,13 @@ static int64_t strict_wall_ms(void *ctx)
     return latest_ms;
 }
 
+static int64_t believed_wall_ms(void *ctx)
+{
+    int64_t now_ms;
+    (void)clock_belief_now(ctx, &now_ms);
+    return now_ms;
+}
+
 static int64_t either_mono_ms(void *ctx)
 {
     return pl_mono_ms(((struct clock_belief *)ctx)->clock);
@@ -47,4 +54,9 @@ struct pl_clock clock_belief_cautious(struct clock_belief *belief)
 struct pl_clock clock_belief_strict(struct clock_belief *belief)
 {
     return (struct pl_clock){.wall_ms = strict_wall_ms, .mono_ms = either_mono_ms, .ctx = belief};
+}
+
+struct pl_clock clock_belief_clock(struct clock_belief *belief)
+{
+    return (struct pl_clock){.wall_ms = believed_wall_ms, .mono_ms = either_mono_ms, .ctx = belief};
 }

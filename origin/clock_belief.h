@@ -30,5 +30,7 @@ bool clock_belief_now(const struct clock_belief *belief, int64_t *now_ms);
 struct pl_clock clock_belief_cautious(struct clock_belief *belief);
 /* The later of the two: for what must not be taken for good too long. */
 struct pl_clock clock_belief_strict(struct clock_belief *belief);
+/* What was last believed, as clock_belief_now: for when something was done. */
+struct pl_clock clock_belief_clock(struct clock_belief *belief);
 
 #endif

@@ -19,6 +19,7 @@ enum pl_err node_new(struct node **out, const struct node_config *config, struct
     node->belief.clock = config->clock;
     node->cautious = clock_belief_cautious(&node->belief);
     node->strict = clock_belief_strict(&node->belief);
+    node->believed = clock_belief_clock(&node->belief);
     node->parts.log = config->log;
     node->parts.started_mono_ms = pl_mono_ms(config->clock);
     while (err == PL_OK && node->opened < node_step_count) {

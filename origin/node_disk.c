@@ -60,7 +60,7 @@ enum pl_err node_open_keyring(struct node *node, struct pl_why *why)
             .signer_pem = pl_buf_span(&signer),
             .earlier_signers = earlier.spans,
             .earlier_signer_count = earlier.count,
-            .clock = node->config.clock,
+            .clock = &node->believed,
             .random = node->config.random,
             .log = node->config.log,
         };

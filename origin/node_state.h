@@ -14,6 +14,7 @@ struct node {
     struct clock_belief belief; /* the lifecycle's */
     struct pl_clock cautious;   /* by it, the earlier of the two */
     struct pl_clock strict;     /* the later */
+    struct pl_clock believed;   /* what was last believed */
     struct api *api;
     bool new_database;
     size_t opened; /* steps that node_free has to undo */

@@ -363,6 +363,15 @@ void accounts_now_ms(const struct accounts *accounts, int64_t *earliest_ms, int6
     }
 }
 
+int64_t accounts_believed_ms(const struct accounts *accounts)
+{
+    int64_t now_ms = pl_wall_ms(accounts->config.clock);
+    if (accounts->config.belief != NULL) {
+        (void)clock_belief_now(accounts->config.belief, &now_ms);
+    }
+    return now_ms;
+}
+
 enum pl_err accounts_random_id(const struct accounts *accounts, struct pl_id128 *id)
 {
     return pl_id128_random(accounts->config.random, id);

@@ -62,6 +62,8 @@ enum pl_err accounts_change(struct accounts *accounts, uint64_t id, enum account
  * it is not, the latest is what was last believed, gone on; since a restart only, when nobody knows
  * how long that took, it is what the clock shows if that is later. */
 void accounts_now_ms(const struct accounts *accounts, int64_t *earliest_ms, int64_t *latest_ms);
+/* What was last believed, gone on: by it accounts are shown, for by it they live. */
+int64_t accounts_believed_ms(const struct accounts *accounts);
 enum pl_err accounts_random_id(const struct accounts *accounts, struct pl_id128 *id);
 /* Nobody can change the account while look has it; look must not call this room. */
 enum pl_err accounts_during(struct accounts *accounts, uint64_t id,

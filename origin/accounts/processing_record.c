@@ -350,7 +350,7 @@ enum pl_err processing_record_write(const struct origin_parts *parts, const stru
 {
     const struct origin_options *options = parts->options;
     const struct account_processing *said = &account->rules.processing;
-    int64_t now_ms = pl_wall_ms(parts->clock);
+    int64_t now_ms = accounts_believed_ms(parts->accounts);
     json_write_object(w);
     json_write_pair_text(w, "title", "Record of processing activities (GDPR Art. 30)");
     json_write_pair_time(w, "made_at", now_ms);

@@ -11,7 +11,7 @@
 void api_write_account(struct api_worker *worker, const struct account *account)
 {
     const struct origin_parts *parts = worker->api->parts;
-    const int64_t now_ms = pl_wall_ms(parts->clock);
+    const int64_t now_ms = accounts_believed_ms(parts->accounts);
     const struct account_standing standing = lifecycle_standing(parts->lifecycle, account, now_ms);
     account_write_json(account, now_ms, &standing, worker->writer);
 }

@@ -140,14 +140,27 @@ static void write_destruction(const struct keyring_destruction *key, struct json
     write_base64(w, "signature", pl_span(key->signature, key->signature_len));
 }
 
-static void write_key(const struct certificate_facts *facts, struct json_writer *w)
+/* The clock may have been right while it was not believed: until then it could be that late. */
+static int64_t destroyed_ms(const struct certificate_facts *facts,
+                            const struct clock_freeze *freezes, size_t count)
+{
+    int64_t latest_ms = facts->key.wall_ms;
+    for (size_t i = 0; i < count; i++) {
+        bool meanwhile = freezes[i].from_ms <= latest_ms && latest_ms < freezes[i].until_ms;
+        latest_ms = meanwhile ? freezes[i].until_ms : latest_ms;
+    }
+    return latest_ms;
+}
+
+static void write_key(const struct certificate_facts *facts, int64_t at_the_latest_ms,
+                      struct json_writer *w)
 {
     char day[PL_TIME_TEXT];
     json_write_key(w, "data_key");
     json_write_object(w);
     write_destruction(&facts->key, w);
     json_write_pair_u64(w, "keyring_paths", facts->keyring_paths);
-    pl_time_format(facts->key.wall_ms + facts->backup_days * PL_DAY_MS, day);
+    pl_time_format(at_the_latest_ms + facts->backup_days * PL_DAY_MS, day);
     day[10] = '\0';
     json_write_pair_text(w, "last_backup_ends", day);
     json_write_object_end(w);
@@ -255,7 +268,10 @@ enum pl_err certificate_write(const struct certificate_facts *facts,
         write_delays(facts, freezes, freeze_count, freeze_room, w);
         write_method(w);
         write_counts(facts, w);
-        write_key(facts, w);
+        write_key(
+            facts,
+            destroyed_ms(facts, freezes, freeze_count < freeze_room ? freeze_count : freeze_room),
+            w);
         write_edges(facts, w);
         write_audit(facts, w);
         json_write_object_end(w);

@@ -106,10 +106,9 @@ enum pl_err clock_freeze_begin(struct store *store, int64_t from_ms, const char 
         return pl_fail(why, err, "earlier freezes of the clock cannot be read: %s",
                        pl_err_word(err));
     }
-    if (search.found) {
-        *freeze = search.freeze;
-    } else {
-        freeze->from_ms = from_ms < 0 ? 0 : from_ms;
+    *freeze =
+        search.found ? search.freeze : (struct clock_freeze){.from_ms = from_ms < 0 ? 0 : from_ms};
+    if (!search.found || freeze->until_ms != 0) { /* of those that are one the last tells why */
         snprintf(freeze->reason, sizeof(freeze->reason), "%s", reason);
     }
     freeze->until_ms = 0;

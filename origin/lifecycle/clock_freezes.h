@@ -3,8 +3,8 @@
  * deleted: kept, because a certificate has to say why a deletion was late.
  *
  * Promise: a freeze is on disk before anything waits for its end, and a restart goes on with the
- * one that it found open. Freezes that follow each other within an hour are one. They are kept for
- * two years after their end.
+ * one that it found open. Freezes that follow each other within an hour are one, with the reason of
+ * the last. They are kept for two years after their end.
  *
  * One thread writes; any may read. Blocks on the disk.
  */

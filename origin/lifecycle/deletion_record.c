@@ -271,7 +271,7 @@ enum pl_err deletion_write_json(const struct lifecycle_config *config,
 {
     struct deletion *deletion = NULL;
     enum pl_err err = PL_OK;
-    const int64_t now_ms = pl_wall_ms(config->clock);
+    const int64_t now_ms = accounts_believed_ms(config->accounts);
     const struct account_standing standing = {
         .held = holds_stand(config->holds, account->id, false, now_ms, NULL),
         .held_whole = holds_stand(config->holds, account->id, true, now_ms, NULL)};
@@ -279,9 +279,13 @@ enum pl_err deletion_write_json(const struct lifecycle_config *config,
     json_write_pair_account(w, "account", account->id);
     json_write_pair_text(w, "state", account_state_name(account_state_at(account, now_ms)));
     account_write_held(&standing, w);
-    json_write_pair_time(w, "due_at", account_due_ms(account));
+    json_write_pair_time(w, "due_at",
+                         account->state < ACCOUNT_DELETING ? account_due_ms(account) : 0);
     json_write_pair_bool(w, "on_request", account->deleted_on_request);
     json_write_pair_time(w, "requested_at", account->requested_ms);
+    if (account->request_reason[0] != '\0') {
+        json_write_pair_text(w, "reason", account->request_reason);
+    }
     json_write_pair_time(w, "cleared_at", account->cleared_ms);
     if (account->state >= ACCOUNT_DELETING) {
         err = deletion_load(&deletion, config, account, why);

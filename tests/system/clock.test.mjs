@@ -86,6 +86,12 @@ for (const [way, seconds] of [['ahead', YEAR], ['back', -YEAR]]) {
         assert.match(await doubt(cluster), /polderctl lifecycle confirm-clock/);
         assert.equal(await ask(cluster, token), 401); // what has expired does not live again
         await until('the edges disagree', 15000, async () => (await doubt(cluster)).includes("(0 of 2 edges' clocks agree)"));
+        // What is shown goes by what is done: nothing ends by such a clock, nor is late.
+        assert.equal(await state(cluster, leaving), 'active');
+        assert.doesNotMatch(await cluster.ctl('account', 'list'), /overdue/);
+        // What ends now has ended when it did, by the keyring's record, too.
+        const ending = await cluster.ctlJson('account', 'create', 'ending');
+        await cluster.ctl('account', 'delete', ending.id, '--now', '--reason', 'they asked');
         // Who orders a hold now must not be told that its end has passed.
         const nextWeek = new Date(Date.now() + 7 * DAY * 1000).toISOString().slice(0, 10);
         const hold = await cluster.ctlJson('account', 'hold', shop.id, '--reason', 'a dispute', '--until', nextWeek);
@@ -100,6 +106,11 @@ for (const [way, seconds] of [['ahead', YEAR], ['back', -YEAR]]) {
         await belief(cluster);
         assert.equal(await state(cluster, gone), 'expired');
         assert.equal(await state(cluster, leaving), 'active');
+        await until('its deletion is certified', 60000, async () => await state(cluster, ending) === 'deleted');
+        const { signed } = await cluster.ctlJson('certificate', 'show', ending.id);
+        const { started, key_destroyed: destroyed, ended } = signed.times;
+        assert.ok(started <= destroyed && destroyed <= ended, JSON.stringify(signed.times));
+        assert.ok(Math.abs(Date.parse(signed.data_key.last_backup_ends) - Date.now() - 30 * DAY * 1000) < 2 * DAY * 1000, signed.data_key.last_backup_ends);
         const log = (await cluster.ctl('audit', 'export')).trim().split('\n').map((line) => JSON.parse(line));
         const clock = log.filter(({ action }) => action.startsWith('clock.'));
         assert.deepEqual(clock.map(({ actor, action }) => [actor, action]), [['lifecycle', 'clock.doubted'], ['lifecycle', 'clock.believed']]);

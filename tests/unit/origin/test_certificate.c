@@ -151,6 +151,19 @@ static void it_says_when_the_last_backup_of_the_key_ends(void **state)
     says(document(w), "data_key.last_backup_ends", "2026-03-22");
 }
 
+/* The clock that was not believed then may have been right: the key was there so much longer. */
+static void a_backup_may_be_as_late_as_a_freeze_ends(void **state)
+{
+    struct world *w = *state;
+    struct clock_freeze freeze;
+    struct pl_why *why = &w->r.why;
+    w->facts.key.wall_ms = DAY_ONE_MS + 50 * PL_DAY_MS;
+    must(clock_freeze_begin(w->r.store, w->facts.key.wall_ms, "it jumped", &freeze, why), why);
+    must(clock_freeze_end(w->r.store, &freeze, DAY_ONE_MS + 60 * PL_DAY_MS, "confirmed", why), why);
+    must(issue(w), why);
+    says(document(w), "data_key.last_backup_ends", "2026-04-01");
+}
+
 static void lateness_comes_with_its_reasons(void **state)
 {
     struct world *w = *state;
@@ -268,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(it_says_what_happened),
         TEST(it_says_when_the_last_backup_of_the_key_ends),
+        TEST(a_backup_may_be_as_late_as_a_freeze_ends),
         TEST(lateness_comes_with_its_reasons),
         TEST(no_byte_of_it_can_be_changed),
         TEST(an_account_has_one),

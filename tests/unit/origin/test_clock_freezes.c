@@ -80,6 +80,8 @@ static void freezes_that_follow_each_other_are_one(void **state)
     for (int i = 0; i < 100; i++, at_ms += PL_HOUR_MS)
         freeze(r, at_ms, at_ms + PL_MINUTE_MS);
     assert_int_equal(between(r, 0, 100 * PL_DAY_MS, out), 1);
+    assert_int_equal(out[0].from_ms, 10 * PL_DAY_MS);
+    assert_string_equal(out[0].reason, "it jumped; an operator confirmed it");
     freeze(r, at_ms + PL_DAY_MS, at_ms + 2 * PL_DAY_MS);
     assert_int_equal(between(r, 0, 100 * PL_DAY_MS, out), 2);
 }
