@@ -3,12 +3,16 @@
 #include "origin/subjects/visitor_optouts.h"
 #include "proto/base/text.h"
 
+#include <stdio.h>
+
 struct page {
     struct json_writer *writer;
     struct pl_buf *out;
     const struct identities *identities;
     size_t full;
     struct vault_key last; /* that was written, or that the cursor told */
+    const struct visitor_cursor *cursor;
+    uint64_t damaged; /* up to last: the next page begins there */
 };
 
 /* visit's: the page is full; nothing failed. */
@@ -39,8 +43,10 @@ static enum pl_err put_event(void *ctx, const struct visitor_event *found)
         err = json_writer_end(p->writer);
     }
     err = end_line(p, before, err);
-    if (err == PL_OK)
+    if (err == PL_OK) {
         p->last = *found->key;
+        p->damaged = p->cursor->damaged;
+    }
     return err;
 }
 
@@ -86,6 +92,23 @@ static enum pl_err put_opt_out(void *ctx, const struct suppression *said)
     return finish_line(p, before);
 }
 
+/* Whose they are nobody can read, but that they lie where the visitor's do. */
+static enum pl_err put_damaged(struct page *p, uint64_t values)
+{
+    char text[96];
+    const size_t before = p->out->len;
+    if (values == 0)
+        return PL_OK;
+    snprintf(text, sizeof(text),
+             "%llu values that may be this visitor's are damaged and cannot be read",
+             (unsigned long long)values);
+    json_writer_begin(p->writer, p->out);
+    json_write_object(p->writer);
+    json_write_pair_text(p->writer, "polder_error", text);
+    json_write_object_end(p->writer);
+    return end_line(p, before, json_writer_end(p->writer));
+}
+
 static enum pl_err put_next(struct page *p)
 {
     char hex[2 * VAULT_KEY_BYTES + 1];
@@ -118,9 +141,12 @@ enum pl_err visitor_export_page(struct visitors *visitors, struct store *store, 
                                 const struct identities *identities, struct pl_span text,
                                 struct json_writer *w, struct pl_buf *out, struct pl_why *why)
 {
-    struct page p = {
-        .writer = w, .out = out, .identities = identities, .full = out->len + VISITOR_PAGE_BYTES};
     struct visitor_cursor cursor;
+    struct page p = {.writer = w,
+                     .out = out,
+                     .identities = identities,
+                     .full = out->len + VISITOR_PAGE_BYTES,
+                     .cursor = &cursor};
     enum pl_err err = begin(&p, account, text, &cursor, why);
     if (err != PL_OK)
         return err;
@@ -129,7 +155,10 @@ enum pl_err visitor_export_page(struct visitors *visitors, struct store *store, 
         err =
             visitors_walk(visitors, account, identities, &cursor, VISITOR_PAGE_KEYS, put_event, &p);
     while (err == PL_EAGAIN && out->len == before);
-    if (err == PL_EAGAIN)
+    const bool more = err == PL_EAGAIN;
+    if (more || err == PL_OK)
+        err = put_damaged(&p, more ? p.damaged : cursor.damaged);
+    if (err == PL_OK && more)
         err = put_next(&p);
     else if (err == PL_OK &&
              (err = visitors_links(visitors, account, identities, put_link, &p)) == PL_OK)

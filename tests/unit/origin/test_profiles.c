@@ -326,13 +326,44 @@ static void test_an_export_has_all(void **state)
     free(url);
 }
 
+/* What is passed over is told: it may be the visitor's. */
+static void test_an_export_tells_of_damage(void **state)
+{
+    struct test *t = *state;
+    struct store_scan *scan;
+    struct pl_span key, value;
+    struct identities ids;
+    uint8_t at[VAULT_KEY_BYTES];
+    put(t, (struct told){.type = EVENT_PAGE_VIEW});
+    put(t, (struct told){.type = EVENT_PAGE_VIEW, .at_ms = 1000});
+    rig_store(&t->rig);
+    const struct pl_span all = pl_span(NULL, 0);
+    assert_int_equal(store_scan_new(&scan, t->rig.store, FAMILY_VAULT, all, all), PL_OK);
+    assert_int_equal(store_scan_next(scan, &key, &value), PL_OK);
+    assert_int_equal(key.len, sizeof(at));
+    memcpy(at, key.data, sizeof(at));
+    store_scan_free(scan);
+    assert_int_equal(store_put(t->rig.store, FAMILY_VAULT, pl_span(at, sizeof(at)),
+                               PL_SPAN_LIT("rotten"), true, NULL),
+                     PL_OK);
+    assert_int_equal(visitors_find(t->visitors, 1, PL_SPAN_LIT("ann"), true, &ids, NULL), PL_OK);
+    assert_int_equal(
+        visitor_export_page(t->visitors, t->rig.store, 1, &ids, all, t->writer, &t->out, NULL),
+        PL_OK);
+    identities_release(&ids);
+    assert_int_equal(pl_buf_terminate(&t->out), PL_OK);
+    assert_non_null(strstr((char *)t->out.data, "\"visitor_id\":\"ann\""));
+    assert_non_null(strstr((char *)t->out.data,
+                           "{\"polder_error\":\"1 values that may be this visitor's are damaged"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_beta),           TEST(test_pages_and_counts),
         TEST(test_many_pages_keep_the_newest), TEST(test_dna),
-        TEST(test_an_export_has_all),
+        TEST(test_an_export_has_all),          TEST(test_an_export_tells_of_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
