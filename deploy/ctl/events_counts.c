@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#define DAY_COLUMNS 6
+
 const struct ctl_option events_counts_options[] = {
     [NAMES_FROM] = {"from", "DAY", "First day, in UTC, e.g. 2026-11-22 (the account's first)"},
     [NAMES_TO] = {"to", "DAY", "Last day (the account's last)"},
@@ -16,19 +18,21 @@ static void put_row(struct table *table, struct json row)
     table_member(table, row, "stored", "-");
     table_member(table, row, "erased", "-");
     table_member(table, row, "retired", "-");
+    if (table->columns > DAY_COLUMNS)
+        table_member(table, row, "deleted", "-");
     table_member(table, row, "held", "-");
     table_member(table, row, "held_bytes", "-");
 }
 
 /* The list's rows, and the sum of them. */
 static enum pl_err print(struct json root, const char *list, const char *first,
-                         const char *const titles[], struct pl_why *why)
+                         const char *const titles[], size_t columns, struct pl_why *why)
 {
     struct table table;
     struct json rows, row;
     if (!json_get(root, list, &rows))
         return pl_fail(why, PL_ECORRUPT, "the origin's answer holds no %s", list);
-    table_init(&table, titles, 6);
+    table_init(&table, titles, columns);
     for (struct json_iter i = json_elements(rows); json_next_element(&i, &row);) {
         table_member(&table, row, first, "-");
         put_row(&table, row);
@@ -43,8 +47,8 @@ static enum pl_err print(struct json root, const char *list, const char *first,
 static enum pl_err show_days(struct json root, struct pl_why *why)
 {
     static const char *const titles[] = {"DAY (UTC)", ">STORED", ">ERASED",
-                                         ">RETIRED",  ">HELD",   ">BYTES"};
-    return print(root, "days", "day", titles, why);
+                                         ">RETIRED",  ">LEFT",   ">BYTES"};
+    return print(root, "days", "day", titles, DAY_COLUMNS, why);
 }
 
 enum ctl_exit events_counts_run(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
@@ -54,9 +58,9 @@ enum ctl_exit events_counts_run(struct ctl *ctl, const struct ctl_args *args, st
 
 static enum pl_err show_accounts(struct json root, struct pl_why *why)
 {
-    static const char *const titles[] = {"ACCOUNT",  ">STORED", ">ERASED",
-                                         ">RETIRED", ">HELD",   ">BYTES"};
-    return print(root, "accounts", "account", titles, why);
+    static const char *const titles[] = {"ACCOUNT",  ">STORED", ">ERASED", ">RETIRED",
+                                         ">DELETED", ">LEFT",   ">BYTES"};
+    return print(root, "accounts", "account", titles, DAY_COLUMNS + 1, why);
 }
 
 static enum pl_err judge(struct json root, struct pl_why *why)

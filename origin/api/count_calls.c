@@ -6,14 +6,23 @@
 
 #define COMPARE_TRIES 3 /* events come in meanwhile */
 
-static void write_row(struct json_writer *w, const struct day_counts_row *row)
+static uint64_t bytes_of(const struct day_counts_row *row)
 {
+    return row->stored.bytes - row->erased.bytes - row->retired.bytes;
+}
+
+/* What went with deleted accounts is in the sums, too, and held no more. */
+static void write_row(struct json_writer *w, const struct day_counts_row *row,
+                      const struct day_counts_row *deleted)
+{
+    const uint64_t gone = deleted == NULL ? 0 : day_counts_held(deleted);
     json_write_pair_u64(w, "stored", row->stored.events);
     json_write_pair_u64(w, "erased", row->erased.events);
     json_write_pair_u64(w, "retired", row->retired.events);
-    json_write_pair_u64(w, "held", day_counts_held(row));
-    json_write_pair_u64(w, "held_bytes",
-                        row->stored.bytes - row->erased.bytes - row->retired.bytes);
+    if (deleted != NULL)
+        json_write_pair_u64(w, "deleted", gone);
+    json_write_pair_u64(w, "held", day_counts_held(row) - gone);
+    json_write_pair_u64(w, "held_bytes", bytes_of(row) - (deleted == NULL ? 0 : bytes_of(deleted)));
 }
 
 /* ---- an account's days */
@@ -34,7 +43,7 @@ static enum pl_err write_day(void *ctx, uint64_t account, int64_t day,
     text[strlen("2026-11-22")] = '\0';
     json_write_object(w);
     json_write_pair_text(w, "day", text);
-    write_row(w, row);
+    write_row(w, row, NULL);
     json_write_object_end(w);
     day_counts_add(&days->sum, row);
     return PL_OK;
@@ -63,7 +72,7 @@ API_HANDLER(api_account_counts)
     err = day_counts_each(worker->api->parts->day_counts, account.id, first_day, last_day,
                           write_day, &days);
     json_write_array_end(w);
-    write_row(w, &days.sum);
+    write_row(w, &days.sum, NULL);
     json_write_object_end(w);
     return err == PL_OK ? err
                         : pl_fail(why, err, "the counts cannot be read: %s", pl_err_word(err));
@@ -75,19 +84,23 @@ struct sums {
     struct json_writer *w;
     uint64_t account;
     struct day_counts_row of_account;
+    struct day_counts_row deleted; /* of all accounts that were */
     bool any;
 };
 
 /* account 0 is the deleted ones. */
 static void write_account(struct sums *s)
 {
+    static const struct day_counts_row none = {.stored = {0}};
     char id[PL_ACCOUNT_TEXT];
     if (!s->any)
         return;
+    if (s->account == 0)
+        s->deleted = s->of_account;
     pl_account_format(s->account, id);
     json_write_object(s->w);
     json_write_pair_text(s->w, "account", s->account == 0 ? "deleted" : id);
-    write_row(s->w, &s->of_account);
+    write_row(s->w, &s->of_account, s->account == 0 ? &s->deleted : &none);
     json_write_object_end(s->w);
 }
 
@@ -141,7 +154,7 @@ API_HANDLER(api_counts)
         err = compare(parts, &ledger, &sum, &agrees);
     if (err != PL_OK)
         return pl_fail(why, err, "the counts cannot be read: %s", pl_err_word(err));
-    write_row(w, &sum);
+    write_row(w, &sum, &sums.deleted);
     json_write_pair_u64(w, "ledger_stored", ledger.stored);
     json_write_pair_bool(w, "agrees", agrees);
     json_write_object_end(w);

@@ -109,7 +109,9 @@ test('erasures and deletions leave the books in balance', { timeout: 180000 }, a
     await until('the deletion is done', 60000, async () => (await cluster.ctlJson('account', 'show', account.id)).state === 'deleted');
     await assert.rejects(cluster.ctl('events', 'export', account.id), /deleted/);
     const all = await cluster.ctlJson('events', 'check');
-    assert.deepEqual(all.accounts.map((row) => [row.account, row.stored, row.erased]), [['deleted', 15, 6], [other.id, 9, 0]]);
+    assert.deepEqual(all.accounts.map((row) => [row.account, row.stored, row.erased, row.deleted, row.held]), [['deleted', 15, 6, 9, 0], [other.id, 9, 0, 0, 9]]);
+    assert.deepEqual([all.stored, all.erased, all.deleted, all.held], [24, 6, 9, 9]);
+    assert.match(await cluster.ctl('events', 'check'), /^ACCOUNT +STORED +ERASED +RETIRED +DELETED +LEFT +BYTES\ndeleted +15 +6 +0 +9 +0 +0\n/);
     assert.equal(all.ledger_stored, 24);
     assert.equal(all.agrees, true);
     assert.equal((await exported(cluster, other)).length, 9);
