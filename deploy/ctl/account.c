@@ -27,21 +27,29 @@ static enum pl_err show(struct json account, struct pl_why *why)
         {"created", "created_at", "-", true},
         {"expires", "expires_at", "never", true},
         {"deletion asked for", "deletion_requested_at", NULL, true},
+        {"because of", "deletion_reason", NULL, false},
         {"deletion due", "deletion_due_at", NULL, true},
         {"days outside holds go since", "cleared_at", NULL, true},
         {"overdue", "overdue", "no", false},
         {"kept by holds", "held", NULL, false},
         {"deletion began", "deletion_started_at", NULL, true},
         {"deleted", "deleted_at", NULL, true},
+        {0},
+    };
+    static const struct table_field rules[] = {
         {"config version", "config_version", "-", false},
         {"honours DNT", "honour_dnt", "no", false},
         {"months kept", "retention_months", "-", false},
         {0},
     };
+    const bool is_deleted = member_text(account, "deleted_at").len > 0;
     struct table table;
     table_init(&table, NULL, 2);
     table_fields(&table, account, fields);
-    account_rules_show(&table, account);
+    if (!is_deleted) { /* its rules went with its data */
+        table_fields(&table, account, rules);
+        account_rules_show(&table, account);
+    }
     enum pl_err err = table_print(&table, why);
     table_release(&table);
     return err;
@@ -64,6 +72,8 @@ static void put_deletion(struct table *table, struct json account)
         table_text(table, "done");
     else if (member_text(account, "deletion_started_at").len > 0)
         table_text(table, "begun");
+    else if (member_text(account, "deletion_requested_at").len > 0)
+        table_text(table, "asked for");
     else if (pl_span_eq_str(member_text(account, "held"), "all"))
         table_text(table, "held");
     else if (member_short_time(account, "deletion_due_at", due))
@@ -176,6 +186,9 @@ static enum pl_err show_created(struct json account, struct pl_why *why)
     if (pl_span_eq_str(member_text(account, "state"), "active"))
         printf("\nNext: polderctl config publish %.*s FILE\n",
                PL_SPAN_FMT(member_text(account, "id")));
+    else if (member_is_true(account, "overdue"))
+        printf("\nIt has ended, longer ago than its data may be kept: its deletion begins at "
+               "once.\n");
     else if (member_short_time(account, "deletion_due_at", due))
         printf("\nIt has ended: no edge serves it or collects for it, and its data is deleted from "
                "%s UTC on. To keep it: polderctl account reinstate %.*s, or account hold\n",

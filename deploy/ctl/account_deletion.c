@@ -46,9 +46,14 @@ static enum pl_err show_begun(struct json account, struct pl_why *why)
 {
     const struct pl_span id = member_text(account, "id");
     (void)why;
-    printf("The deletion of account %.*s has begun%s; how far it is: polderctl account deletion "
-           "%.*s\n",
-           PL_SPAN_FMT(id), member_is_true(account, "already") ? " already" : "", PL_SPAN_FMT(id));
+    if (member_text(account, "deleted_at").len > 0)
+        printf("Account %.*s is deleted already: polderctl certificate show %.*s\n",
+               PL_SPAN_FMT(id), PL_SPAN_FMT(id));
+    else
+        printf(
+            "The deletion of account %.*s has begun%s; how far it is: polderctl account deletion "
+            "%.*s\n",
+            PL_SPAN_FMT(id), member_is_true(account, "already") ? " already" : "", PL_SPAN_FMT(id));
     return PL_OK;
 }
 
@@ -105,20 +110,6 @@ enum ctl_exit account_keep_run(struct ctl *ctl, const struct ctl_args *args, str
     return api_end(ctl, err, &answer, show_kept, why);
 }
 
-static enum pl_err show_edges(struct json root, struct pl_why *why)
-{
-    static const struct table_field fields[] = {
-        {"EDGE", "name", "-", false},   {"REGION", "region", "-", false},
-        {"STATE", "state", "-", false}, {"SINCE (UTC)", "at", "-", true},
-        {"WHY", "reason", "", false},   {0},
-    };
-    struct json edges;
-    if (!json_get(root, "edges", &edges) || json_count(edges) == 0)
-        return PL_OK;
-    puts("");
-    return table_list(root, "edges", fields, "", why);
-}
-
 static enum pl_err show_progress(struct json root, struct pl_why *why)
 {
     static const struct table_field fields[] = {
@@ -127,6 +118,7 @@ static enum pl_err show_progress(struct json root, struct pl_why *why)
         {"due", "due_at", NULL, true},
         {"kept by holds", "held", NULL, false},
         {"requested", "requested_at", NULL, true},
+        {"because of", "reason", NULL, false},
         {"days outside holds go since", "cleared_at", NULL, true},
         {"to be done by", "limit_at", NULL, true},
         {0},
@@ -139,14 +131,18 @@ static enum pl_err show_progress(struct json root, struct pl_why *why)
     if (json_get(root, "steps", &steps)) {
         for (struct json_iter i = json_members(steps); json_next_member(&i, &name, &at);) {
             char label[64];
-            snprintf(label, sizeof(label), "%.*s", PL_SPAN_FMT(name));
-            const struct table_field step[] = {{label, label, NULL, true}, {0}};
+            char member[64];
+            snprintf(member, sizeof(member), "%.*s", PL_SPAN_FMT(name));
+            memcpy(label, member, sizeof(label));
+            for (char *c = label; (c = strchr(c, '_')) != NULL;)
+                *c = ' ';
+            const struct table_field step[] = {{label, member, NULL, true}, {0}};
             table_fields(&table, steps, step);
         }
     }
     enum pl_err err = table_print(&table, why);
     table_release(&table);
-    return err == PL_OK ? show_edges(root, why) : err;
+    return err == PL_OK ? table_edges(root, why) : err;
 }
 
 enum ctl_exit account_deletion_run(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
@@ -238,8 +234,12 @@ const struct ctl_option account_release_options[] = {
 
 static enum pl_err show_released(struct json hold, struct pl_why *why)
 {
-    (void)hold, (void)why;
-    puts("Released: what was due meanwhile is deleted from now on.");
+    char released[SHORT_TIME_TEXT] = "";
+    (void)why;
+    if (member_is_true(hold, "already") && member_short_time(hold, "released_at", released))
+        printf("It was released already, at %s UTC.\n", released);
+    else
+        puts("Released: what was due meanwhile, and no other hold keeps, is deleted from now on.");
     return PL_OK;
 }
 

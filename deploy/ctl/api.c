@@ -1,5 +1,6 @@
 #include "deploy/ctl/api.h"
 #include "deploy/ctl/api_access.h"
+#include "deploy/ctl/table.h"
 
 #include "proto/base/secret.h"
 #include "proto/wire/limits.h"
@@ -146,10 +147,11 @@ static enum pl_err explain_failure(const struct exchange *x, CURLcode code, cons
 
 /* ---- errors of the API */
 
-static bool error_message(struct pl_span body, char *out, size_t size)
+/* *about_it: it is what was asked for that is refused, whoever asks. */
+static bool error_message(struct pl_span body, char *out, size_t size, bool *about_it)
 {
     struct json_parser *parser = NULL;
-    struct json root, error, value;
+    struct json root, error = {0}, value;
     struct pl_span message;
     bool found = json_parser_new(&parser, ERROR_BYTES_MAX, LIMIT_JSON_DEPTH) == PL_OK &&
                  json_parse(parser, body, &root, NULL) == PL_OK &&
@@ -158,6 +160,7 @@ static bool error_message(struct pl_span body, char *out, size_t size)
     if (found)
         snprintf(out, size, "%.*s", (int)(message.len < size ? message.len : size - 1),
                  (const char *)message.data);
+    *about_it = found && member_text(error, "field").len > 0;
     for (char *c = out; found && *c != '\0'; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f) /* it is not ours: nothing that moves a cursor */
             *c = '?';
@@ -169,7 +172,7 @@ static enum pl_err explain_status(const struct api_access *access, long status, 
                                   struct pl_why *why)
 {
     char message[320] = "";
-    bool told = error_message(body, message, sizeof(message));
+    bool about_it, told = error_message(body, message, sizeof(message), &about_it);
     switch (status) {
     case 401:
         return pl_fail(why, PL_EAUTH,
@@ -178,6 +181,8 @@ static enum pl_err explain_status(const struct api_access *access, long status, 
                        "--dir DIR; an operator makes others with polderctl token create)",
                        access->base, access->token_from);
     case 403:
+        if (about_it)
+            return pl_fail(why, PL_EDENIED, "the origin refuses: %s", message);
         return pl_fail(why, PL_EDENIED,
                        "the token from %s may not do this%s%s (polderctl token create --role "
                        "operator makes one that may)",

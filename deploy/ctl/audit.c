@@ -23,6 +23,7 @@ struct follower {
     char from[PL_TIME_TEXT], to[PL_TIME_TEXT]; /* times of the first and last line */
     uint8_t wanted[PL_SHA256_BYTES];           /* a hash that some line has to have */
     bool wants, found;
+    bool own; /* it is the origin's own word, which proves less than one that others kept */
     uint64_t wanted_at; /* of which line it is */
 };
 
@@ -182,7 +183,7 @@ static enum pl_err want_origins_head(struct ctl *ctl, struct follower *f, struct
         (!json_get(answer.root, "n", &n) || !json_u64(n, &lines) ||
          !pl_hex_decode_lower(member_text(answer.root, "hash"), f->wanted, sizeof(f->wanted))))
         err = pl_fail(why, PL_EIO, "the origin does not say where its audit log ends");
-    f->wants = err == PL_OK && lines > 0;
+    f->wants = f->own = err == PL_OK && lines > 0;
     api_answer_release(&answer);
     return err;
 }
@@ -204,9 +205,9 @@ static void say_whole(const struct ctl *ctl, const struct follower *f)
            f->mark.n, f->from, f->to, head);
     if (f->first > 1)
         printf("Lines before %" PRIu64 " are not in it.\n", f->first);
-    if (f->wants && f->wanted_at == f->mark.n)
+    if (f->wants && !f->own && f->wanted_at == f->mark.n)
         puts("That is the head which was asked for.");
-    else if (f->wants)
+    else if (f->wants && !f->own)
         printf("The head which was asked for is line %" PRIu64 "'s: all up to it is as it was.\n",
                f->wanted_at);
     else

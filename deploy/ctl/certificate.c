@@ -178,7 +178,7 @@ static enum pl_err show_list(struct json root, struct pl_why *why)
         {"ACCOUNT", "account", "-", false},
         {"BECAUSE OF", "cause", "-", false},
         {"ENDED (UTC)", "ended_at", "-", true},
-        {">LATE S", "late_seconds", "-", false},
+        {">SECONDS LATE", "late_seconds", "-", false},
         {">EDGES", "edges", "-", false},
         {">WRITTEN OFF", "edges_written_off", "-", false},
         {0},

@@ -42,6 +42,8 @@ static void row_late(struct table *table, struct json document)
     table_text(table, "late");
     if (!json_get(document, "late_seconds", &late) || !json_u64(late, &seconds) || seconds == 0)
         table_text(table, "no");
+    else if (seconds < 3600)
+        table_format(table, "by %llu minutes", ((unsigned long long)seconds + 59) / 60);
     else
         table_format(table, "by %llu days, %llu hours", (unsigned long long)seconds / 86400,
                      (unsigned long long)seconds % 86400 / 3600);
@@ -112,9 +114,9 @@ static void rows_end(struct table *table, struct json document)
         table_member(table, key, "last_backup_ends", "-");
     }
     if (json_get(document, "audit_head", &audit) && !json_is_null(audit)) {
-        table_text(table, "audit log");
+        table_text(table, "audit log's last line");
         table_member(table, audit, "n", "-");
-        table_text(table, "");
+        table_text(table, "its hash");
         table_member(table, audit, "hash", "-");
     }
 }
@@ -123,6 +125,8 @@ enum pl_err certificate_print(struct json document, struct pl_why *why)
 {
     struct table table;
     table_init(&table, NULL, 2);
+    table_text(&table, "signed by key");
+    table_member(&table, document, "signer", "-");
     table_text(&table, "account");
     table_member(&table, document, "account", "-");
     table_text(&table, "deleted because of");
@@ -135,6 +139,8 @@ enum pl_err certificate_print(struct json document, struct pl_why *why)
     rows_end(&table, document);
     enum pl_err err = table_print(&table, why);
     table_release(&table);
+    if (err == PL_OK) /* what stands behind it, and what of that nobody can observe */
+        print_sentences(document, "method", "Method");
     return err;
 }
 

@@ -39,6 +39,21 @@ void print_clean(struct pl_span text)
     free(copy);
 }
 
+void print_sentences(struct json root, const char *name, const char *title)
+{
+    struct json list, sentence;
+    struct pl_span text;
+    if (!json_get(root, name, &list) || json_count(list) == 0)
+        return;
+    printf("\n%s:\n", title);
+    for (struct json_iter i = json_elements(list); json_next_element(&i, &sentence);)
+        if (json_string(sentence, &text)) {
+            printf("  ");
+            print_clean(text);
+            putchar('\n');
+        }
+}
+
 void table_init(struct table *table, const char *const *titles, size_t columns)
 {
     *table = (struct table){.titles = titles, .columns = columns};
@@ -230,9 +245,11 @@ void table_fields(struct table *table, struct json object, const struct table_fi
         char time[SHORT_TIME_TEXT];
         struct json value;
         const bool has_time = fields->time && member_short_time(object, fields->member, time);
-        const bool has = fields->time
-                             ? has_time
-                             : json_get(object, fields->member, &value) && !json_is_null(value);
+        const bool has =
+            fields->time
+                ? has_time
+                : json_get(object, fields->member, &value) && !json_is_null(value) &&
+                      !(json_is_string(value) && member_text(object, fields->member).len == 0);
         if (!has && fields->absent == NULL)
             continue;
         table_text(table, fields->title);
@@ -241,4 +258,18 @@ void table_fields(struct table *table, struct json object, const struct table_fi
         else
             table_member(table, object, fields->member, fields->absent);
     }
+}
+
+enum pl_err table_edges(struct json root, struct pl_why *why)
+{
+    static const struct table_field fields[] = {
+        {"EDGE", "name", "-", false},   {"REGION", "region", "-", false},
+        {"STATE", "state", "-", false}, {"SINCE (UTC)", "at", "-", true},
+        {"WHY", "reason", "", false},   {0},
+    };
+    struct json edges;
+    if (!json_get(root, "edges", &edges) || json_count(edges) == 0)
+        return PL_OK;
+    putchar('\n');
+    return table_list(root, "edges", fields, "", why);
 }

@@ -49,6 +49,10 @@ enum pl_err table_list(struct json root, const char *list, const struct table_fi
  * where it has no value. Times say that they are UTC. */
 void table_fields(struct table *table, struct json object, const struct table_field *fields);
 
+/* The member "edges", each with how far it is: what a deletion or an erasure waits for; nothing
+ * where there are none. */
+enum pl_err table_edges(struct json root, struct pl_why *why);
+
 /* Whether a member is true. */
 bool member_is_true(struct json object, const char *name);
 /* The text of a member; the empty span when it has none. */
@@ -60,5 +64,7 @@ bool member_short_time(struct json object, const char *name, char out[SHORT_TIME
 
 /* Writes text to standard output with '?' for what could move a cursor. */
 void print_clean(struct pl_span text);
+/* A member that is a list of sentences, below a title; nothing where there are none. */
+void print_sentences(struct json root, const char *name, const char *title);
 
 #endif

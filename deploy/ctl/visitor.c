@@ -87,9 +87,27 @@ static void print_ids(struct json root, const char *name, const char *label)
     putchar('\n');
 }
 
-static enum pl_err print_list(struct json root, const char *member, const char *none,
-                              const char *const *titles, const char *const *members, size_t columns,
-                              struct pl_why *why)
+static double number_of(struct json object, const char *name)
+{
+    struct json value;
+    double number = 0;
+    if (json_get(object, name, &value))
+        (void)json_f64(value, &number);
+    return number;
+}
+
+/* The origin tells the newest of many. */
+static void print_cut(struct json root, const char *type, size_t told)
+{
+    struct json types;
+    if (json_get(root, "types", &types) && number_of(types, type) > (double)told)
+        printf("These are the newest %zu of %.0f; polderctl visitor export has all.\n", told,
+               number_of(types, type));
+}
+
+static enum pl_err print_list(struct json root, const char *member, const char *type,
+                              const char *none, const char *const *titles,
+                              const char *const *members, size_t columns, struct pl_why *why)
 {
     struct table table;
     struct json list, item;
@@ -109,16 +127,8 @@ static enum pl_err print_list(struct json root, const char *member, const char *
         }
     err = table_print(&table, why);
     table_release(&table);
+    print_cut(root, type, json_count(list));
     return err;
-}
-
-static double number_of(struct json object, const char *name)
-{
-    struct json value;
-    double number = 0;
-    if (json_get(object, name, &value))
-        (void)json_f64(value, &number);
-    return number;
 }
 
 static enum pl_err print_dna(struct json root, struct pl_why *why)
@@ -167,11 +177,14 @@ static enum pl_err print_profile(struct json root, struct pl_why *why)
     printf("%.0f event%s, from %s to %s UTC\n", events, events == 1 ? "" : "s", first, last);
     print_ids(root, "visitor_ids", "visitor ids:");
     print_ids(root, "user_ids", "user ids:");
-    enum pl_err err =
-        print_list(root, "page_views", "No pages were viewed.", view_titles, view_members, 3, why);
+    if (number_of(root, "damaged") > 0)
+        printf("damaged: %.0f values that cannot be read, and may be of this visitor\n",
+               number_of(root, "damaged"));
+    enum pl_err err = print_list(root, "page_views", "page_view", "No pages were viewed.",
+                                 view_titles, view_members, 3, why);
     if (err == PL_OK)
-        err = print_list(root, "offers", "No offers were shown.", offer_titles, offer_members, 6,
-                         why);
+        err = print_list(root, "offers", "offer_shown", "No offers were shown.", offer_titles,
+                         offer_members, 6, why);
     return err == PL_OK ? print_dna(root, why) : err;
 }
 
@@ -183,7 +196,8 @@ static enum ctl_exit run_show(struct ctl *ctl, const struct ctl_args *args, stru
     if (err == PL_OK && ctl->json)
         api_print(&answer);
     else if (err == PL_OK && number_of(answer.root, "events") == 0)
-        puts("Nothing is held of this visitor.");
+        puts("No events are held of this visitor; polderctl visitor export writes links and "
+             "opt-outs, too, if there are any.");
     else if (err == PL_OK)
         err = print_profile(answer.root, why);
     api_answer_release(&answer);
@@ -216,6 +230,7 @@ static enum ctl_exit run_export(struct ctl *ctl, const struct ctl_args *args, st
 {
     struct pl_buf request, cursor, page;
     char path[PATH_BYTES];
+    bool any = false;
     pl_buf_init(&request, REQUEST_BYTES_MAX);
     pl_buf_init(&cursor, 1024);
     pl_buf_init(&page, API_ANSWER_BYTES_MAX);
@@ -228,9 +243,12 @@ static enum ctl_exit run_export(struct ctl *ctl, const struct ctl_args *args, st
             err = api_fetch(ctl, "POST", path, pl_buf_span(&request), &page, why);
         if (err == PL_OK)
             err = take_next(&page, &cursor, why);
-        if (err == PL_OK && fwrite(page.data, 1, page.len, stdout) != page.len)
+        any |= page.len > 0;
+        if (err == PL_OK && page.len > 0 && fwrite(page.data, 1, page.len, stdout) != page.len)
             err = pl_fail(why, PL_EIO, "cannot write to standard output: %m");
     } while (err == PL_OK && cursor.len > 0);
+    if (err == PL_OK && !any)
+        fputs("Nothing is held of this visitor.\n", stderr);
     pl_buf_wipe(&request);
     pl_buf_release(&cursor);
     pl_buf_wipe(&page);
@@ -257,67 +275,53 @@ static enum pl_err wait_until_gone(struct ctl *ctl, const char *account_path,
     return err;
 }
 
-static enum pl_err print_receipt(struct json root, struct pl_why *why)
+/* What was done, in numbers; what is not the rule only where it is so. */
+static void put_numbers(struct table *table, struct json root)
 {
-    static const struct {
-        const char *label, *member;
-    } times[] = {{"erased", "erased_at"},
-                 {"gone from every file", "physically_gone_at"},
-                 {"guarded until at least", "guarded_until"}};
-    static const char *const edge_titles[] = {"EDGE", "REGION", "STATE", "SINCE (UTC)"};
-    struct table table;
-    struct json erased, held, ids, edges, edge, kept, sentence;
-    struct pl_span text;
-    table_init(&table, NULL, 2);
-    table_text(&table, "receipt");
-    table_member(&table, root, "id", "-");
-    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
-        table_text(&table, times[i].label);
-        table_time(&table, root, times[i].member, "not yet");
-    }
+    struct json erased, held, ids;
     if (json_get(root, "ids", &ids)) {
-        table_text(&table, "ids looked for");
-        table_format(&table, "%.0f visitor's, %.0f user's", number_of(ids, "visitor"),
+        table_text(table, "ids looked for");
+        table_format(table, "%.0f visitor's, %.0f user's", number_of(ids, "visitor"),
                      number_of(ids, "user"));
     }
     if (json_get(root, "erased", &erased)) {
-        table_text(&table, "erased");
-        table_format(&table, "%.0f events, %.0f links, %.0f bytes; %.0f dropped on arrival since",
+        table_text(table, "erased");
+        table_format(table, "%.0f events, %.0f links, %.0f bytes; %.0f dropped on arrival since",
                      number_of(erased, "events"), number_of(erased, "links"),
                      number_of(erased, "bytes"), number_of(erased, "dropped_on_arrival"));
     }
     if (number_of(root, "unreadable") > 0) {
-        table_text(&table, "damaged, left");
-        table_format(&table, "%.0f values that cannot be read", number_of(root, "unreadable"));
+        table_text(table, "damaged, left");
+        table_format(table, "%.0f values that cannot be read", number_of(root, "unreadable"));
     }
     if (json_get(root, "held", &held) && number_of(held, "events") + number_of(held, "links") > 0) {
-        table_text(&table, "kept by a hold");
-        table_format(&table, "%.0f events, %.0f links: they are erased when it ends",
+        table_text(table, "kept by a hold");
+        table_format(table, "%.0f events, %.0f links: they are erased when it ends",
                      number_of(held, "events"), number_of(held, "links"));
     }
+}
+
+static enum pl_err print_receipt(struct json root, struct pl_why *why)
+{
+    static const struct table_field fields[] = {
+        {"receipt", "id", "-", false},
+        {"state", "state", "-", false},
+        {"asked for", "at", "-", true},
+        {"erased", "erased_at", "not yet", true},
+        {"gone from every file", "physically_gone_at", "not yet", true},
+        {"guarded until at least", "guarded_until", "-", true},
+        {0},
+    };
+    struct table table;
+    table_init(&table, NULL, 2);
+    table_fields(&table, root, fields);
+    put_numbers(&table, root);
     enum pl_err err = table_print(&table, why);
     table_release(&table);
-    if (err == PL_OK && json_get(root, "edges", &edges) && json_count(edges) > 0) {
-        putchar('\n');
-        table_init(&table, edge_titles, 4);
-        for (struct json_iter i = json_elements(edges); json_next_element(&i, &edge);) {
-            table_member(&table, edge, "name", "-");
-            table_member(&table, edge, "region", "-");
-            table_member(&table, edge, "state", "-");
-            table_time(&table, edge, "at", "-");
-        }
-        err = table_print(&table, why);
-        table_release(&table);
-    }
-    if (err == PL_OK && json_get(root, "kept", &kept)) {
-        puts("\nKept:");
-        for (struct json_iter i = json_elements(kept); json_next_element(&i, &sentence);)
-            if (json_string(sentence, &text)) {
-                printf("  ");
-                print_clean(text);
-                putchar('\n');
-            }
-    }
+    if (err == PL_OK)
+        err = table_edges(root, why);
+    if (err == PL_OK)
+        print_sentences(root, "kept", "Kept");
     return err;
 }
 
@@ -384,7 +388,10 @@ static enum pl_err show_receipts(struct json root, struct pl_why *why)
         {"GUARDED UNTIL", "guarded_until", "-", true},
         {0},
     };
-    return table_list(root, "erasures", fields, "No visitor of this account was erased yet.", why);
+    return table_list(root, "erasures", fields,
+                      "There are no receipts: no visitor was erased yet, or they went with the "
+                      "account.",
+                      why);
 }
 
 static enum ctl_exit run_receipts(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
@@ -454,7 +461,9 @@ const struct ctl_command visitor_commands[] = {
      "Example:\n  polderctl visitor optin my-shop ann@example.com",
      options, run_optin},
     {"receipt", "ACCOUNT RECEIPT", "How an erasure stands",
-     "RECEIPT is the id that erase printed. It names no visitor.\n\n"
+     "RECEIPT is the id that erase printed. It names no visitor. States: erasing; erased, nothing "
+     "can be read any more; gone, nor is it in any file of the origin; closed, nothing of before "
+     "can come any more; held, a hold keeps some of it.\n\n"
      "Example:\n  polderctl visitor receipt my-shop 8f14e45fceea167a5a36dedd4bea2543",
      NULL, run_receipt},
     {"receipts", "ACCOUNT", "Lists an account's erasures",

@@ -95,7 +95,7 @@ void account_write_json(const struct account *account, int64_t now_ms,
                         const struct account_standing *standing, struct json_writer *w)
 {
     const enum account_state state = account_state_at(account, now_ms);
-    const bool has_ended = state != ACCOUNT_ACTIVE && account->expires_at_ms != 0;
+    const bool has_ended = state == ACCOUNT_EXPIRED || state == ACCOUNT_DELETABLE;
     json_write_object(w);
     write_members(account, state, w);
     json_write_pair_time(w, "deletion_due_at", has_ended ? account_due_ms(account) : 0);

@@ -46,6 +46,9 @@ void hold_write_json(const struct hold *hold, struct json_writer *w)
         json_write_pair_text(w, "release_reason", hold->release_reason);
         json_write_pair_text(w, "released_by", hold->released_by);
     }
+    if (hold->was_so) {
+        json_write_pair_bool(w, "already", true);
+    }
     json_write_object_end(w);
 }
 

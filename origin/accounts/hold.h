@@ -21,6 +21,7 @@ struct hold {
     int64_t placed_ms;
     int64_t until_ms;    /* over from then on; 0: until it is released */
     int64_t released_ms; /* 0: it was not */
+    bool was_so;         /* it was released before that was asked for; not kept */
     char reason[HOLD_REASON_BYTES], placed_by[HOLD_ACTOR_BYTES];
     char release_reason[HOLD_REASON_BYTES], released_by[HOLD_ACTOR_BYTES];
 };

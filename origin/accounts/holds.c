@@ -239,7 +239,8 @@ enum pl_err holds_release(struct holds *holds, uint64_t account, const struct pl
                       "shows them");
     } else if (err == PL_OK) {
         hold = *known;
-        if (hold.released_ms == 0) {
+        hold.was_so = hold.released_ms != 0;
+        if (!hold.was_so) {
             hold.released_ms = pl_wall_ms(holds->clock);
             memcpy(hold.release_reason, reason, sizeof(reason));
             snprintf(hold.released_by, sizeof(hold.released_by), "%s", actor);

@@ -9,8 +9,14 @@
 
 API_HANDLER(api_certificate_get)
 {
-    enum pl_err err =
-        certificate_get(worker->api->parts->store, call->target.account, &call->reply, why);
+    const struct origin_parts *parts = worker->api->parts;
+    struct account account;
+    enum pl_err err = certificate_get(parts->store, call->target.account, &call->reply, why);
+    if (err == PL_ENOTFOUND &&
+        accounts_get(parts->accounts, call->target.account, &account) != PL_OK) {
+        return pl_fail_field(why, err, "account", "there is no account %016llx",
+                             (unsigned long long)call->target.account);
+    }
     if (err == PL_OK) {
         call->content_type = "application/json"; /* and not a byte of it changed */
     }

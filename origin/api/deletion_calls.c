@@ -143,7 +143,7 @@ API_HANDLER(api_hold_release)
                              request, actor_of(call), &hold, why)) != PL_OK) {
         return err;
     }
-    note_hold(call, &hold, hold.release_reason);
+    note_hold(call, &hold, hold.was_so ? "already" : hold.release_reason);
     hold_write_json(&hold, worker->writer);
     return PL_OK;
 }

@@ -62,6 +62,8 @@ test('polderctl verifies it without an origin and says what it says', async () =
     assert.match(stdout, /eu-1 \(eu\) confirmed 2026-02-21/);
     assert.match(stdout, /us-1 \(us\) WRITTEN OFF 2026-03-27/);
     assert.match(stdout, /late +by 1 days/);
+    assert.match(stdout, new RegExp(`^signed by key +${JSON.parse(certificate).signed.signer}$`, 'm'));
+    assert.match(stdout, /^Method:\n.*that is the operator's word, for nothing can observe it\.$/m);
     assert.match(stdout, /hold from 2026-01-21 .* until 2026-02-10 .*: § 147 AO/);
     assert.match(stdout, /clock not believed from 2026-03-02 .*two edges agreed/);
     const said = JSON.parse((await verify(inDir('certificate.json'), '--key', inDir('sign.pub'), '--json')).stdout);

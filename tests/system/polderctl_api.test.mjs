@@ -31,6 +31,8 @@ test('errors of the API become sentences that say what to do; no token is ever s
     const withToken = { env: { POLDER_TOKEN: 'pt_x' } };
     reply = (response) => refuse(response, 403, 'denied', 'an auditor may not list tokens');
     await fails(1, /the token from POLDER_TOKEN may not do this: an auditor may not list tokens/, list(), withToken);
+    reply = (response) => send(response, 403, { error: { code: 'denied', field: 'id', message: 'a hold covers it' } });
+    await fails(1, /^polderctl: the origin refuses: a hold covers it\n$/, list(), withToken); // no token would help
     reply = (response) => refuse(response, 404, 'not-found', 'there is no account x');
     await fails(1, /^polderctl: there is no account x\n$/, list(), withToken);
     reply = (response) => send(response, 404, '<h1>404</h1>');
@@ -120,6 +122,7 @@ test('tables align, shorten times, and print nothing that moves a cursor', async
         account('00000000000000a1', 'größe', { config_version: 12 }),
         account('00000000000000a2', 'a longer name', { expires_at: '2027-01-02T03:04:05.678Z', deletion_due_at: '2027-02-18T03:04:05.678Z', held: 'days', overdue: false }),
         account('00000000000000a3', 'evil\u001b[2J\u009b1A', { overdue: true }),
+        account('00000000000000a4', 'asked', { deletion_requested_at: '2026-11-22T13:03:33.123Z', deletion_reason: 'ticket 4711' }),
     ];
     const origin = await scripted(t, (_, response) => send(response, 200, { accounts }));
     const args = ['account', 'list', '--origin', origin.url, '--token', 'pt_x'];
@@ -128,6 +131,7 @@ test('tables align, shorten times, and print nothing that moves a cursor', async
         `00000000000000a1  größe          active      12  2026-11-22 13:03  never             -                 ${'e'.repeat(32)}`,
         `00000000000000a2  a longer name  active       3  2026-11-22 13:03  2027-01-02 03:04  2027-02-18, held  ${'e'.repeat(32)}`,
         `00000000000000a3  evil?[2J??1A   active       3  2026-11-22 13:03  never             overdue           ${'e'.repeat(32)}`,
+        `00000000000000a4  asked          active       3  2026-11-22 13:03  never             asked for         ${'e'.repeat(32)}`,
         '',
     ].join('\n'));
     assert.deepEqual(JSON.parse(await ok([...args, '--json'])), { accounts });
@@ -211,4 +215,35 @@ test('account create sends what was given and nothing else', async (t) => {
     await fails(2, /--expires-at must be a date .* or a time .*, not 'soon'/, ['account', 'create', 'b', '--expires-at', 'soon', ...args]);
     await fails(2, /--at must be a date/, ['account', 'expire', 'b', '--at', '2026-02-30', ...args]);
     assert.equal(made().length, 3);
+});
+
+test('what is told of a visitor says what it leaves out; an erasure\'s receipt how it stands', async (t) => {
+    const at = '2026-11-22T13:03:00.000Z';
+    let body;
+    const origin = await scripted(t, (_, response) => (typeof body === 'string' ? response.end(body) : send(response, 200, body)));
+    const visitor = (verb, ...args) => ctl(['visitor', verb, '00000000000000a1', ...args, '--origin', origin.url, '--token', 'pt_x']);
+    const profile = { events: 903, first_seen: at, last_seen: at, visitor_ids: ['phone'], user_ids: [], damaged: 0, types: { page_view: 2, offer_shown: 1 }, page_views: [{ at, url: 'https://a.example/' }, { at }], offers: [{ at }], dna: [] };
+    body = profile;
+    assert.doesNotMatch((await visitor('show', 'phone')).stdout, /newest|damaged/);
+    body = { ...profile, damaged: 3, types: { page_view: 812, offer_shown: 90 } };
+    const { stdout } = await visitor('show', 'phone');
+    assert.match(stdout, /the newest 2 of 812; polderctl visitor export has all/);
+    assert.match(stdout, /the newest 1 of 90;/);
+    assert.match(stdout, /^damaged: 3 values/m);
+
+    // No events is not nothing: there may be links and opt-outs.
+    body = { ...profile, events: 0 };
+    assert.match((await visitor('show', 'phone')).stdout, /^No events are held .*export writes links and opt-outs/);
+    body = '';
+    assert.deepEqual(await visitor('export', 'phone'), { code: 0, signal: null, stdout: '', stderr: 'Nothing is held of this visitor.\n' });
+    body = `{"polder_opt_out":{}}\n`;
+    assert.deepEqual(await visitor('export', 'phone'), { code: 0, signal: null, stdout: body, stderr: '' });
+
+    const id = '8f14e45fceea167a5a36dedd4bea2543';
+    body = { id, state: 'held', at, erased_at: at, physically_gone_at: null, guarded_until: at, ids: { visitor: 1, user: 0 }, erased: { events: 1, links: 0, bytes: 9, dropped_on_arrival: 0 }, held: { events: 2, links: 0 }, edges: [{ name: 'us-1', region: 'us', state: 'written off', at, reason: 'its keys are destroyed' }], kept: [] };
+    const receipt = (await visitor('receipt', id)).stdout;
+    assert.match(receipt, /^state +held$/m);
+    assert.match(receipt, /^asked for +2026-11-22 13:03 UTC$/m);
+    assert.match(receipt, /^gone from every file +not yet$/m);
+    assert.match(receipt, /^us-1 +us +written off +2026-11-22 13:03 +its keys are destroyed$/m);
 });

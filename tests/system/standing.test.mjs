@@ -20,16 +20,37 @@ test('holds and deletions are said in lists, of one account, and in its record',
     assert.match(await row(), / held /);
     assert.equal((await record()).statutory_holds[1].days, 'all of the account');
 
+    // Ended once, whoever asks again; another one goes on.
+    const release = async (...how) => ctl('release', account.id, (await cluster.ctlJson('account', 'holds', account.id)).holds[0].id, '--reason', ...how);
+    assert.match(await release('settled'), /^Released: what was due meanwhile, and no other hold keeps/);
+    assert.match(await release('settled again'), /^It was released already, at .* UTC\.$/m);
+    assert.equal(JSON.parse(await release('again', '--json')).release_reason, 'settled');
+    assert.match(await cluster.ctl('audit', 'export'), /"hold\.release","outcome":"done"[^\n]*"detail":"already"/);
+
     // One that had ended long before it came here is overdue at once, and its making says so.
     const made = await ctl('create', 'old-shop', '--expires-at', '2025-01-31', '--imported');
-    assert.match(made, /It has ended: .* its data is deleted from/);
+    assert.match(made, /It has ended, .*its deletion begins at once/);
+    assert.match(await ctl('create', 'ended-shop', '--expires-at', new Date(Date.now() - 10 * 86400e3).toISOString(), '--imported'), /It has ended: .* its data is deleted from/);
     assert.doesNotMatch(made, /config publish/);
+
+    // Asked for, and why.
+    const asked = await cluster.ctlJson('account', 'create', 'asked-shop');
+    const { deletion_request: request } = await cluster.ctlJson('account', 'delete', asked.id, '--reason', 'ticket 4711');
+    assert.match(await row(asked.id), / asked for /);
+    for (const verb of ['show', 'deletion']) assert.match(await ctl(verb, asked.id), /^because of +ticket 4711$/m);
+    assert.match(await ctl('confirm-delete', asked.id, request), /has begun; how far/);
+    await assert.rejects(cluster.ctl('certificate', 'show', '00000000000000aa'), /there is no account 00000000000000aa/);
 
     // Gone: its name, too, and the record says that nothing is processed.
     const gone = await cluster.ctlJson('account', 'create', 'gone-shop');
     await ctl('delete', gone.id, '--now', '--reason', 'a test');
     await until('it is deleted', 30000, async () => (await cluster.ctlJson('account', 'show', gone.id)).state === 'deleted');
     assert.match(await row(gone.id), / done /);
+    assert.match(await ctl('delete', gone.id, '--now', '--reason', 'again'), /is deleted already: polderctl certificate show/);
+    const rest = await ctl('show', gone.id);
+    assert.doesNotMatch(rest, /masked|regions|deletion due|because of/); // its rules went with its data
+    assert.match(await ctl('deletion', gone.id), /^key destroyed +\d/m);
+    assert.doesNotMatch(await ctl('deletion', gone.id), /^due /m);
     await assert.rejects(cluster.ctl('certificate', 'show', 'gone-shop'), /certificate list shows them by id/);
     const last = JSON.parse(await ctl('record', gone.id));
     assert.match(last.processing, /^None any more/);

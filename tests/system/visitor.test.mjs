@@ -58,7 +58,7 @@ test('a person is shown, exported and erased, wherever the events are', { timeou
         assert.ok(dna.interval_95[0] < dna.mean && dna.mean < dna.interval_95[1] && dna.sd > 0);
     }
     assert.match(await cluster.ctl('visitor', 'show', account.id, 'ann'), /scarcity +1 +1/);
-    assert.match(await cluster.ctl('visitor', 'show', account.id, 'nobody'), /Nothing is held/);
+    assert.match(await cluster.ctl('visitor', 'show', account.id, 'nobody'), /No events are held/);
     const lines = (await cluster.ctl('visitor', 'export', account.id, 'ann')).trim().split('\n').map((line) => JSON.parse(line));
     assert.deepEqual(lines.filter((line) => line.message_id).map((line) => line.message_id).sort(), old.map(({ messageId }) => messageId).sort());
     assert.deepEqual(lines.flatMap(({ polder_link: link }) => link?.visitor_id ?? []).sort(), ['laptop', 'phone', 'tablet']);
