@@ -177,9 +177,6 @@ static enum pl_err print_profile(struct json root, struct pl_why *why)
     printf("%.0f event%s, from %s to %s UTC\n", events, events == 1 ? "" : "s", first, last);
     print_ids(root, "visitor_ids", "visitor ids:");
     print_ids(root, "user_ids", "user ids:");
-    if (number_of(root, "damaged") > 0)
-        printf("damaged: %.0f values that cannot be read, and may be of this visitor\n",
-               number_of(root, "damaged"));
     enum pl_err err = print_list(root, "page_views", "page_view", "No pages were viewed.",
                                  view_titles, view_members, 3, why);
     if (err == PL_OK)
@@ -188,20 +185,24 @@ static enum pl_err print_profile(struct json root, struct pl_why *why)
     return err == PL_OK ? print_dna(root, why) : err;
 }
 
+static enum pl_err show(struct json root, struct pl_why *why)
+{
+    const double damaged = number_of(root, "damaged");
+    if (damaged > 0)
+        printf("%.0f values that may be this visitor's are damaged and cannot be read.\n", damaged);
+    if (number_of(root, "events") > 0)
+        return print_profile(root, why);
+    puts("No events are held of this visitor; polderctl visitor export writes links and opt-outs, "
+         "too, if there are any.");
+    return PL_OK;
+}
+
 static enum ctl_exit run_show(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
     struct api_answer answer = {.status = 0};
     char path[PATH_BYTES];
     enum pl_err err = ask(ctl, args, "visitor/profile", path, &answer, why);
-    if (err == PL_OK && ctl->json)
-        api_print(&answer);
-    else if (err == PL_OK && number_of(answer.root, "events") == 0)
-        puts("No events are held of this visitor; polderctl visitor export writes links and "
-             "opt-outs, too, if there are any.");
-    else if (err == PL_OK)
-        err = print_profile(answer.root, why);
-    api_answer_release(&answer);
-    return ctl_result(err);
+    return api_end(ctl, err, &answer, show, why);
 }
 
 /* ---- export */
@@ -285,7 +286,7 @@ static void put_numbers(struct table *table, struct json root)
                      number_of(ids, "user"));
     }
     if (json_get(root, "erased", &erased)) {
-        table_text(table, "erased");
+        table_text(table, "what was erased");
         table_format(table, "%.0f events, %.0f links, %.0f bytes; %.0f dropped on arrival since",
                      number_of(erased, "events"), number_of(erased, "links"),
                      number_of(erased, "bytes"), number_of(erased, "dropped_on_arrival"));
