@@ -131,8 +131,11 @@ static enum ctl_exit run_verify(struct ctl *ctl, const struct ctl_args *args, st
     enum pl_err err = load(args->words[0], &file, args->options[KEY], &spki, why);
     if (err == PL_OK) {
         err = verify(ctl, pl_buf_span(&file), pl_buf_span(&spki), why);
-        if (err != PL_OK)
+        if (err != PL_OK) {
             pl_fail_in(why, err, "%s", args->words[0]);
+            if (ctl->json)
+                puts("{\"good\":false}");
+        }
     }
     pl_buf_release(&file);
     pl_buf_release(&spki);

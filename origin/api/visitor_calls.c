@@ -221,6 +221,11 @@ API_HANDLER(api_visitor_optin)
 
 API_HANDLER(api_erasure_list)
 {
+    struct account account;
+    if (accounts_get(worker->api->parts->accounts, call->target.account, &account) != PL_OK) {
+        return pl_fail_field(why, PL_ENOTFOUND, "account", "there is no account %016llx",
+                             (unsigned long long)call->target.account);
+    }
     json_write_object(worker->writer);
     json_write_key(worker->writer, "erasures");
     enum pl_err err = erasures_write_all(worker->api->parts->erasures, call->target.account,

@@ -123,6 +123,12 @@ test('polderctl refuses changed bytes all over the file', async () => {
     }
 });
 
+test('a program hears that it is not good, too', async () => {
+    const { code, stdout } = await verify(inDir('certificate.json'), '--key', inDir('other.pub'), '--json');
+    assert.equal(code, 1);
+    assert.deepEqual(JSON.parse(stdout), { good: false });
+});
+
 test('another key is named beside the one that signed', async () => {
     const { signed } = JSON.parse(certificate);
     const { code, stderr } = await verifyBytes(certificate, 'other.pub');

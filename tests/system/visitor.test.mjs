@@ -132,6 +132,7 @@ test('what a hold covers is not erased, and malformed requests name what is wron
         assert.equal(JSON.parse(text).error.field, field);
     }
     assert.equal((await post(cluster, 'accounts/00000000000000aa/visitor/profile', { id: 'phone' })).status, 404);
+    await assert.rejects(cluster.ctl('visitor', 'receipts', '00000000000000aa'), /there is no account 00000000000000aa/);
 
     const { status, text } = await post(cluster, `accounts/${account.id}/holds`, { reason: 'a lawsuit' });
     assert.equal(status, 201, text);
