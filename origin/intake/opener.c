@@ -14,7 +14,8 @@ static enum pl_err seal_secret(void *ctx, const uint8_t id[BLOCK_KEY_ID_BYTES],
                                uint8_t secret[PL_X25519_BYTES])
 {
     const struct intake *intake = ctx;
-    return keyring_seal_secret(intake->config.keyring, id, secret);
+    const enum pl_err err = keyring_seal_secret(intake->config.keyring, id, secret);
+    return err == PL_ECORRUPT ? PL_EAGAIN : err; /* damaged or locked: not the block's fault */
 }
 
 static enum pl_err edge_public(void *ctx, const struct pl_id128 *edge,
@@ -373,29 +374,24 @@ static void take_events(struct intake_opener *o, struct intake_job *job)
     }
 }
 
-/* Nobody can open it, and nobody shall: its edge has its answer and lets go of it. */
-static void drop_sealed(const struct intake_opener *o, struct intake_job *job,
-                        enum drop_reason reason, const struct pl_why *why)
-{
-    struct ledger_counts *counts = &job->block.counts;
-    counts->events = counts->dropped[reason] = job->block.events_header;
-    pl_log(o->intake->config.log, PL_LOG_WARN, "intake", "%" PRIu32 " events are dropped: %s",
-           job->block.events_header, why->text);
-}
-
-/* What did not open: dropped, to wait, or kept aside. */
+/* One whose key is destroyed, or lost and given up, nobody can open and nobody shall: its edge has
+ * its answer and lets go of it. */
 static void answer_closed(const struct intake_opener *o, struct intake_job *job,
-                          const struct block_header *header, enum pl_err err, struct pl_why *why)
+                          const struct block_header *header, enum pl_err err,
+                          const struct pl_why *why)
 {
-    struct lost_keys *lost = o->intake->config.lost_keys;
-    if (err == PL_EEXPIRED) {
-        drop_sealed(o, job, DROP_KEY_DESTROYED, why);
-    } else if (err == PL_ENOTFOUND && lost != NULL && lost_keys_note(lost, header)) {
-        pl_fail_in(why, err, "their key was given up");
-        drop_sealed(o, job, DROP_KEY_LOST, why);
-    } else {
+    const struct intake_config *config = &o->intake->config;
+    struct ledger_counts *counts = &job->block.counts;
+    const bool given_up = err == PL_ENOTFOUND && config->lost_keys != NULL &&
+                          lost_keys_note(config->lost_keys, header);
+    if (err != PL_EEXPIRED && !given_up) {
         refuse(job, may_change(err) ? BLOCK_RETRY : BLOCK_REFUSED, why->text);
+        return;
     }
+    counts->events = counts->dropped[given_up ? DROP_KEY_LOST : DROP_KEY_DESTROYED] =
+        job->block.events_header;
+    pl_log(config->log, PL_LOG_WARN, "intake", "%" PRIu32 " events are dropped: %s%s",
+           job->block.events_header, given_up ? "their key was given up: " : "", why->text);
 }
 
 /* Opens, decodes and seals; never fails: what is wrong becomes the job's verdict. */

@@ -148,6 +148,33 @@ static void a_key_that_has_ended_cannot_be_given_up(void **state)
     finish(r);
 }
 
+/* A line of the key-encryption keys was taken out too early. */
+static void a_locked_key_s_blocks_wait(void **state)
+{
+    struct test *t = *state;
+    struct rig *r = &t->rig;
+    uint8_t locked[BLOCK_KEY_ID_BYTES], public_key[PL_X25519_BYTES];
+    block_key_id(r->seal_public, locked);
+    rig_close(r);
+    keyring_close(r->keyring);
+    r->f.config.kek_text = PL_SPAN_LIT(KEK_A KEK_B);
+    start(r);
+    rig_must(keyring_new_seal_key(r->keyring, public_key, &why), &why);
+    stop(r);
+    r->f.config.kek_text = PL_SPAN_LIT(KEK_B);
+    start(r);
+    assert_int_equal(send_new(t, 0, "waits", 2), BLOCK_RETRY);
+    assert_int_equal(ledger_alarms(r->ledger, NULL, 0), 0);
+    assert_int_equal(listed(r, NULL), 0);
+    assert_int_equal(lost_keys_give_up(r->config.lost_keys, locked, &why), PL_EEXISTS);
+    stop(r);
+    r->f.config.kek_text = PL_SPAN_LIT(KEK_A KEK_B);
+    start(r);
+    assert_int_equal(send(t, 0), BLOCK_STORED);
+    assert_true(totals(t).stored == 2);
+    finish(r);
+}
+
 static void come(struct lost_keys *lost, uint8_t key, uint8_t edge, uint64_t number)
 {
     struct block_header header = {.number = number};
@@ -190,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_lost_key_s_blocks_wait_until_it_is_given_up),
         CASE(a_key_that_has_ended_cannot_be_given_up),
+        CASE(a_locked_key_s_blocks_wait),
         CASE(an_edge_that_errs_hides_no_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
