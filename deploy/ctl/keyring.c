@@ -229,8 +229,8 @@ static const struct ctl_option give_up_options[] = {
 static enum pl_err show_given_up(struct json root, struct pl_why *why)
 {
     (void)why;
-    printf("Key %.*s is given up: what waits for it is dropped as it comes, and counted. The\n"
-           "books tell how much that was: polderctl probe ORIGIN, key_lost.\n",
+    printf("Key %.*s is given up: what waits for it is dropped as it comes. The origin's\n"
+           "/replication counts it, in totals.dropped.key_lost.\n",
            PL_SPAN_FMT(member_text(root, "key")));
     return PL_OK;
 }
