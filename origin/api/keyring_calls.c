@@ -175,8 +175,8 @@ API_HANDLER(api_lost_key_give_up)
     }
     const uint64_t blocks = count_waiting(lost, id);
     pl_hex_encode(pl_span(id, sizeof(id)), call->noted.object);
-    snprintf(call->noted.detail, sizeof(call->noted.detail), "%" PRIu64 " blocks wait: %s", blocks,
-             reason);
+    snprintf(call->noted.detail, sizeof(call->noted.detail), "blocks that wait: %" PRIu64 "; %s",
+             blocks, reason);
     err = lost_keys_give_up(lost, id, why);
     if (err == PL_OK) {
         json_write_object(worker->writer);
