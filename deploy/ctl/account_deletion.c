@@ -213,7 +213,7 @@ static enum pl_err show_holds(struct json root, struct pl_why *why)
         {"TO", "to", "all", false},
         {"PLACED (UTC)", "placed_at", "-", true},
         {"UNTIL", "until", "its release", true},
-        {"RELEASED (UTC)", "released_at", "no", true},
+        {"ENDED (UTC)", "ended_at", "no", true},
         {"REASON", "reason", "-", false},
         {0},
     };

@@ -28,7 +28,7 @@ static void write_day(struct json_writer *w, const char *name, int64_t day)
     json_write_pair_text(w, name, text);
 }
 
-void hold_write_json(const struct hold *hold, struct json_writer *w)
+void hold_write_json(const struct hold *hold, int64_t now_ms, struct json_writer *w)
 {
     json_write_object(w);
     json_write_pair_hex(w, "id", pl_span(hold->id.bytes, sizeof(hold->id.bytes)));
@@ -45,6 +45,9 @@ void hold_write_json(const struct hold *hold, struct json_writer *w)
     if (hold->released_ms != 0) {
         json_write_pair_text(w, "release_reason", hold->release_reason);
         json_write_pair_text(w, "released_by", hold->released_by);
+    }
+    if (now_ms != 0) {
+        json_write_pair_time(w, "ended_at", hold_ended_ms(hold, now_ms));
     }
     if (hold->was_so) {
         json_write_pair_bool(w, "already", true);

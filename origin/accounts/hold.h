@@ -29,7 +29,8 @@ struct hold {
 bool hold_stands(const struct hold *hold, int64_t now_ms);
 /* When it ended; 0: it stands, or has no end. */
 int64_t hold_ended_ms(const struct hold *hold, int64_t now_ms);
-void hold_write_json(const struct hold *hold, struct json_writer *w);
+/* now_ms: says as well when it ended; 0: as it is recorded. */
+void hold_write_json(const struct hold *hold, int64_t now_ms, struct json_writer *w);
 /* What hold_write_json wrote. PL_EINVAL, PL_ELIMIT name the member; so does the next one. */
 enum pl_err hold_read_json(struct json object, struct hold *hold, struct pl_why *why);
 /* What a request for one says: reason, from and to (days, both or none), until; the rest of *hold

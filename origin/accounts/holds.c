@@ -127,7 +127,7 @@ static enum pl_err write_record(struct holds *holds, const struct hold *hold, st
     enum pl_err err = json_writer_new(&w, false);
     if (err == PL_OK) {
         json_writer_begin(w, &bytes);
-        hold_write_json(hold, w);
+        hold_write_json(hold, 0, w);
         err = json_writer_end(w);
     }
     if (err != PL_OK) {

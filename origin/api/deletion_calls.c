@@ -95,6 +95,14 @@ static void note_hold(struct api_call *call, const struct hold *hold, const char
     snprintf(call->noted.detail, sizeof(call->noted.detail), "%s", reason);
 }
 
+/* They end by the earlier time while the clock is in doubt. */
+static void write_hold(struct api_worker *worker, const struct hold *hold)
+{
+    int64_t now_ms, latest_ms;
+    accounts_now_ms(worker->api->parts->accounts, &now_ms, &latest_ms);
+    hold_write_json(hold, now_ms, worker->writer);
+}
+
 API_HANDLER(api_hold_place)
 {
     const struct origin_parts *parts = worker->api->parts;
@@ -108,7 +116,7 @@ API_HANDLER(api_hold_place)
     }
     call->status = 201;
     note_hold(call, &hold, hold.reason);
-    hold_write_json(&hold, worker->writer);
+    write_hold(worker, &hold);
     return PL_OK;
 }
 
@@ -125,7 +133,7 @@ API_HANDLER(api_hold_list)
     json_write_key(worker->writer, "holds");
     json_write_array(worker->writer);
     for (size_t i = 0; i < count; i++) {
-        hold_write_json(&holds[i], worker->writer);
+        write_hold(worker, &holds[i]);
     }
     json_write_array_end(worker->writer);
     json_write_object_end(worker->writer);
@@ -144,6 +152,6 @@ API_HANDLER(api_hold_release)
         return err;
     }
     note_hold(call, &hold, hold.was_so ? "already" : hold.release_reason);
-    hold_write_json(&hold, worker->writer);
+    write_hold(worker, &hold);
     return PL_OK;
 }

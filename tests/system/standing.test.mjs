@@ -27,6 +27,12 @@ test('holds and deletions are said in lists, of one account, and in its record',
     assert.equal(JSON.parse(await release('again', '--json')).release_reason, 'settled');
     assert.match(await cluster.ctl('audit', 'export'), /"hold\.release","outcome":"done"[^\n]*"detail":"already"/);
 
+    const soon = new Date(Date.now() + 1500).toISOString();
+    const brief = await cluster.ctlJson('account', 'hold', account.id, '--reason', 'briefly', '--until', soon);
+    assert.equal(brief.ended_at, null);
+    await until('it has run out', 10000, async () => (await cluster.ctlJson('account', 'holds', account.id)).holds.find(({ id }) => id === brief.id).ended_at === soon);
+    assert.match(await ctl('holds', account.id), /HOLD .* ENDED \(UTC\) .*\n.* \d\d:\d\d +HGB 257\n.* no +a lawsuit\n.* \d\d:\d\d +briefly\n/);
+
     // One that had ended long before it came here is overdue at once, and its making says so.
     const made = await ctl('create', 'old-shop', '--expires-at', '2025-01-31', '--imported');
     assert.match(made, /It has ended, .*its deletion begins at once/);
