@@ -81,6 +81,17 @@ static enum pl_err request_of(struct ctl *ctl, const char *id, const struct ctl_
     return err == PL_OK ? err : pl_fail(why, err, "the request is too long");
 }
 
+/* Whoever takes everything out has to know that it is everything. */
+static void tell_whole(const struct export_sink *sink)
+{
+    if (sink->file == NULL)
+        return;
+    fprintf(stderr, "%s is whole: %" PRIu64 " events", sink->file, sink->events);
+    if (sink->judged && sink->left_out > 0)
+        fprintf(stderr, ", with %" PRIu64 " that were not asked for", sink->left_out);
+    fputs(sink->judged ? ", as many as the origin counts in these days.\n" : ".\n", stderr);
+}
+
 /* What the export says of itself, to standard error. */
 static enum pl_err tell(const struct export_sink *sink, struct pl_why *why)
 {
@@ -96,6 +107,7 @@ static enum pl_err tell(const struct export_sink *sink, struct pl_why *why)
                        " out, but the origin counts %" PRIu64
                        " in these days: please tell who runs it",
                        sink->events, sink->left_out, sink->counted);
+    tell_whole(sink);
     return PL_OK;
 }
 

@@ -173,7 +173,7 @@ test('events export into a file goes on where it broke off', async (t) => {
 
     // What came after the last mark comes again; other days on the command line change nothing.
     reply = (response) => send(response, 200, [4, 5, 6].map(record).join('') + summary);
-    assert.equal((await ctl([...args, '--resume', '--to', '2026-11-09', '--visitor', 'bob'])).stderr, '');
+    assert.equal((await ctl([...args, '--resume', '--to', '2026-11-09', '--visitor', 'bob'])).stderr, `${file} is whole: 6 events, as many as the origin counts in these days.\n`);
     assert.deepEqual(JSON.parse(origin.requests.at(-1).body), { visitor: 'ann' });
     assert.match(origin.requests.at(-1).url, /to=2026-11-02&marks=true&format=csv&cursor=2\.3$/);
     assert.equal(fs.readFileSync(file, 'utf8'), header + [1, 2, 3, 4, 5, 6].map(record).join(''));
