@@ -358,7 +358,8 @@ const struct ctl_command account_commands[] = {
     {"update", "ACCOUNT", "Changes an account's name or rules",
      "What is not given stays. Edges follow within a second.\n\n"
      "Examples:\n"
-     "  polderctl account update my-shop --origins https://shop.example,https://*.shop.example\n"
+     "  polderctl account update my-shop \\\n"
+     "      --origins https://shop.example,https://*.shop.example\n"
      "  polderctl account update my-shop --honour-dnt no --regions \"\"\n"
      "  polderctl account update my-shop --cookie no --pii email,card",
      update_options, run_update},

@@ -61,8 +61,8 @@ enum ctl_exit account_release_run(struct ctl *ctl, const struct ctl_args *args, 
          "reinstated.\n\n"                                                                         \
          "Examples:\n"                                                                             \
          "  polderctl account hold my-shop --reason \"HGB 257\" --until 2032-12-31\n"              \
-         "  polderctl account hold my-shop --reason \"case 7 O 12/26\" --from 2026-03-01 "         \
-         "--to 2026-03-31",                                                                        \
+         "  polderctl account hold my-shop --reason \"case 7 O 12/26\" \\\n"                       \
+         "      --from 2026-03-01 --to 2026-03-31",                                                \
          account_hold_options,                                                                     \
          account_hold_run},                                                                        \
         {"holds",                                                                                  \
@@ -75,8 +75,8 @@ enum ctl_exit account_release_run(struct ctl *ctl, const struct ctl_args *args, 
         "release", "ACCOUNT HOLD", "Ends a hold",                                                  \
             "HOLD is its id. What was due meanwhile is deleted.\n\n"                               \
             "Example:\n"                                                                           \
-            "  polderctl account release my-shop 8f14e45fceea167a5a36dedd4bea2543 "                \
-            "--reason \"case closed\"",                                                            \
+            "  polderctl account release my-shop 8f14e45fceea167a5a36dedd4bea2543 \\\n"            \
+            "      --reason \"case closed\"",                                                      \
             account_release_options, account_release_run                                           \
     }
 

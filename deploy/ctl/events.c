@@ -187,7 +187,8 @@ const struct ctl_command events_commands[] = {
      "Examples:\n"
      "  polderctl events export my-shop >events.ndjson\n"
      "  polderctl events export my-shop --from 2026-11-01 --output november.ndjson\n"
-     "  polderctl events export my-shop --format csv --type order --output orders.csv",
+     "  polderctl events export my-shop --format csv --type order \\\n"
+     "      --output orders.csv",
      export_options, run_export},
     {"counts", "ACCOUNT", "How many events an account has, by day",
      "Stored are all that ever were; erased are those that went with a visitor, retired those that "
