@@ -1,5 +1,5 @@
 // The second half of deploy/try: starts everything, sends events, shows the books.
-import { mkdtempSync, writeFileSync, rmSync, existsSync, readdirSync } from 'node:fs';
+import { mkdtempSync, writeFileSync, rmSync, existsSync, readdirSync, statSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import os from 'node:os';
 import path from 'node:path';
@@ -10,6 +10,14 @@ import { sendVisits } from './visitors.mjs';
 
 const REGIONS = ['eu', 'us', 'apac'];
 const EVENTS_PER_EDGE = 300;
+
+// Of keeping all state there. An empty name would be the folder that this is called in.
+function whatIsInTheWay(dir) {
+    if (dir === '') return 'is empty; name a new folder';
+    if (!existsSync(dir)) return undefined;
+    if (!statSync(dir).isDirectory()) return 'is no folder; name a new one';
+    return readdirSync(dir).length > 0 ? 'is not empty; name a new folder, or remove it if it is from an earlier try' : undefined;
+}
 
 let options;
 try {
@@ -30,8 +38,9 @@ if (!Number.isInteger(basePort) || basePort < 1 || basePort > 65525) {
     console.error(`--base-port ${options['base-port']}: must be a whole number from 1 to 65525`);
     process.exit(2);
 }
-if (options.dir && existsSync(options.dir) && readdirSync(options.dir).length > 0) {
-    console.error(`--dir ${options.dir}: is not empty; name a new folder, or remove it if it is from an earlier try`);
+const inTheWay = options.dir === undefined ? undefined : whatIsInTheWay(options.dir);
+if (inTheWay) {
+    console.error(`--dir ${options.dir}: ${inTheWay}`);
     process.exit(2);
 }
 

@@ -2,8 +2,8 @@
 // leaves no process behind however it ends.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { freeBasePort, root } from '../../deploy/demo/cluster.mjs';
@@ -64,6 +64,19 @@ test('until Ctrl-C: try.env leads to the nodes and the shop; a second one finds 
     first.kill('SIGHUP');
     assert.equal(await first.ended, 129, first.said);
     assert.deepEqual(first.nodes(), []);
+});
+
+test('a --dir that cannot be a folder of its own is refused, and nothing is made', async () => {
+    const cwd = mkdtempSync(path.join(os.tmpdir(), 'polder-try-test-'));
+    writeFileSync(path.join(cwd, 'file'), '');
+    const run = (dir) => spawnSync(process.execPath, [path.join(root, 'deploy/demo/try.mjs'), '--bin', bin, '--dir', dir, '--base-port', '1'], { cwd, encoding: 'utf8' });
+    for (const [dir, why] of [['', 'is empty'], ['file', 'is no folder'], ['.', 'is not empty']]) {
+        const { status, stderr } = run(dir);
+        assert.equal(status, 2, stderr);
+        assert.match(stderr, new RegExp(`^--dir ${dir}: ${why}; name a new .*\\n$`));
+    }
+    assert.deepEqual(readdirSync(cwd), ['file']);
+    rmSync(cwd, { recursive: true });
 });
 
 test('a signal at any moment of the start ends what was started', { timeout: TIMEOUT_MS * 4 }, async (t) => {
