@@ -95,10 +95,12 @@ API_HANDLER(api_account_update)
 
 API_HANDLER(api_account_outcomes)
 {
+    static const char *const names[] = {"from", "to", NULL};
     struct account account;
     int64_t first_day = 0, last_day = VAULT_DAY_MAX;
     enum pl_err err = find(worker, call->target.account, &account, why);
-    if (err != PL_OK || (err = api_read_day(call, "from", &first_day, why)) != PL_OK ||
+    if (err != PL_OK || (err = api_query_only(call, names, why)) != PL_OK ||
+        (err = api_read_day(call, "from", &first_day, why)) != PL_OK ||
         (err = api_read_day(call, "to", &last_day, why)) != PL_OK) {
         return err;
     }
@@ -186,9 +188,10 @@ static enum pl_err read_version(struct api_call *call, uint64_t *version, struct
 
 API_HANDLER(api_config_get)
 {
+    static const char *const names[] = {"version", NULL};
     uint64_t version;
-    enum pl_err err = read_version(call, &version, why);
-    if (err == PL_OK) {
+    enum pl_err err = api_query_only(call, names, why);
+    if (err == PL_OK && (err = read_version(call, &version, why)) == PL_OK) {
         err = accounts_config(worker->api->parts->accounts, call->target.account, version,
                               &call->reply, why);
     }

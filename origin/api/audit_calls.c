@@ -17,12 +17,17 @@ static enum pl_err settle(struct api_worker *worker, struct pl_why *why)
 
 API_HANDLER(api_audit_read)
 {
+    static const char *const names[] = {"from", NULL};
     struct pl_span text;
     uint64_t from = 1, next = 0;
+    enum pl_err err = api_query_only(call, names, why);
+    if (err != PL_OK) {
+        return err;
+    }
     if (pl_form_find(pl_buf_span(&call->query), "from", &text) && !pl_span_to_u64(text, &from)) {
         return pl_fail_field(why, PL_EINVAL, "from", "from must be the number of a line");
     }
-    enum pl_err err = settle(worker, why);
+    err = settle(worker, why);
     if (err == PL_OK) {
         err = audit_read(worker->api->parts->audit, from, PAGE_BYTES, &call->reply, &next, why);
     }

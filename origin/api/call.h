@@ -211,6 +211,10 @@ void api_export_look(struct http_loop *loop, void *api);
 
 /* ---- export_query.c */
 
+/* Whether the query names what is in names (NULL at the end) only, each once: a misspelt from would
+ * give out all days. PL_EINVAL names what else is there. */
+enum pl_err api_query_only(const struct api_call *call, const char *const *names,
+                           struct pl_why *why);
 /* A day of the query, like 2026-11-22; *day stays where it names none. */
 enum pl_err api_read_day(struct api_call *call, const char *name, int64_t *day, struct pl_why *why);
 

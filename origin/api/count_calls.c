@@ -51,6 +51,7 @@ static enum pl_err write_day(void *ctx, uint64_t account, int64_t day,
 
 API_HANDLER(api_account_counts)
 {
+    static const char *const names[] = {"from", "to", NULL};
     struct json_writer *w = worker->writer;
     struct days days = {.w = w};
     struct account account;
@@ -59,7 +60,8 @@ API_HANDLER(api_account_counts)
     if (err != PL_OK)
         return pl_fail_field(why, err, "account", "there is no account %016llx",
                              (unsigned long long)call->target.account);
-    if ((err = api_read_day(call, "from", &first_day, why)) != PL_OK ||
+    if ((err = api_query_only(call, names, why)) != PL_OK ||
+        (err = api_read_day(call, "from", &first_day, why)) != PL_OK ||
         (err = api_read_day(call, "to", &last_day, why)) != PL_OK)
         return err;
     if (first_day < 0 || last_day > VAULT_DAY_MAX || first_day > last_day)

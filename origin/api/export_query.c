@@ -3,7 +3,30 @@
 #include "origin/request.h"
 #include "proto/base/text.h"
 
+#include <stdio.h>
+
 #define TYPES_BYTES 512
+
+enum pl_err api_query_only(const struct api_call *call, const char *const *names,
+                           struct pl_why *why)
+{
+    struct pl_span rest = pl_buf_span(&call->query), name, value;
+    while (pl_form_next(&rest, &name, &value)) {
+        const char *const *known = names;
+        while (*known != NULL && !pl_span_eq_str(name, *known))
+            known++;
+        if (*known == NULL) {
+            char field[64];
+            snprintf(field, sizeof(field), "%.*s", (int)(name.len < 60 ? name.len : 60),
+                     (const char *)name.data);
+            return pl_fail_field(why, PL_EINVAL, field, "%s is not a parameter of this request",
+                                 field);
+        }
+        if (pl_form_find(rest, *known, &value))
+            return pl_fail_field(why, PL_EINVAL, *known, "%s is named twice", *known);
+    }
+    return PL_OK;
+}
 
 /* A parameter's text; *len 0: there is none. */
 static enum pl_err read_text(struct api_call *call, const char *name, char *out, size_t size,
@@ -110,12 +133,16 @@ static enum pl_err read_visitor(struct api_worker *worker, struct api_call *call
 enum pl_err api_export_query(struct api_worker *worker, struct api_call *call,
                              struct api_export_query *out, struct pl_why *why)
 {
+    static const char *const names[] = {"from",   "to",    "type",    "include", "format",
+                                        "cursor", "marks", "visitor", NULL};
     static const char *const formats[] = {"ndjson", "csv"}, *const includes[] = {"tally"},
                              *const marks[] = {"false", "true"};
     struct export_request *r = &out->request;
     size_t format = 0, include = 1, marked = 0;
     *r = export_request_of(call->target.account, 0, VAULT_DAY_MAX);
-    enum pl_err err = api_read_day(call, "from", &r->first_day, why);
+    enum pl_err err = api_query_only(call, names, why);
+    if (err == PL_OK)
+        err = api_read_day(call, "from", &r->first_day, why);
     if (err == PL_OK)
         err = api_read_day(call, "to", &r->last_day, why);
     if (err == PL_OK)
