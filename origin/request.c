@@ -34,6 +34,9 @@ enum pl_err request_text(struct json object, const char *name, char *out, size_t
     }
     memcpy(out, text.data, text.len);
     out[text.len] = '\0';
+    if (strspn(out, " ") == text.len) {
+        out[0] = '\0';
+    }
     return PL_OK;
 }
 

@@ -12,7 +12,7 @@
 #include "proto/store/store.h"
 #include "proto/wire/json.h"
 
-/* Copies text with its NUL; no control bytes. */
+/* Copies text with its NUL; no control bytes. Spaces alone say nothing: "". */
 enum pl_err request_text(struct json object, const char *name, char *out, size_t out_bytes,
                          struct pl_why *why);
 enum pl_err request_bool(struct json object, const char *name, bool *out, struct pl_why *why);
