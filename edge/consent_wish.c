@@ -55,7 +55,8 @@ static enum pl_err take(struct source *source, const struct name *name, struct p
     return PL_OK;
 }
 
-#define WHAT_IS_TAKEN "what is taken is writeKey, visitorId, anonymousId, userId and redirect"
+#define WHAT_IS_TAKEN                                                                              \
+    "what is taken is writeKey, visitorId, anonymousId, userId, requestId and redirect"
 
 static enum pl_err take_members(struct source *source, struct json body)
 {
@@ -104,7 +105,7 @@ static enum pl_err check_form(const struct params *params, size_t from, struct p
             return PL_OK;
     return pl_fail(why, PL_EINVAL,
                    "the form names nothing that is known here; what is taken is write_key, "
-                   "visitor_id, anonymous_id, user_id and redirect");
+                   "visitor_id, anonymous_id, user_id, request_id and redirect");
 }
 
 static bool is_form(const struct http_request *request, struct pl_span body)

@@ -66,7 +66,7 @@ static bool is_name_list(struct pl_span text)
 
 void reply_preflight(struct http_request *request, void *arg)
 {
-    (void)arg;
+    const char *allow = arg;
     struct http_header headers[REPLY_CORS_HEADERS + 4];
     struct pl_span names;
     size_t count = reply_cors(request, headers);
@@ -81,8 +81,7 @@ void reply_preflight(struct http_request *request, void *arg)
             headers[count++] =
                 (struct http_header){PL_SPAN_LIT("access-control-allow-headers"), names};
     }
-    headers[count++] =
-        (struct http_header){PL_SPAN_LIT("allow"), PL_SPAN_LIT("GET, HEAD, POST, OPTIONS")};
+    headers[count++] = (struct http_header){PL_SPAN_LIT("allow"), pl_span_str(allow)};
     http_reply(request, 204, headers, count, pl_span(NULL, 0));
 }
 

@@ -27,7 +27,7 @@ void reply_error_body(struct edge_loop *loop, const struct pl_why *why, struct p
 /* Whether the body stands in some encoding, which no edge undoes: answered 415 then. */
 bool reply_coded_body(struct http_request *request);
 
-/* Answers a preflight (OPTIONS) for any route that pages may use. arg: unused. */
+/* Answers a preflight (OPTIONS) for any route that pages may use. arg: its Allow header, text. */
 void reply_preflight(struct http_request *request, void *arg);
 /* For http_server_config.refuse. */
 void reply_refusal(struct http_request *request, int status, const char *allow, void *arg);

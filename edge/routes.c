@@ -59,10 +59,21 @@ static void add(struct edge_routes *r, struct http_route route)
     r->table[r->count++] = route;
 }
 
+#define ALLOW_POST "POST, OPTIONS"
+
+/* As a 405 names them. */
+static const char *allowed(unsigned methods)
+{
+    if (methods == HTTP_POST)
+        return ALLOW_POST;
+    return (methods & HTTP_POST) == 0 ? "GET, HEAD, OPTIONS" : "GET, HEAD, POST, OPTIONS";
+}
+
 static void add_public(struct edge_routes *r, struct http_route route)
 {
     add(r, route);
-    add(r, (struct http_route){HTTP_OPTIONS, route.path, reply_preflight, NULL});
+    add(r, (struct http_route){HTTP_OPTIONS, route.path, reply_preflight,
+                               (void *)allowed(route.methods)});
 }
 
 static size_t count_dialect_routes(void)
@@ -144,10 +155,10 @@ static void serve_other_path(struct http_request *request, void *arg)
         tracker_handle(request, (void *)routes->snowplow);
         break;
     case HTTP_OPTIONS:
-        reply_preflight(request, NULL);
+        reply_preflight(request, ALLOW_POST);
         break;
     default:
-        reply_refusal(request, 405, "POST, OPTIONS", NULL);
+        reply_refusal(request, 405, ALLOW_POST, NULL);
         break;
     }
 }

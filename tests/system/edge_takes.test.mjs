@@ -127,6 +127,7 @@ test('what an edge takes and refuses', { timeout: 180000 }, async (t) => {
             const reply = await ask(url + path, { method });
             assertError(reply, 405, { cors: null });
             assert.deepEqual(reply.headers.allow.split(', ').sort(), allow.split(', ').sort());
+            if (allow.includes('OPTIONS')) assert.equal((await ask(url + path, { method: 'OPTIONS' })).headers.allow, reply.headers.allow, 'who asks is told the same');
         }
     });
 
