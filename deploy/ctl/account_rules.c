@@ -5,12 +5,31 @@ static bool is_yes_or_no(const char *word)
     return word == NULL || strcmp(word, "yes") == 0 || strcmp(word, "no") == 0;
 }
 
+/* A variable that was not set leaves such a gap, and a list that is empty means all. */
+static bool has_gap(const char *list)
+{
+    const size_t len = list == NULL ? 0 : strlen(list);
+    return len > 0 && (list[0] == ',' || list[len - 1] == ',' || strstr(list, ",,") != NULL);
+}
+
 enum ctl_exit account_rules_usage(const struct ctl_args *args, struct pl_why *why)
 {
+    static const struct {
+        int option;
+        const char *name;
+    } lists[] = {{RULE_REGIONS, "regions"},
+                 {RULE_ORIGINS, "origins"},
+                 {RULE_ALIASES, "aliases"},
+                 {RULE_HOSTS, "hosts"},
+                 {RULE_PII, "pii"}};
     const char *cookie = args->options[RULE_COOKIE], *months = args->options[RULE_RETENTION];
     uint64_t number;
     if (months != NULL && !pl_span_to_u64(pl_span_str(months), &number))
         return ctl_usage(why, "--retention-months must be a whole number, not '%.100s'", months);
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+        if (has_gap(args->options[lists[i].option]))
+            return ctl_usage(why, "--%s has nothing before or after a comma: '%.100s'",
+                             lists[i].name, args->options[lists[i].option]);
     return is_yes_or_no(cookie)
                ? CTL_OK
                : ctl_usage(why, "--cookie must be yes or no, not '%.100s'", cookie);

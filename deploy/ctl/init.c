@@ -1,6 +1,7 @@
 /* polderctl init: a directory with everything that a new origin starts from. */
 #include "deploy/ctl/certificates.h"
 #include "deploy/ctl/files.h"
+#include "deploy/ctl/request.h"
 
 #include "proto/base/crypto.h"
 #include "proto/base/file.h"
@@ -229,6 +230,18 @@ static void say_next_steps(const struct init *init)
            init->dir, init->dir, init->dir);
 }
 
+static enum pl_err say_json(const struct init *init, struct pl_why *why)
+{
+    const struct request_member members[] = {{.name = "dir", .text = init->dir}, {0}};
+    struct pl_buf out;
+    pl_buf_init(&out, 8 * FILES_PATH_BYTES);
+    enum pl_err err = request_write(members, "the directory's name", &out, why);
+    if (err == PL_OK)
+        printf("%.*s\n", (int)out.len, (const char *)out.data);
+    pl_buf_release(&out);
+    return err;
+}
+
 static enum ctl_exit run_init(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
     struct init init = {.random = ctl->random, .now_ms = pl_wall_ms(ctl->clock)};
@@ -241,7 +254,9 @@ static enum ctl_exit run_init(struct ctl *ctl, const struct ctl_args *args, stru
     if (err == PL_OK)
         err = write_all(&init, why);
     files_release(init.files, FILE_COUNT);
-    if (err == PL_OK)
+    if (err == PL_OK && ctl->json)
+        err = say_json(&init, why);
+    else if (err == PL_OK)
         say_next_steps(&init);
     return ctl_result(err);
 }

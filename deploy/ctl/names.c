@@ -15,11 +15,12 @@ static const struct {
     [NAMES_TOKEN] = {"token", "/tokens", "tokens", PL_ID128_TEXT - 1, "revoked_at"},
 };
 
-/* Whether the text is an id of its kind already. */
+/* Whether the text is an id of its kind already. Zeros are nobody's. */
 static bool is_id(enum names_kind kind, const char *text)
 {
-    return strlen(text) == kinds[kind].id_digits &&
-           strspn(text, "0123456789abcdef") == kinds[kind].id_digits;
+    const size_t digits = kinds[kind].id_digits;
+    return strlen(text) == digits && strspn(text, "0123456789abcdef") == digits &&
+           strspn(text, "0") < digits;
 }
 
 struct matches {

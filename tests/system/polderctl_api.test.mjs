@@ -112,6 +112,7 @@ test('accounts are named by id or by a name that one only has', async (t) => {
     assert.equal(JSON.parse(await ok(show('gone'))).id, '00000000000000a5');
     await fails(1, /2 accounts are named 'twin': give an id instead \(00000000000000a3, 00000000000000a4\)/, show('twin'));
     await fails(1, /there is no account 'none' \(polderctl account list shows them\)/, show('none'));
+    await fails(1, /there is no account '0{16}' \(polderctl account list shows them\)/, show('0'.repeat(16)));
     const before = origin.requests.length;
     assert.equal(JSON.parse(await ok(show('00000000000000a4'))).name, 'twin');
     assert.deepEqual(origin.requests.slice(before).map(({ url }) => url), ['/api/v1/accounts/00000000000000a4']);
@@ -157,6 +158,9 @@ test('account update sends what was given and nothing else', async (t) => {
     await ok(['account', 'update', '00000000000000a1', '--cookie', 'no', '--pii', '', ...args]);
     assert.deepEqual(JSON.parse(origin.requests.at(-1).body), { cookie: { enabled: false }, pii: { mask: [] } });
     await fails(2, /--cookie must be yes or no, not 'maybe'/, ['account', 'update', '00000000000000a1', '--cookie', 'maybe', ...args]);
+    // Half a list is a variable that was not set: none of it would be all regions.
+    for (const list of [',', 'eu,', ',eu', 'eu,,us']) await fails(2, new RegExp(`--regions has nothing before or after a comma: '${list}'`), ['account', 'update', '00000000000000a1', '--regions', list, ...args]);
+    await fails(2, /--hosts has nothing before/, ['account', 'create', 'a', '--hosts', ',', ...args]);
     await fails(2, /--honour-dnt must be yes or no, not 'maybe'/, ['account', 'update', '00000000000000a1', '--honour-dnt', 'maybe', ...args]);
 });
 

@@ -132,7 +132,7 @@ test('init cleans up after itself when the disk fails half-way', async (t) => {
 
 test('init takes directories with any name', async (t) => {
     const dir = path.join(tempDir(t), `a "b" \\c #d: 'e' \u00fc\n%s`);
-    await ok(['init', dir]);
+    assert.deepEqual(JSON.parse(await ok(['init', dir, '--json'])), { dir });
     assert.equal(yaml(path.join(dir, 'origin/origin.yaml')).data_dir, `${dir}/origin/data`);
 });
 
