@@ -1,5 +1,7 @@
 #include "edge/options.h"
 
+#include "proto/base/address.h"
+
 #define MIB (INT64_C(1024) * 1024)
 #define GIB (1024 * MIB)
 
@@ -81,14 +83,37 @@ const struct pl_option edge_option_table[] = {
 };
 const size_t edge_option_count = sizeof(edge_option_table) / sizeof(edge_option_table[0]);
 
+static enum pl_err check_addresses(const struct edge_options *o, struct pl_why *why)
+{
+    const struct {
+        const char *text, *key;
+    } listens[] = {{o->http_listen, "http_listen"},
+                   {o->https_listen, "https_listen"},
+                   {o->ops_listen, "ops_listen"}};
+    struct pl_address address;
+    enum pl_err err = PL_OK;
+    for (size_t i = 0; i < sizeof(listens) / sizeof(listens[0]) && err == PL_OK; i++)
+        if (*listens[i].text != '\0')
+            err = pl_address_parse(listens[i].text, listens[i].key, &address, why);
+    if (err == PL_OK && !pl_link_url_is(o->origin_url))
+        err = pl_fail_field(why, PL_EINVAL, "origin_url",
+                            "origin_url must read " PL_LINK_PREFIX "HOST:PORT, not \"%s\"",
+                            o->origin_url);
+    return err;
+}
+
 static enum pl_err check(struct edge_options *o, struct pl_why *why)
 {
     if (!pl_id128_parse(pl_span_str(o->edge_id_text), &o->edge_id))
         return pl_fail_field(why, PL_EINVAL, "edge_id",
                              "edge_id must be 32 lowercase hex digits, as `polderctl edge enroll` "
                              "printed them");
-    if (*o->region == '\0' || strlen(o->region) > 15)
-        return pl_fail_field(why, PL_EINVAL, "region", "region must be 1 to 15 bytes, e.g. eu");
+    const size_t region = strlen(o->region);
+    if (region == 0 || region > 15 ||
+        strspn(o->region, "abcdefghijklmnopqrstuvwxyz0123456789-") != region)
+        return pl_fail_field(why, PL_EINVAL, "region",
+                             "region must be 1 to 15 of a-z, 0-9 and -, as enrolled, not \"%s\"",
+                             o->region);
     if (!pl_log_level_parse(o->log_level_text, &o->log_level))
         return pl_fail_field(why, PL_EINVAL, "log_level",
                              "log_level must be error, warn, info or debug, not \"%s\"",
@@ -99,7 +124,7 @@ static enum pl_err check(struct edge_options *o, struct pl_why *why)
     if (*o->https_listen != '\0' && (*o->tls_cert_file == '\0' || *o->tls_key_file == '\0'))
         return pl_fail_field(why, PL_EINVAL, "tls_cert_file",
                              "https_listen needs tls_cert_file and tls_key_file");
-    return PL_OK;
+    return check_addresses(o, why);
 }
 
 enum pl_err edge_options_load(struct edge_options *out, const char *path, struct pl_why *why)

@@ -22,7 +22,6 @@
 #define YAML_BYTES_MAX    (64 * 1024)
 #define REQUEST_BYTES_MAX 4096
 #define DEFAULT_LISTEN    "127.0.0.1:8081"
-#define LINK_PREFIX       "tls+tcp://"
 
 enum { REGION, LISTEN, LINK };
 
@@ -123,12 +122,7 @@ static enum pl_err find_link(struct enrolment *e, struct pl_why *why)
 
 static enum ctl_exit check_link(const char *link, struct pl_why *why)
 {
-    const char *port = strrchr(link, ':');
-    uint64_t number;
-    size_t prefix = strlen(LINK_PREFIX);
-    if (strncmp(link, LINK_PREFIX, prefix) != 0 || port <= link + prefix ||
-        !pl_span_to_u64(pl_span_str(port + 1), &number) || number == 0 || number > 65535 ||
-        strpbrk(link, " \t\"\\") != NULL || strlen(link) >= CERTIFICATES_LINK_BYTES)
+    if (!pl_link_url_is(link) || strlen(link) >= CERTIFICATES_LINK_BYTES)
         return ctl_usage(why, "--link must look like tls+tcp://HOST:PORT, not '%.200s'", link);
     return CTL_OK;
 }

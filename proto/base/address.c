@@ -49,3 +49,13 @@ enum pl_err pl_address_parse(const char *text, const char *key, struct pl_addres
                          "127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080",
                          key, text);
 }
+
+bool pl_link_url_is(const char *text)
+{
+    const size_t prefix = strlen(PL_LINK_PREFIX);
+    const char *port = strrchr(text, ':');
+    uint64_t number;
+    return strncmp(text, PL_LINK_PREFIX, prefix) == 0 && port > text + prefix &&
+           pl_span_to_u64(pl_span_str(port + 1), &number) && number != 0 && number <= UINT16_MAX &&
+           strpbrk(text, " \t\"\\") == NULL;
+}

@@ -81,6 +81,10 @@ static enum pl_err parse_scalar(const struct pl_option *option, const char *text
 {
     switch (option->type) {
     case PL_OPTION_TEXT:
+        if (text[0] == '\0' && option->default_text == NULL)
+            return pl_fail_field(why, PL_EINVAL, option->key,
+                                 "%s: option '%s' is required and must not be empty (%s)", source,
+                                 option->key, option->help);
         out->text = strdup(text);
         if (out->text != NULL)
             return PL_OK;

@@ -33,3 +33,25 @@ for (const [program, required] of [['polder-edge', 'edge_id'], ['polder-origin',
         assert.match(refused.stderr, new RegExp(`^${program}: option .\\w+. is required .*POLDER_`), 'the missing option is named');
     });
 }
+
+test('polder-edge --check-config finds what a start would not take', () => {
+    const files = Object.fromEntries(['origin_name', 'ca_file', 'link_cert_file', 'link_key_file', 'seal_key_file', 'data_dir'].map((key) => [key, 'x']));
+    const good = { ...files, edge_id: '0'.repeat(31) + '1', region: 'eu', origin_url: 'tls+tcp://origin.example:8090' };
+    const check = (changed) => spawnSync(path.join(bin, 'polder-edge'), ['--check-config'], {
+        encoding: 'utf8',
+        env: Object.fromEntries(Object.entries({ ...good, ...changed }).map(([key, value]) => [`POLDER_${key.toUpperCase()}`, value])),
+    });
+    assert.equal(check({}).status, 0, check({}).stderr);
+    const wrong = [
+        ['http_listen', 'localhost:80', /http_listen: "localhost:80" is not a numeric address/],
+        ['ops_listen', '9081', /ops_listen: "9081" is not a numeric address/],
+        ['origin_url', 'tls+tcp://origin.example', /origin_url must read tls\+tcp:\/\/HOST:PORT, not "tls\+tcp:\/\/origin\.example"/],
+        ['region', 'EU', /region must be 1 to 15 of a-z, 0-9 and -, as enrolled, not "EU"/],
+        ['data_dir', '', /option 'data_dir' is required and must not be empty/],
+    ];
+    for (const [key, value, says] of wrong) {
+        const refused = check({ [key]: value });
+        assert.equal(refused.status, 1, `${key}: ${refused.stdout}`);
+        assert.match(refused.stderr, says);
+    }
+});

@@ -52,11 +52,33 @@ static void test_refuses(void **state)
     }
 }
 
+static void test_links(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        "tls+tcp://",
+        "tls+tcp://origin",
+        "tls+tcp://:8090",
+        "tls+tcp://origin:",
+        "tls+tcp://origin:0",
+        "tls+tcp://origin:65536",
+        "tls+tcp://ori gin:8090",
+        "tcp://origin:8090",
+        "origin:8090",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_false(pl_link_url_is(bad[i]));
+    assert_true(pl_link_url_is("tls+tcp://origin.example.eu:8090"));
+    assert_true(pl_link_url_is("tls+tcp://[2001:db8::7]:1"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accepts),
         cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_links),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,6 +133,8 @@ static void mistakes_are_named_with_place_and_remedy(void **state)
         const char *yaml, *field, *says;
     } cases[] = {
         {"", "spool_dir", "required"},
+        {"spool_dir: ''\n", "spool_dir",
+         "line 1: option 'spool_dir' is required and must not be empty"},
         {"# nothing but comments\n\n", "spool_dir", "POLDER_SPOOL_DIR"},
         {"spool_dir: s\n\nport: 0\n", "port", "line 3"},
         {"spool_dir: s\nport: 65536\n", "port", "1 to 65535"},
@@ -192,7 +194,8 @@ static void the_table_describes_itself(void **state)
     assert_non_null(strstr(text, "# port to listen on (optional; 1 to 65535; POLDER_PORT)\n"
                                  "# port: 8080\n"));
     assert_non_null(strstr(text, "# origins: [a.example, b.example]\n"));
-    /* with the comment marks of the keys taken away it is a configuration */
+    /* with the comment marks of the keys taken away it is a configuration, once what is required is
+     * given */
     for (char *p = (char *)out.data; (p = strstr(p, "\n# ")) != NULL; p++)
         if (strcspn(p + 3, ": ") == strcspn(p + 3, ":"))
             memcpy(p + 1, "  ", 2);
@@ -202,7 +205,9 @@ static void the_table_describes_itself(void **state)
         if (!(p[0] == ' ' && (p == text || p[-1] == '\n' || (p[-1] == ' ' && p[-2] == '\n'))))
             assert_int_equal(pl_buf_put_u8(&flat, (uint8_t)*p), PL_OK);
     assert_int_equal(pl_buf_terminate(&flat), PL_OK);
+    setenv("POLDER_SPOOL_DIR", "/required", 1);
     assert_int_equal(load((const char *)flat.data, &n, &why), PL_OK);
+    unsetenv("POLDER_SPOOL_DIR");
     assert_int_equal(n.port, 8080);
     assert_int_equal(n.origins.count, 2);
     pl_options_release(table, COUNT, &n);
