@@ -21,6 +21,13 @@ static void check_edge(const struct view_edge *edge, int64_t silent_limit_ms,
             edge->record->name, llabs(edge->clock_skew_ms) / PL_SECOND_MS,
             edge->clock_skew_ms > 0 ? "ahead of" : "behind");
     }
+    if (edge->connected && edge->region != NULL &&
+        strcmp(edge->region, edge->record->region) != 0) {
+        reasons_add(reasons, PROBES_DEGRADED,
+                    "edge %s serves the accounts of region %s, but is enrolled for %s: correct "
+                    "region in its edge.yaml and restart it",
+                    edge->record->name, edge->region, edge->record->region);
+    }
     if (!edge->books.balanced) {
         reasons_add(reasons, PROBES_DOWN, "the books of edge %s do not balance: %s",
                     edge->record->name, edge->books.reason);

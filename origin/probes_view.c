@@ -74,6 +74,7 @@ static void look_at(const struct view *view, const struct origin_parts *parts,
             if (session->last_heard_mono_ms >= heard_ms) {
                 heard_ms = session->last_heard_mono_ms;
                 edge->clock_skew_ms = session->clock_skew_ms;
+                edge->region = session->region;
             }
         }
     }

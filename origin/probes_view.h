@@ -16,6 +16,7 @@ struct view_edge {
     int64_t silent_ms; /* since it was last heard of, or could first have been */
     bool heard;        /* at all, since this process began */
     int64_t clock_skew_ms;
+    const char *region; /* as it says itself; NULL: it has no session */
     struct books_edge books;
     struct cutoffs_edge cutoff;
     uint64_t events, stored, duplicate, dropped; /* over all of its chains */

@@ -112,7 +112,7 @@ static void say_why(struct sender *s, int rv)
     else if (rv == NNG_EADDRINVAL)
         hint = " (does the name resolve?)";
     snprintf(text, sizeof(text), "cannot reach the origin: %s%s", nng_strerror(rv), hint);
-    session_reason(s, pl_span_str(text));
+    session_unmade(s, pl_span_str(text));
 }
 
 static void connect_pipe(struct sender *s, nng_stream *stream, int64_t now_ms)

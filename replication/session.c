@@ -13,6 +13,14 @@ void session_reason(struct sender *s, struct pl_span reason)
     snprintf(s->status.reason, sizeof(s->status.reason), "%.*s", PL_SPAN_FMT(reason));
 }
 
+void session_unmade(struct sender *s, struct pl_span reason)
+{
+    if (!pl_span_eq_str(reason, s->status.reason))
+        pl_log(s->up->config.log, PL_LOG_WARN, "uplink", "no link to %s: %.*s", s->up->origin_url,
+               PL_SPAN_FMT(reason));
+    session_reason(s, reason);
+}
+
 /* ---- becoming live, and ceasing to be */
 
 static void publish(struct sender *s, bool live)
@@ -48,14 +56,12 @@ void session_begin(struct sender *s, int64_t now_ms)
 }
 
 /* What nng says, as far as it helps whoever has to put it right. */
-static const char *words_for(int why, bool was_live)
+static const char *words_for(int why)
 {
-    if (was_live)
-        return "the connection was closed";
     switch (why) {
     case NNG_EPEERAUTH:
     case NNG_ECRYPTO:
-        return "the TLS handshake failed: the origin's certificate, its CA or server_name do not "
+        return "the TLS handshake failed: the origin's certificate, its CA or origin_name do not "
                "fit";
     case NNG_EPROTO:
         return "what answers at origin_url is no Polder origin";
@@ -68,9 +74,11 @@ static const char *words_for(int why, bool was_live)
 void session_end(struct sender *s, int why)
 {
     if (s->session.state == SESSION_DOWN)
-        return;                                  /* we hung up ourselves, and have said why */
-    if (s->session.state != SESSION_TURNED_AWAY) /* which was said in better words */
-        session_reason(s, pl_span_str(words_for(why, s->session.state == SESSION_LIVE)));
+        return; /* we hung up ourselves, and have said why */
+    if (s->session.state == SESSION_LIVE)
+        session_reason(s, PL_SPAN_LIT("the connection was closed"));
+    else if (s->session.state != SESSION_TURNED_AWAY) /* which was said in better words */
+        session_unmade(s, pl_span_str(words_for(why)));
     leave(s, SESSION_DOWN);
 }
 

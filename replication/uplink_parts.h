@@ -148,6 +148,8 @@ int64_t dial_due_ms(const struct sender *s);
 /* ---- session.c; the sender thread */
 /* Why the link is not connected, in words. */
 void session_reason(struct sender *s, struct pl_span reason);
+/* The same for a link that did not come about; the log has it, too, until it changes. */
+void session_unmade(struct sender *s, struct pl_span reason);
 /* There is a pipe; it is closed; the latter with what nng says about it. */
 void session_begin(struct sender *s, int64_t now_ms);
 void session_end(struct sender *s, int why);

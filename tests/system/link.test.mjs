@@ -1,6 +1,7 @@
 // The replication link as operators know it: cut paths, slow paths, revoked edges, restarts.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { noFakeClock, shiftedClock } from './lib/clock.mjs';
 import { metricsOf } from './lib/metrics.mjs';
@@ -37,6 +38,26 @@ test('a cut path is noticed within 3 s at both ends, and healed without an opera
     await cluster.untilSettled(['eu'], 20000);
     const counts = await exportedIds(cluster, account);
     assert.deepEqual(events.filter((event) => counts.get(event.messageId) !== 1), []);
+});
+
+test('an edge that finds no origin says so in its log, once, and one of another region than it was enrolled for is named', { timeout: 60000 }, async (t) => {
+    const { cluster } = await startCluster(t, { start: [] });
+    const nowhere = `tls+tcp://127.0.0.1:${cluster.port('link') + 5}`;
+    const edge = await cluster.startEdge('eu', { env: { POLDER_ORIGIN_URL: nowhere, POLDER_REGION: 'us' }, ready: false });
+    const said = () => fs.readFileSync(edge.logFile, 'utf8').split('\n').filter((line) => line.includes(`no link to ${nowhere}: cannot reach the origin: Connection refused`));
+    await until('the log says so', 10000, () => said().length > 0);
+    assert.match(said()[0], / warn uplink /);
+    await new Promise((resolve) => setTimeout(resolve, 2000)); // it has tried again
+    assert.equal(said().length, 1);
+    await edge.stop();
+    await cluster.startEdge('eu', { env: { POLDER_REGION: 'us' } });
+    await until('connected', 10000, async () => (await cluster.replication('origin')).edges[0].connected);
+    const origin = await cluster.replication('origin');
+    assert.equal(origin.status, 'degraded');
+    assert.match(origin.reasons.join(), /edge eu serves the accounts of region us, but is enrolled for eu: correct region/);
+    await edge.stop();
+    await cluster.startEdge('eu');
+    await until('the origin is right again', 10000, async () => (await cluster.replication('origin')).status === 'healthy');
 });
 
 test('an edge whose clock is wrong is named at both ends', { timeout: 60000, skip: noFakeClock }, async (t) => {
