@@ -291,7 +291,8 @@ const struct ctl_command keyring_commands[] = {
      "it comes, counted in the books as key_lost, and its edge's chain goes on. A key that the "
      "keyring has cannot be given up.\n\n"
      "Example:\n"
-     "  polderctl keyring give-up 0123456789abcdef --reason 'restored, no newer copy'",
+     "  polderctl keyring give-up 0123456789abcdef \\\n"
+     "      --reason 'restored, no newer copy'",
      give_up_options, run_give_up},
     {0},
 };
