@@ -54,6 +54,8 @@ void pl_process_lock_memory(const struct pl_log *log)
 void pl_process_background_thread(const char *name)
 {
     pthread_setname_np(pthread_self(), name);
-    /* On Linux a thread has a niceness of its own, and making it larger is always allowed. */
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), BACKGROUND_NICE);
+    /* On Linux a thread has a niceness of its own, and making it larger is always allowed. Added to
+     * that of a process that is nice itself, which one of its own would put before the others. */
+    const id_t self = (id_t)gettid();
+    (void)setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + BACKGROUND_NICE);
 }

@@ -85,6 +85,14 @@ static void start_background(void)
     pthread_join(thread, NULL);
 }
 
+/* As under nice(1), or systemd's Nice=. */
+static void start_background_of_a_nice_one(void)
+{
+    if (setpriority(PRIO_PROCESS, 0, 12) != 0)
+        abort();
+    start_background();
+}
+
 static bool only_it_gives_way(void)
 {
     return in_background;
@@ -94,6 +102,7 @@ static void test_background_thread(void **state)
 {
     (void)state;
     assert_int_equal(in_child(start_background, only_it_gives_way), 0);
+    assert_int_equal(in_child(start_background_of_a_nice_one, only_it_gives_way), 0);
 }
 
 int main(void)
