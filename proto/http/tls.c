@@ -94,9 +94,10 @@ static int no_passphrase(char *buffer, int size, int writing, void *arg)
     return 0;
 }
 
+/* The first one's: what follows is what it made fail, "PEM lib". */
 static const char *openssl_reason(void)
 {
-    unsigned long code = ERR_peek_last_error();
+    unsigned long code = ERR_peek_error();
     const char *text = code == 0 ? NULL : ERR_reason_error_string(code);
     return text == NULL ? "not a PEM file OpenSSL can read" : text;
 }
@@ -143,7 +144,8 @@ static enum pl_err load_pair(SSL_CTX **out, const char *cert, const char *key, s
     configure(context);
     ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(context, cert) != 1)
-        err = pl_fail(why, PL_EINVAL, "certificate file %s: %s", cert, openssl_reason());
+        err = pl_fail(why, PL_EINVAL, "certificate file %s: %s (it must be PEM, with its chain)",
+                      cert, openssl_reason());
     else if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)
         err = pl_fail(why, PL_EINVAL, "key file %s: %s (it must be PEM without a passphrase)", key,
                       openssl_reason());

@@ -328,6 +328,13 @@ static void a_bad_reload_changes_nothing(void **state)
     fclose(file);
     assert_int_equal(http_server_reload_tls(f.server, &why), PL_EINVAL);
     assert_non_null(strstr(why.text, cert_path));
+    assert_non_null(strstr(why.text, "no start line (it must be PEM")); /* not "PEM lib" */
+    /* One that is half written. */
+    file = fopen(cert_path, "w");
+    fputs("-----BEGIN CERTIFICATE-----\nMIIB", file);
+    fclose(file);
+    assert_int_equal(http_server_reload_tls(f.server, &why), PL_EINVAL);
+    assert_null(strstr(why.text, "PEM lib"));
     assert_int_equal(unlink(cert_path), 0);
     assert_int_equal(http_server_reload_tls(f.server, &why), PL_ENOTFOUND);
 
