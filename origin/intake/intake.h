@@ -18,10 +18,10 @@
 
 #include "origin/accounts/day_counts.h"
 #include "origin/accounts/suppressions.h"
+#include "origin/clock_belief.h"
 #include "origin/intake/ledger.h"
 #include "origin/intake/lost_keys.h"
 #include "origin/keyring/keyring.h"
-#include "origin/lifecycle/clock_watch.h"
 #include "origin/subjects/erasures.h"
 #include "proto/base/histogram.h"
 #include "proto/store/store.h"

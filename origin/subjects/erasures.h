@@ -19,7 +19,7 @@
 #define POLDER_ORIGIN_SUBJECTS_ERASURES_H
 
 #include "origin/accounts/day_counts.h"
-#include "origin/lifecycle/clock_watch.h"
+#include "origin/clock_belief.h"
 #include "origin/lifecycle/cutoffs.h"
 #include "origin/subjects/erasure_set.h"
 #include "origin/subjects/links.h"

@@ -86,10 +86,8 @@ const arrowsBack = [
     'origin/accounts/accounts.h: origin/intake/intake.h',
     'origin/accounts/processing_record.c: origin/intake/dedupe.h',
     'origin/accounts/suppressions.h: origin/subjects/event_ids.h',
-    'origin/intake/intake.h: origin/lifecycle/clock_watch.h',
     'origin/intake/intake.h: origin/subjects/erasures.h',
     'origin/journal/audit.h: origin/accounts/tokens.h',
-    'origin/subjects/erasures.h: origin/lifecycle/clock_watch.h',
     'origin/subjects/erasures.h: origin/lifecycle/cutoffs.h',
     'origin/vault/export.h: origin/accounts/day_counts.h',
 ];
