@@ -71,8 +71,6 @@ static enum pl_err read_link_key(struct json object, struct edge_record *edge, s
 
 static enum pl_err read_edge(struct json object, struct edge_record *edge, struct pl_why *why)
 {
-    static const struct pl_id128 no_id = {{0}};
-    static const uint8_t no_key[PL_X25519_BYTES] = {0};
     enum pl_err err;
     memset(edge, 0, sizeof(*edge));
     if ((err = request_id128(object, "id", &edge->id, why)) != PL_OK ||
@@ -84,6 +82,14 @@ static enum pl_err read_edge(struct json object, struct edge_record *edge, struc
         (err = request_time(object, "enrolled_at", &edge->enrolled_ms, why)) != PL_OK) {
         return err;
     }
+    return request_time(object, "revoked_at", &edge->revoked_ms, why);
+}
+
+/* Of one that is to be enrolled: what was recorded once must not keep the origin from starting. */
+static enum pl_err check_edge(const struct edge_record *edge, struct pl_why *why)
+{
+    static const struct pl_id128 no_id = {{0}};
+    static const uint8_t no_key[PL_X25519_BYTES] = {0};
     if (pl_id128_eq(&edge->id, &no_id)) {
         return pl_fail_field(why, PL_EINVAL, "id", "id is missing: 32 hex digits");
     }
@@ -93,12 +99,16 @@ static enum pl_err read_edge(struct json object, struct edge_record *edge, struc
     if (edge->region[0] == '\0') {
         return pl_fail_field(why, PL_EINVAL, "region", "region is missing, e.g. \"eu\"");
     }
+    if (edge->region[strspn(edge->region, "abcdefghijklmnopqrstuvwxyz0123456789-")] != '\0') {
+        return pl_fail_field(why, PL_EINVAL, "region",
+                             "region must be of a-z, 0-9 and -, such as eu: no edge takes another");
+    }
     if (memcmp(edge->seal_public, no_key, sizeof(no_key)) == 0) {
         return pl_fail_field(why, PL_EINVAL, "seal_public",
                              "seal_public is missing: an X25519 "
                              "public key, 64 hex digits");
     }
-    return request_time(object, "revoked_at", &edge->revoked_ms, why);
+    return PL_OK;
 }
 
 static enum pl_err add(struct edges *edges, const struct edge_record *edge)
@@ -270,7 +280,8 @@ enum pl_err edges_enroll(struct edges *edges, struct json request, struct edge_r
     struct edge_record edge;
     enum pl_err err;
     if ((err = request_only(request, members, why)) != PL_OK ||
-        (err = read_edge(request, &edge, why)) != PL_OK) {
+        (err = read_edge(request, &edge, why)) != PL_OK ||
+        (err = check_edge(&edge, why)) != PL_OK) {
         return err;
     }
     edge.enrolled_ms = pl_wall_ms(edges->clock);

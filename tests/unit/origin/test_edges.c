@@ -158,6 +158,8 @@ static void test_refuses_by_field(void **state)
                    "\"seal_public\":\"" SEAL "\"}"},
         {"region", "{\"id\":\"" EDGE_A "\",\"name\":\"n\",\"region\":\"a-far-too-long-region\","
                    "\"link_public\":\"%s\",\"seal_public\":\"" SEAL "\"}"},
+        {"region", "{\"id\":\"" EDGE_A "\",\"name\":\"n\",\"region\":\"EU\","
+                   "\"link_public\":\"%s\",\"seal_public\":\"" SEAL "\"}"},
         {"seal_public", "{\"id\":\"" EDGE_A "\",\"name\":\"n\",\"region\":\"eu\","
                         "\"link_public\":\"%s\",\"seal_public\":\"11\"}"},
         {"link_public", "{\"id\":\"" EDGE_A "\",\"name\":\"n\",\"region\":\"eu\","
@@ -180,6 +182,23 @@ static void test_refuses_by_field(void **state)
         assert_string_equal(r.why.field, cases[i].field);
     }
     assert_int_equal(count_rows(&r, FAMILY_EDGES), 0);
+}
+
+/* Once they were asked for less. */
+static void test_what_was_enrolled_is_known(void **state)
+{
+    (void)state;
+    const struct pl_id128 id = id_of(EDGE_A);
+    char text[1024];
+    snprintf(text, sizeof(text),
+             "{\"id\":\"" EDGE_A "\",\"name\":\"  \",\"region\":\"EU\",\"link_public\":\"%s\","
+             "\"seal_public\":\"" SEAL "\"}",
+             link_key);
+    must(store_put(r.store, FAMILY_EDGES, pl_span(id.bytes, sizeof(id.bytes)), pl_span_str(text),
+                   true, &r.why),
+         &r.why);
+    reopen();
+    assert_known(EDGE_A, PL_OK);
 }
 
 static void note_revocation(void *ctx, const struct pl_id128 *edge)
@@ -256,6 +275,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_revoked_edges_stay_revoked, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ids_and_names_are_taken_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refuses_by_field, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_was_enrolled_is_known, setup, teardown),
         cmocka_unit_test_setup_teardown(test_revocation_is_told, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
