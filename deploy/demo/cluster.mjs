@@ -39,7 +39,12 @@ export async function portIsFree(port) {
     });
 }
 
-// A base whose ports are all free, and nobody else's who asks here: a folder holds the place until
+// One that browsers and fetch never ask, whoever listens there: the Fetch standard's bad ports.
+export function portIsBad(port) {
+    return fetch(`http://127.0.0.1:${port}/`).then(() => false, (error) => error.cause?.message === 'bad port');
+}
+
+// A base whose ports are all good and free, and nobody else's who asks here: a folder holds the place until
 // this process ends, so that two test runs on one machine never share a node's port.
 export async function freeBasePort() {
     for (;;) {
@@ -52,8 +57,8 @@ export async function freeBasePort() {
             continue;
         }
         process.once('exit', () => rmdirSync(claim));
-        const free = await Promise.all(Object.values(PORTS).map((offset) => portIsFree(base + offset)));
-        if (free.every(Boolean)) return base;
+        const fit = await Promise.all(Object.values(PORTS).map(async (offset) => (await portIsFree(base + offset)) && !(await portIsBad(base + offset))));
+        if (fit.every(Boolean)) return base;
     }
 }
 

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Cluster, PORTS, portIsFree, until } from './cluster.mjs';
+import { Cluster, PORTS, portIsBad, portIsFree, until } from './cluster.mjs';
 import { serveShop } from './shop.mjs';
 import { sendVisits } from './visitors.mjs';
 
@@ -45,6 +45,10 @@ if (inTheWay) {
 }
 
 for (const offset of Object.values(PORTS)) {
+    if (await portIsBad(basePort + offset)) {
+        console.error(`port ${basePort + offset} is one that browsers refuse to ask: move all ports with another --base-port`);
+        process.exit(2);
+    }
     if (await portIsFree(basePort + offset)) continue;
     console.error(`port ${basePort + offset} of 127.0.0.1 is in use, by another deploy/try perhaps: stop that, or move all ports of this one with --base-port N`);
     process.exit(1);

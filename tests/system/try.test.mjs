@@ -45,7 +45,7 @@ test('--once: every accepted event is at the origin, the books balance, nothing 
     assert.deepEqual(run.nodes(), []);
 });
 
-test('until Ctrl-C: try.env leads to the nodes and the shop; a second one finds its ports taken; closing the terminal ends all', { timeout: TIMEOUT_MS * 2 }, async (t) => {
+test('until Ctrl-C: try.env leads to the nodes and the shop; a second one finds its ports taken, a third its port refused; closing the terminal ends all', { timeout: TIMEOUT_MS * 2 }, async (t) => {
     const basePort = await freeBasePort();
     const first = await startTry(t, { basePort });
     await first.untilSaid('Ctrl-C stops everything');
@@ -60,6 +60,10 @@ test('until Ctrl-C: try.env leads to the nodes and the shop; a second one finds 
     assert.equal(await second.ended, 1, second.said);
     assert.match(second.said, new RegExp(`^port ${basePort} of 127\\.0\\.0\\.1 is in use.*--base-port N`));
     assert.ok(!existsSync(path.join(second.dir, 'origin')), 'it made nothing');
+
+    const unheard = await startTry(t, { basePort: 10080, args: ['--once'] });
+    assert.equal(await unheard.ended, 2, unheard.said);
+    assert.match(unheard.said, /^port 10080 is one that browsers refuse to ask/);
 
     first.kill('SIGHUP');
     assert.equal(await first.ended, 129, first.said);
