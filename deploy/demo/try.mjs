@@ -45,13 +45,14 @@ if (inTheWay) {
 }
 
 for (const offset of Object.values(PORTS)) {
-    if (await portIsBad(basePort + offset)) {
+    if (!(await portIsFree(basePort + offset))) {
+        console.error(`port ${basePort + offset} of 127.0.0.1 is in use, by another deploy/try perhaps: stop that, or move all ports of this one with --base-port N`);
+        process.exit(1);
+    }
+    if (await portIsBad(basePort + offset)) { // asks there, and whoever listens might not answer
         console.error(`port ${basePort + offset} is one that browsers refuse to ask: move all ports with another --base-port`);
         process.exit(2);
     }
-    if (await portIsFree(basePort + offset)) continue;
-    console.error(`port ${basePort + offset} of 127.0.0.1 is in use, by another deploy/try perhaps: stop that, or move all ports of this one with --base-port N`);
-    process.exit(1);
 }
 
 const dir = options.dir ?? mkdtempSync(path.join(os.tmpdir(), 'polder-try-'));

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { freeBasePort, root } from '../../deploy/demo/cluster.mjs';
@@ -43,6 +44,16 @@ test('--once: every accepted event is at the origin, the books balance, nothing 
     for (const region of ['eu', 'us', 'apac']) assert.match(run.said, new RegExp(`^  ${region} +300 +300 +0 +0 +0 s$`, 'm'));
     assert.match(run.said, /the books balance/);
     assert.deepEqual(run.nodes(), []);
+});
+
+test('a port where somebody listens who never answers is told as taken', { timeout: 30000 }, async (t) => {
+    const basePort = await freeBasePort();
+    const silent = net.createServer();
+    await new Promise((resolve) => silent.listen(basePort, '127.0.0.1', resolve));
+    t.after(() => silent.close());
+    const run = await startTry(t, { basePort, args: ['--once'] });
+    assert.equal(await run.ended, 1, run.said);
+    assert.match(run.said, new RegExp(`^port ${basePort} of 127\\.0\\.0\\.1 is in use`));
 });
 
 test('until Ctrl-C: try.env leads to the nodes and the shop; a second one finds its ports taken, a third its port refused; closing the terminal ends all', { timeout: TIMEOUT_MS * 2 }, async (t) => {
