@@ -33,7 +33,7 @@ const struct pl_option edge_option_table[] = {
         "are served nowhere else, with 64 connections that the public cannot take; empty: with all "
         "else, to everybody"),
     TEXT(tls_cert_file, "tls_cert_file", "", "certificate chain for https_listen, PEM"),
-    TEXT(tls_key_file, "tls_key_file", "", "its private key, PEM, mode 0600"),
+    TEXT(tls_key_file, "tls_key_file", "", "its private key, PEM, mode 0640"),
     TEXT(tls_sni_dir, "tls_sni_dir", "",
          "directory with NAME.crt and NAME.key for each further host name (_.shop.example: every "
          "name below it); SIGHUP reads it again"),
@@ -85,16 +85,10 @@ const size_t edge_option_count = sizeof(edge_option_table) / sizeof(edge_option_
 
 static enum pl_err check_addresses(const struct edge_options *o, struct pl_why *why)
 {
-    const struct {
-        const char *text, *key;
-    } listens[] = {{o->http_listen, "http_listen"},
-                   {o->https_listen, "https_listen"},
-                   {o->ops_listen, "ops_listen"}};
-    struct pl_address address;
-    enum pl_err err = PL_OK;
-    for (size_t i = 0; i < sizeof(listens) / sizeof(listens[0]) && err == PL_OK; i++)
-        if (*listens[i].text != '\0')
-            err = pl_address_parse(listens[i].text, listens[i].key, &address, why);
+    const struct pl_address_option listens[] = {{"http_listen", o->http_listen},
+                                                {"https_listen", o->https_listen},
+                                                {"ops_listen", o->ops_listen}};
+    enum pl_err err = pl_address_check_all(listens, sizeof(listens) / sizeof(listens[0]), why);
     if (err == PL_OK && !pl_link_url_is(o->origin_url))
         err = pl_fail_field(why, PL_EINVAL, "origin_url",
                             "origin_url must read " PL_LINK_PREFIX "HOST:PORT, not \"%s\"",

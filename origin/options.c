@@ -22,7 +22,7 @@ const struct pl_option origin_option_table[] = {
     TEXT(http_listen, "127.0.0.1:8080", "address of the API and the probes; port 0: any free one"),
     TEXT(https_listen, "", "the same behind TLS; empty: none"),
     TEXT(tls_cert_file, "", "PEM certificate chain of https_listen; read again on SIGHUP"),
-    TEXT(tls_key_file, "", "PEM key of https_listen; read again on SIGHUP"),
+    TEXT(tls_key_file, "", "PEM key of https_listen, mode 0640; read again on SIGHUP"),
     TEXT(tls_sni_dir, "", "folder with a NAME.crt and NAME.key for each further host name"),
     TEXT(link_listen, "tls+tcp://127.0.0.1:8090", "where edges deliver their blocks"),
     TEXT(ca_file, NULL, "PEM certificate of the authority that edges' certificates come from"),
@@ -88,11 +88,28 @@ static enum pl_err check_https(struct origin_options *options, struct pl_why *wh
     return pl_address_parse(options->https_listen, "https_listen", &options->https, why);
 }
 
+/* A link that listens at a name, or at *, is left to its start. */
+static enum pl_err check_addresses(const struct origin_options *options, struct pl_why *why)
+{
+    struct pl_address address;
+    const char *link = options->link_listen;
+    link += strncmp(link, PL_LINK_PREFIX, strlen(PL_LINK_PREFIX)) == 0 ? strlen(PL_LINK_PREFIX) : 0;
+    const struct pl_address_option listens[] = {
+        {"http_listen", options->http_listen},
+        {"https_listen", options->https_listen},
+        {"link_listen",
+         pl_address_parse(link, "link_listen", &address, NULL) == PL_OK ? link : ""}};
+    return pl_address_check_all(listens, sizeof(listens) / sizeof(listens[0]), why);
+}
+
 static enum pl_err check(struct origin_options *options, struct pl_why *why)
 {
     enum pl_err err = pl_address_parse(options->http_listen, "http_listen", &options->http, why);
     if (err == PL_OK) {
         err = check_https(options, why);
+    }
+    if (err == PL_OK) {
+        err = check_addresses(options, why);
     }
     if (err != PL_OK) {
         return err;

@@ -50,6 +50,49 @@ enum pl_err pl_address_parse(const char *text, const char *key, struct pl_addres
                          key, text);
 }
 
+/* Fills out up with zeros; the family, for what pl_address_parse took. */
+static int numeric(const char *host, uint8_t out[16])
+{
+    memset(out, 0, 16);
+    return inet_pton(AF_INET, host, out) == 1 ? AF_INET : inet_pton(AF_INET6, host, out) * AF_INET6;
+}
+
+/* Port 0 is any free one; an address is part of every address of its family. */
+static bool clash(const struct pl_address *a, const struct pl_address *b)
+{
+    static const uint8_t every[16] = {0};
+    uint8_t one[16], other[16];
+    if (a->port != b->port || a->port == 0 || numeric(a->host, one) != numeric(b->host, other)) {
+        return false;
+    }
+    return memcmp(one, other, sizeof(one)) == 0 || memcmp(one, every, sizeof(one)) == 0 ||
+           memcmp(other, every, sizeof(other)) == 0;
+}
+
+enum pl_err pl_address_check_all(const struct pl_address_option *options, size_t count,
+                                 struct pl_why *why)
+{
+    struct pl_address one, other;
+    for (size_t i = 0; i < count; i++) {
+        if (*options[i].text == '\0') {
+            continue;
+        }
+        enum pl_err err = pl_address_parse(options[i].text, options[i].key, &one, why);
+        if (err != PL_OK) {
+            return err;
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (parse(options[k].text, &other) && clash(&other, &one)) {
+                return pl_fail_field(why, PL_EINVAL, options[i].key,
+                                     "%s and %s are both to listen at %s: give each an address or "
+                                     "a port of its own",
+                                     options[k].key, options[i].key, options[i].text);
+            }
+        }
+    }
+    return PL_OK;
+}
+
 bool pl_link_url_is(const char *text)
 {
     const size_t prefix = strlen(PL_LINK_PREFIX);

@@ -11,6 +11,7 @@
 #include "proto/base/err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define PL_ADDRESS_HOST_BYTES 46 /* the longest IPv6 text and the NUL */
@@ -23,6 +24,15 @@ struct pl_address {
 /* key names the option in the error. PL_EINVAL says what is expected. */
 enum pl_err pl_address_parse(const char *text, const char *key, struct pl_address *out,
                              struct pl_why *why);
+
+/* A listener's option; text empty: it is not set. */
+struct pl_address_option {
+    const char *key, *text;
+};
+/* Parses those that are set, and takes no two that one process cannot listen at together. PL_EINVAL
+ * names the option, or both. */
+enum pl_err pl_address_check_all(const struct pl_address_option *options, size_t count,
+                                 struct pl_why *why);
 
 #define PL_LINK_PREFIX "tls+tcp://"
 /* Whether that is PL_LINK_PREFIX HOST:PORT, as an edge finds its origin; names are not resolved. */

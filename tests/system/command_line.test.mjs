@@ -19,6 +19,7 @@ for (const [program, required] of [['polder-edge', 'edge_id'], ['polder-origin',
         const keys = [...printed.stdout.matchAll(/^# (\w+): /gm)].map(([, key]) => key);
         assert.ok(keys.includes(required) && keys.length > 20, printed.stdout);
         for (const key of keys) assert.match(help.stdout, new RegExp(`^${key}( |$)`, 'm'), `${key} is missing in the help`);
+        assert.match(help.stdout, /^tls_key_file.*\n.*mode 0640/m, 'as the nodes take it');
         for (const wrong of [['--wrong'], ['stray'], ['--config']]) {
             const refused = run(...wrong);
             assert.equal(refused.status, 64, `${wrong}: ${refused.stderr}`);
@@ -42,7 +43,10 @@ test('polder-edge --check-config finds what a start would not take', () => {
         env: Object.fromEntries(Object.entries({ ...good, ...changed }).map(([key, value]) => [`POLDER_${key.toUpperCase()}`, value])),
     });
     assert.equal(check({}).status, 0, check({}).stderr);
+    const tls = { tls_cert_file: 'x', tls_key_file: 'x' };
+    const twice = (one, other) => new RegExp(`${one} and ${other} are both to listen at`);
     const wrong = [
+        ['ops_listen', '127.0.0.1:8080', twice('http_listen', 'ops_listen')], // http_listen is every address by default
         ['http_listen', 'localhost:80', /http_listen: "localhost:80" is not a numeric address/],
         ['ops_listen', '9081', /ops_listen: "9081" is not a numeric address/],
         ['origin_url', 'tls+tcp://origin.example', /origin_url must read tls\+tcp:\/\/HOST:PORT, not "tls\+tcp:\/\/origin\.example"/],
@@ -54,4 +58,18 @@ test('polder-edge --check-config finds what a start would not take', () => {
         assert.equal(refused.status, 1, `${key}: ${refused.stdout}`);
         assert.match(refused.stderr, says);
     }
+    const both = check({ ...tls, http_listen: '', https_listen: '[::1]:8443', ops_listen: '[::1]:8443' });
+    assert.match(both.stderr, twice('https_listen', 'ops_listen'));
+});
+
+test('polder-origin --check-config finds two listeners at one address', () => {
+    const files = Object.fromEntries(['ca_file', 'link_cert_file', 'link_key_file', 'sign_key_file', 'kek_file', 'data_dir', 'tls_cert_file', 'tls_key_file'].map((key) => [key, 'x']));
+    const check = (changed) => spawnSync(path.join(bin, 'polder-origin'), ['--check-config'], {
+        encoding: 'utf8',
+        env: Object.fromEntries(Object.entries({ ...files, keyring_paths: 'a,b', ...changed }).map(([key, value]) => [`POLDER_${key.toUpperCase()}`, value])),
+    });
+    assert.equal(check({}).status, 0, check({}).stderr);
+    assert.equal(check({ link_listen: 'tls+tcp://*:8090', http_listen: '127.0.0.1:8090' }).status, 0, 'names are left to the start');
+    assert.match(check({ https_listen: '0.0.0.0:8080' }).stderr, /http_listen and https_listen are both to listen at 0\.0\.0\.0:8080: give each an address or a port of its own/);
+    assert.match(check({ link_listen: 'tls+tcp://0.0.0.0:8080' }).stderr, /http_listen and link_listen are both to listen at/);
 });

@@ -73,11 +73,45 @@ static void test_links(void **state)
     assert_true(pl_link_url_is("tls+tcp://[2001:db8::7]:1"));
 }
 
+/* What one process cannot listen at twice is found before it tries. */
+static void test_none_twice(void **state)
+{
+    static const struct {
+        const char *one, *other;
+        bool clash;
+    } cases[] = {
+        {"127.0.0.1:8080", "127.0.0.1:8080", true},
+        {"127.0.0.1:8080", "127.0.0.1:8081", false},
+        {"127.0.0.1:8080", "127.0.0.2:8080", false},
+        {"0.0.0.0:8080", "127.0.0.1:8080", true},
+        {"127.0.0.1:8080", "0.0.0.0:8080", true},
+        {"127.0.0.1:0", "127.0.0.1:0", false},
+        {"[::1]:8080", "[0:0::1]:8080", true},
+        {"[::]:8080", "[::1]:8080", true},
+        {"127.0.0.1:8080", "[::1]:8080", false},
+        {"", "", false},
+        {"127.0.0.1:8080", "", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct pl_address_option options[] = {
+            {"http_listen", cases[i].one}, {"https_listen", ""}, {"ops_listen", cases[i].other}};
+        struct pl_why why = {0};
+        assert_int_equal(pl_address_check_all(options, 3, &why),
+                         cases[i].clash ? PL_EINVAL : PL_OK);
+        if (cases[i].clash) {
+            assert_string_equal(why.field, "ops_listen");
+            assert_non_null(strstr(why.text, "http_listen and ops_listen are both"));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accepts),
         cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_none_twice),
         cmocka_unit_test(test_links),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
