@@ -254,6 +254,10 @@ static enum pl_err check_regions(const char *words, struct pl_why *why)
                                  "a-z, 0-9 and -, such as eu",
                                  (int)(len > 100 ? 100 : len), words, CATALOG_REGION_BYTES - 1);
         }
+        if (account_rules_has_word(words + len + (words[len] == ' '), pl_span(words, len))) {
+            return pl_fail_field(why, PL_EINVAL, "regions", "regions holds \"%.*s\" twice",
+                                 (int)len, words);
+        }
     }
     return PL_OK;
 }

@@ -25,7 +25,7 @@ static unsigned split(const char *words, struct pl_span *out, unsigned most)
     return count;
 }
 
-static bool has_word(const char *words, struct pl_span wanted)
+bool account_rules_has_word(const char *words, struct pl_span wanted)
 {
     struct pl_span word;
     while (next_word(&words, &word))
@@ -173,7 +173,7 @@ static enum pl_err check_list(const char *field, const char *words, unsigned mos
             return pl_fail_field(why, PL_EINVAL, field, "%s holds \"%.*s\": %s", field,
                                  (int)(word.len > 100 ? 100 : word.len), (const char *)word.data,
                                  advice);
-        if (has_word(rest, word))
+        if (account_rules_has_word(rest, word))
             return pl_fail_field(why, PL_EINVAL, field, "%s holds \"%.*s\" twice", field,
                                  (int)(word.len > 100 ? 100 : word.len), (const char *)word.data);
     }
@@ -277,10 +277,10 @@ enum pl_err account_rules_clash(const struct account_rules *rules,
     char key[PL_ID128_TEXT];
     pl_id128_format(other_key, key);
     for (const char *rest = rules->aliases; next_word(&rest, &word);)
-        if (has_word(other->aliases, word) || pl_span_eq_str(word, key))
+        if (account_rules_has_word(other->aliases, word) || pl_span_eq_str(word, key))
             return clash("aliases", word, other_name, why);
     for (const char *rest = rules->hosts; next_word(&rest, &word);)
-        if (has_word(other->hosts, word))
+        if (account_rules_has_word(other->hosts, word))
             return clash("hosts", word, other_name, why);
     if (rules->snowplow_path[0] != '\0' && strcmp(rules->snowplow_path, other->snowplow_path) == 0)
         return clash("snowplow_path", pl_span_str(rules->snowplow_path), other_name, why);

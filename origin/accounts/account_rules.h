@@ -36,6 +36,8 @@ void account_rules_init(struct account_rules *rules);
 /* Takes what is there of the members above, and of those of cookie; what is absent stays.
  * PL_EINVAL, PL_ELIMIT name the member, e.g. "cookie.name"; rules are then half changed. */
 enum pl_err account_rules_read(struct json object, struct account_rules *rules, struct pl_why *why);
+/* Whether a list of words with single spaces between them has this one. */
+bool account_rules_has_word(const char *words, struct pl_span word);
 /* Whether they may stand so, and together. PL_EINVAL, PL_ELIMIT name the member. */
 enum pl_err account_rules_check(const struct account_rules *rules, struct pl_why *why);
 /* PL_EEXISTS with the member in which both claim the same name: an alias (or another's write key),

@@ -85,6 +85,7 @@ static void test_a_refused_account_leaves_nothing(void **state)
         {"origins", "{\"name\":\"a\",\"origins\":[\"*\"]}"},
         {"regions", "{\"name\":\"a\",\"regions\":[\"eu\",\"EU\"]}"},
         {"regions", "{\"name\":\"a\",\"regions\":[\"sixteen-letters-\"]}"},
+        {"regions", "{\"name\":\"a\",\"regions\":[\"eu\",\"us\",\"eu\"]}"},
         {"honour_dnt", "{\"name\":\"a\",\"honour_dnt\":\"yes\"}"},
         {"expires_at", "{\"name\":\"a\",\"expires_at\":\"2025-01-01\"}"},
         {"id", "{\"name\":\"a\",\"id\":\"00000000000000aa\"}"},
