@@ -55,9 +55,9 @@ static void check_redo(const struct redo_status *redo, struct reasons *warnings)
         reasons_add(
             warnings, PROBES_DEGRADED,
             "the database was restored from a copy (at %s it lacked %" PRIu64
-            " records of the redo log): accounts, configs, edges and tokens made after that copy "
-            "are lost, look at them",
-            when, redo->lacked);
+            " %s of the redo log): accounts, configs, edges and tokens made after that copy are "
+            "lost, look at them",
+            when, redo->lacked, pl_plural(redo->lacked, "record", "records"));
     }
 }
 
@@ -68,9 +68,11 @@ static void check_erasures(const struct erasures_status *erasures, struct reason
         return;
     }
     pl_time_format(erasures->oldest_unfinished_ms, since);
-    reasons_add(warnings, PROBES_DEGRADED, "%zu erasures of visitors are not finished%s%s: %s",
-                erasures->unfinished, erasures->unfinished > 0 ? ", the oldest since " : "",
-                erasures->unfinished > 0 ? since : "", erasures->trouble);
+    reasons_add(
+        warnings, PROBES_DEGRADED, "%zu %s not finished%s%s: %s", erasures->unfinished,
+        pl_plural(erasures->unfinished, "erasure of a visitor is", "erasures of visitors are"),
+        erasures->unfinished > 0 ? ", the oldest since " : "",
+        erasures->unfinished > 0 ? since : "", erasures->trouble);
 }
 
 /* Behind the first `used` bytes of ids, which has room; how many there are now. */
@@ -92,11 +94,11 @@ static void check_keyless(const struct view *view, struct reasons *reasons)
     }
     reasons_add(
         reasons, PROBES_DOWN,
-        "%zu accounts have no key in the keyring (%s%s): it was put back from a copy of before "
-        "they were made. Nothing of theirs can be read, and blocks with events of theirs wait at "
-        "the edges. Restore a newer copy of it; if there is none, delete them: what they had is "
-        "lost",
-        view->keyless_count, ids, view->keyless_count > VIEW_ORPHANS_SHOWN ? ", …" : "");
+        "%zu %s no key in the keyring (%s%s): that was put back from a copy of before. What such "
+        "an account has cannot be read, and blocks with events of it wait at the edges. Restore a "
+        "newer copy of the keyring; if there is none, delete the account: what it had is lost",
+        view->keyless_count, pl_plural(view->keyless_count, "account has", "accounts have"), ids,
+        view->keyless_count > VIEW_ORPHANS_SHOWN ? ", …" : "");
 }
 
 /* Nothing is wrong with it until somebody minds. */
@@ -112,9 +114,12 @@ static void tell_orphans(const struct view *view, struct reasons *warnings)
     }
     reasons_add(
         warnings, PROBES_HEALTHY,
-        "%zu data keys in the keyring belong to no account of this database (%s%s), as after a "
-        "restore; once no newer copy will be restored: polderctl keyring orphans --destroy",
-        view->orphan_count, ids, view->orphan_count > VIEW_ORPHANS_SHOWN ? ", …" : "");
+        "%zu %s to no account of this database (%s%s), as after a restore; once no newer copy "
+        "will be restored: polderctl keyring orphans --destroy",
+        view->orphan_count,
+        pl_plural(view->orphan_count, "data key in the keyring belongs",
+                  "data keys in the keyring belong"),
+        ids, view->orphan_count > VIEW_ORPHANS_SHOWN ? ", …" : "");
 }
 
 /* For a day, like the restore itself: it cannot be mended. */
@@ -124,11 +129,12 @@ static void tell_losses(const struct view *view, struct reasons *warnings)
         const struct ledger_loss *loss = &view->chains[i].loss;
         if (loss->blocks > 0 && view->wall_ms - loss->since_ms < PL_DAY_MS) {
             reasons_add(warnings, PROBES_DEGRADED,
-                        "edge %s had acks for %" PRIu64 " blocks (%" PRIu64 " to %" PRIu64
+                        "edge %s had acks for %" PRIu64 " %s (%" PRIu64 " to %" PRIu64
                         ") with %" PRIu64
-                        " events that are lost with the copy that the database was restored from",
-                        view_edge_name(view, &view->chains[i].edge), loss->blocks, loss->first,
-                        loss->last, loss->events);
+                        " %s, lost with the copy that the database was restored from",
+                        view_edge_name(view, &view->chains[i].edge), loss->blocks,
+                        pl_plural(loss->blocks, "block", "blocks"), loss->first, loss->last,
+                        loss->events, pl_plural(loss->events, "event", "events"));
         }
     }
 }
@@ -152,16 +158,15 @@ static void tell_lost_keys(const struct view *view, struct reasons *warnings)
 static void check_keys(const struct view *view, struct reasons *reasons)
 {
     if (view->keyring.missing > 0) {
-        reasons_add(
-            reasons, PROBES_DOWN,
-            "%zu keys are gone from the keyring without a signed destruction: restore a copy of "
-            "the keyring",
-            view->keyring.missing);
+        reasons_add(reasons, PROBES_DOWN,
+                    "%zu %s gone from the keyring without a signed destruction: restore a copy of "
+                    "the keyring",
+                    view->keyring.missing, pl_plural(view->keyring.missing, "key is", "keys are"));
     }
     if (view->keyring.locked > 0) {
         reasons_add(reasons, PROBES_DOWN,
-                    "%zu keys cannot be unwrapped: the key-encryption key they need is not at hand",
-                    view->keyring.locked);
+                    "%zu %s cannot be unwrapped: the key-encryption key needed is not at hand",
+                    view->keyring.locked, pl_plural(view->keyring.locked, "key", "keys"));
     }
     check_keyless(view, reasons);
 }
@@ -172,7 +177,8 @@ static void check_lifecycle(const struct lifecycle_status *lifecycle, struct rea
     if (lifecycle->past_limit) {
         reasons_add(reasons, PROBES_DOWN, "the deletion window is broken: %s", lifecycle->reason);
     } else if (lifecycle->overdue > 0) {
-        reasons_add(warnings, PROBES_DEGRADED, "%zu deletions are overdue: %s", lifecycle->overdue,
+        reasons_add(warnings, PROBES_DEGRADED, "%zu %s overdue: %s", lifecycle->overdue,
+                    pl_plural(lifecycle->overdue, "deletion is", "deletions are"),
                     lifecycle->reason);
     }
     if (lifecycle->clock[0] != '\0') {
@@ -192,9 +198,9 @@ static void check_cutoffs(const struct cutoffs_status *cutoffs, struct reasons *
             warnings, PROBES_DEGRADED,
             "the database and the redo log were put back to where they stood before: an edge has "
             "heard %" PRIu64
-            " changes more. Edges start over; delete, erase and revoke again what was since then, "
+            " %s more. Edges start over; delete, erase and revoke again what was since then, "
             "and opt-outs of in between are lost",
-            cutoffs->heard_too_much);
+            cutoffs->heard_too_much, pl_plural(cutoffs->heard_too_much, "change", "changes"));
     }
 }
 
@@ -215,11 +221,13 @@ void reasons_check_ready(const struct view *view, struct reasons *reasons, struc
     check_keys(view, reasons);
     check_lifecycle(&view->lifecycle, reasons, warnings);
     if (view->certificate_left_ms < LINK_RENEW_MS) {
-        reasons_add(warnings, PROBES_DEGRADED,
-                    "the link's certificate %s %lld days: renew it (polderctl certificates "
-                    "renew) and restart the origin",
-                    view->certificate_left_ms < 0 ? "has been over for" : "ends in",
-                    llabs(view->certificate_left_ms) / PL_DAY_MS);
+        reasons_add(
+            warnings, PROBES_DEGRADED,
+            "the link's certificate %s %lld %s: renew it (polderctl certificates "
+            "renew) and restart the origin",
+            view->certificate_left_ms < 0 ? "has been over for" : "ends in",
+            llabs(view->certificate_left_ms) / PL_DAY_MS,
+            pl_plural((uint64_t)(llabs(view->certificate_left_ms) / PL_DAY_MS), "day", "days"));
     }
     check_cutoffs(&view->cutoffs, warnings);
     if (keyring->paths_behind > 0) {

@@ -50,9 +50,11 @@ static void check_replication(const struct view *view, const struct origin_parts
     reasons->dropped += view->alarms_found - view->alarm_count;
     if (view->kept.blocks > 0) {
         reasons_add(reasons, PROBES_DEGRADED,
-                    "%" PRIu64 " blocks (%" PRIu64 " bytes) are kept aside, the oldest for %" PRId64
+                    "%" PRIu64 " %s (%" PRIu64 " bytes) %s kept aside, the oldest for %" PRId64
                     " days of %d",
-                    view->kept.blocks, view->kept.bytes, view->kept_days, LEDGER_KEEP_DAYS);
+                    view->kept.blocks, pl_plural(view->kept.blocks, "block", "blocks"),
+                    view->kept.bytes, pl_plural(view->kept.blocks, "is", "are"), view->kept_days,
+                    LEDGER_KEEP_DAYS);
     }
 }
 

@@ -3,6 +3,8 @@
 #include "deploy/ctl/names.h"
 #include "deploy/ctl/table.h"
 
+#include "proto/base/text.h"
+
 #include <stdio.h>
 
 const struct ctl_option account_outcomes_options[] = {
@@ -26,8 +28,8 @@ static enum pl_err show(struct json root, struct pl_why *why)
                                  "Nothing but plain success was told by the edges.", why);
     if (err == PL_OK && json_get(root, "damaged", &damaged) && json_u64(damaged, &unread) &&
         unread > 0)
-        fprintf(stderr, "%llu tallies are damaged and not in these sums.\n",
-                (unsigned long long)unread);
+        fprintf(stderr, "%llu %s damaged and not in these sums.\n", (unsigned long long)unread,
+                pl_plural(unread, "tally is", "tallies are"));
     return err;
 }
 

@@ -43,10 +43,13 @@ static void row_late(struct table *table, struct json document)
     if (!json_get(document, "late_seconds", &late) || !json_u64(late, &seconds) || seconds == 0)
         table_text(table, "no");
     else if (seconds < 3600)
-        table_format(table, "by %llu minutes", ((unsigned long long)seconds + 59) / 60);
+        table_format(table, "by %llu %s", ((unsigned long long)seconds + 59) / 60,
+                     pl_plural((seconds + 59) / 60, "minute", "minutes"));
     else
-        table_format(table, "by %llu days, %llu hours", (unsigned long long)seconds / 86400,
-                     (unsigned long long)seconds % 86400 / 3600);
+        table_format(table, "by %llu %s, %llu %s", (unsigned long long)seconds / 86400,
+                     pl_plural(seconds / 86400, "day", "days"),
+                     (unsigned long long)seconds % 86400 / 3600,
+                     pl_plural(seconds % 86400 / 3600, "hour", "hours"));
 }
 
 static void rows_delays(struct table *table, struct json document)
@@ -78,8 +81,8 @@ static void rows_deleted(struct table *table, struct json document)
         table_text(table, label);
         if (json_get(count, "items", &items) && json_u64(items, &n) &&
             json_get(count, "bytes", &bytes) && json_u64(bytes, &size))
-            table_format(table, "%llu %.*s, %llu bytes", (unsigned long long)n, PL_SPAN_FMT(kind),
-                         (unsigned long long)size);
+            table_format(table, "%llu %.*s, %llu %s", (unsigned long long)n, PL_SPAN_FMT(kind),
+                         (unsigned long long)size, pl_plural(size, "byte", "bytes"));
         else
             table_format(table, "%.*s, which could not be counted", PL_SPAN_FMT(kind));
     }

@@ -5,6 +5,7 @@
 #include "deploy/ctl/table.h"
 
 #include "proto/base/file.h"
+#include "proto/base/text.h"
 #include "proto/wire/config.h"
 #include "proto/wire/limits.h"
 
@@ -170,8 +171,8 @@ static enum ctl_exit run_publish(struct ctl *ctl, const struct ctl_args *args, s
     enum pl_err err = check_file(path, &check, why);
     if (err == PL_OK && check.count > 0) {
         print_problems(path, &check);
-        err = pl_fail(why, PL_EINVAL, "nothing was published: %s has %zu problem%s", path,
-                      check.count, check.count == 1 ? "" : "s");
+        err = pl_fail(why, PL_EINVAL, "nothing was published: %s has %zu %s", path, check.count,
+                      pl_plural(check.count, "problem", "problems"));
     }
     if (err == PL_OK)
         err = names_call(ctl, NAMES_ACCOUNT, account, "PUT", "/config", pl_buf_span(&check.text),

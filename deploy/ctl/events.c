@@ -86,9 +86,11 @@ static void tell_whole(const struct export_sink *sink)
 {
     if (sink->file == NULL)
         return;
-    fprintf(stderr, "%s is whole: %" PRIu64 " events", sink->file, sink->events);
+    fprintf(stderr, "%s is whole: %" PRIu64 " %s", sink->file, sink->events,
+            pl_plural(sink->events, "event", "events"));
     if (sink->judged && sink->left_out > 0)
-        fprintf(stderr, ", with %" PRIu64 " that were not asked for", sink->left_out);
+        fprintf(stderr, ", with %" PRIu64 " that %s not asked for", sink->left_out,
+                pl_plural(sink->left_out, "was", "were"));
     fputs(sink->judged ? ", as many as the origin counts in these days.\n" : ".\n", stderr);
 }
 
@@ -98,15 +100,15 @@ static enum pl_err tell(const struct export_sink *sink, struct pl_why *why)
     if (sink->events + sink->damaged == 0)
         fprintf(stderr, "There are no such events.\n");
     if (sink->damaged > 0)
-        fprintf(stderr,
-                "%" PRIu64 " records say polder_error: what stood there cannot be read any more.\n",
-                sink->damaged);
+        fprintf(stderr, "%" PRIu64 " %s polder_error: what stood there cannot be read any more.\n",
+                sink->damaged, pl_plural(sink->damaged, "record says", "records say"));
     if (sink->judged && !sink->agrees)
         return pl_fail(why, PL_ECORRUPT,
-                       "the export has %" PRIu64 " events and left %" PRIu64
+                       "the export has %" PRIu64 " %s and left %" PRIu64
                        " out, but the origin counts %" PRIu64
                        " in these days: please tell who runs it",
-                       sink->events, sink->left_out, sink->counted);
+                       sink->events, pl_plural(sink->events, "event", "events"), sink->left_out,
+                       sink->counted);
     tell_whole(sink);
     return PL_OK;
 }
@@ -133,8 +135,8 @@ static enum pl_err export_to(struct ctl *ctl, struct export_sink *sink, struct p
         return pl_fail_in(why, err,
                           "the export is not complete; the same again with --resume goes on");
     else if (err == PL_EIO && sink->records > 0)
-        return pl_fail_in(why, err, "the export is not complete, it has %" PRIu64 " records",
-                          sink->records);
+        return pl_fail_in(why, err, "the export is not complete, it has %" PRIu64 " %s",
+                          sink->records, pl_plural(sink->records, "record", "records"));
     return err;
 }
 

@@ -3,6 +3,8 @@
 #include "deploy/ctl/names.h"
 #include "deploy/ctl/table.h"
 
+#include "proto/base/text.h"
+
 #include <stdio.h>
 
 #define DAY_COLUMNS 6
@@ -75,8 +77,9 @@ static enum pl_err judge(struct json root, struct pl_why *why)
     if (json_get(root, "ledger_stored", &value))
         json_u64(value, &ledger);
     return pl_fail(why, PL_ECORRUPT,
-                   "the accounts' days count %llu events, the ledger has booked %llu as stored",
-                   (unsigned long long)stored, (unsigned long long)ledger);
+                   "the accounts' days count %llu %s, the ledger has booked %llu as stored",
+                   (unsigned long long)stored, pl_plural(stored, "event", "events"),
+                   (unsigned long long)ledger);
 }
 
 enum ctl_exit events_check_run(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)

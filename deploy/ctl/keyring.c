@@ -174,9 +174,9 @@ static enum pl_err show_orphans_destroyed(struct json root, struct pl_why *why)
     (void)why;
     if (json_get(root, "destroyed", &value))
         json_u64(value, &count);
-    printf("%llu key%s destroyed: what is left of %s data anywhere cannot be read any more.\n",
-           (unsigned long long)count, count == 1 ? " is" : "s are",
-           count == 1 ? "its account's" : "their accounts'");
+    printf("%llu %s destroyed: what is left of %s data anywhere cannot be read any more.\n",
+           (unsigned long long)count, pl_plural(count, "key is", "keys are"),
+           pl_plural(count, "its account's", "their accounts'"));
     return PL_OK;
 }
 

@@ -178,6 +178,8 @@ void table_time(struct table *table, struct json object, const char *name, const
 static void print_row(const char *const *cells, size_t columns, const size_t *widths,
                       const bool *right)
 {
+    while (columns > 1 && cells[columns - 1][0] == '\0')
+        columns--;
     for (size_t c = 0; c < columns; c++) {
         int pad = (int)(widths[c] - width(cells[c]));
         if (c > 0)

@@ -3,7 +3,9 @@
 #include "deploy/ctl/names.h"
 #include "deploy/ctl/table.h"
 #include "proto/base/id.h"
+#include "proto/base/text.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -96,6 +98,12 @@ static double number_of(struct json object, const char *name)
     return number;
 }
 
+static uint64_t count_of(struct json object, const char *name)
+{
+    const double number = number_of(object, name);
+    return number > 0 ? (uint64_t)number : 0;
+}
+
 /* The origin tells the newest of many. */
 static void print_cut(struct json root, const char *type, size_t told)
 {
@@ -173,8 +181,9 @@ static enum pl_err print_profile(struct json root, struct pl_why *why)
     char first[SHORT_TIME_TEXT] = "-", last[SHORT_TIME_TEXT] = "-";
     member_short_time(root, "first_seen", first);
     member_short_time(root, "last_seen", last);
-    const double events = number_of(root, "events");
-    printf("%.0f event%s, from %s to %s UTC\n", events, events == 1 ? "" : "s", first, last);
+    const uint64_t events = count_of(root, "events");
+    printf("%" PRIu64 " %s, from %s to %s UTC\n", events, pl_plural(events, "event", "events"),
+           first, last);
     print_ids(root, "visitor_ids", "visitor ids:");
     print_ids(root, "user_ids", "user ids:");
     enum pl_err err = print_list(root, "page_views", "page_view", "No pages were viewed.",
@@ -187,9 +196,11 @@ static enum pl_err print_profile(struct json root, struct pl_why *why)
 
 static enum pl_err show(struct json root, struct pl_why *why)
 {
-    const double damaged = number_of(root, "damaged");
+    const uint64_t damaged = count_of(root, "damaged");
     if (damaged > 0)
-        printf("%.0f values that may be this visitor's are damaged and cannot be read.\n", damaged);
+        printf("%" PRIu64 " %s damaged and cannot be read.\n", damaged,
+               pl_plural(damaged, "value that may be this visitor's is",
+                         "values that may be this visitor's are"));
     if (number_of(root, "events") > 0)
         return print_profile(root, why);
     puts("No events are held of this visitor; polderctl visitor export writes links and opt-outs, "
@@ -276,30 +287,39 @@ static enum pl_err wait_until_gone(struct ctl *ctl, const char *account_path,
     return err;
 }
 
+static void put_count(struct table *table, const char *title, struct json of, const char *after)
+{
+    const uint64_t events = count_of(of, "events"), links = count_of(of, "links");
+    table_text(table, title);
+    table_format(table, "%" PRIu64 " %s, %" PRIu64 " %s%s", events,
+                 pl_plural(events, "event", "events"), links, pl_plural(links, "link", "links"),
+                 after);
+}
+
 /* What was done, in numbers; what is not the rule only where it is so. */
 static void put_numbers(struct table *table, struct json root)
 {
     struct json erased, held, ids;
+    char after[80];
     if (json_get(root, "ids", &ids)) {
         table_text(table, "ids looked for");
         table_format(table, "%.0f visitor's, %.0f user's", number_of(ids, "visitor"),
                      number_of(ids, "user"));
     }
     if (json_get(root, "erased", &erased)) {
-        table_text(table, "what was erased");
-        table_format(table, "%.0f events, %.0f links, %.0f bytes; %.0f dropped on arrival since",
-                     number_of(erased, "events"), number_of(erased, "links"),
-                     number_of(erased, "bytes"), number_of(erased, "dropped_on_arrival"));
+        const uint64_t bytes = count_of(erased, "bytes");
+        snprintf(after, sizeof(after), ", %" PRIu64 " %s; %.0f dropped on arrival since", bytes,
+                 pl_plural(bytes, "byte", "bytes"), number_of(erased, "dropped_on_arrival"));
+        put_count(table, "what was erased", erased, after);
     }
-    if (number_of(root, "unreadable") > 0) {
+    const uint64_t unreadable = count_of(root, "unreadable");
+    if (unreadable > 0) {
         table_text(table, "damaged, left");
-        table_format(table, "%.0f values that cannot be read", number_of(root, "unreadable"));
+        table_format(table, "%" PRIu64 " %s that cannot be read", unreadable,
+                     pl_plural(unreadable, "value", "values"));
     }
-    if (json_get(root, "held", &held) && number_of(held, "events") + number_of(held, "links") > 0) {
-        table_text(table, "kept by a hold");
-        table_format(table, "%.0f events, %.0f links: they are erased when it ends",
-                     number_of(held, "events"), number_of(held, "links"));
-    }
+    if (json_get(root, "held", &held) && count_of(held, "events") + count_of(held, "links") > 0)
+        put_count(table, "kept by a hold", held, ": erased when it ends");
 }
 
 static enum pl_err print_receipt(struct json root, struct pl_why *why)

@@ -3,6 +3,7 @@
 #include "origin/intake/dedupe.h"
 #include "origin/options.h"
 #include "origin/request.h"
+#include "proto/base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,8 +249,9 @@ static void write_retention(const struct origin_parts *parts, const struct accou
 {
     json_write_key(w, "retention");
     json_write_array(w);
-    retention_row(w, "Events", "%llu months, then dropped by day",
-                  (unsigned long long)account->retention_months);
+    retention_row(w, "Events", "%llu %s, then dropped by day",
+                  (unsigned long long)account->retention_months,
+                  pl_plural(account->retention_months, "month", "months"));
     retention_row(w, "A person's events", "until the person asks for their erasure");
     retention_row(w, "All of the account",
                   "deleted from day %d after its end on, gone by day 90 at the latest; sooner on "
@@ -258,11 +260,13 @@ static void write_retention(const struct origin_parts *parts, const struct accou
     retention_row(w, "Ids of messages, to tell repeats", "%d days", DEDUPE_SWEEP_DAYS);
     retention_row(w, "Blocks on edges",
                   "until the origin has stored them; the keys that they are sealed to are replaced "
-                  "every %lld days",
-                  (long long)parts->options->seal_key_days);
+                  "every %lld %s",
+                  (long long)parts->options->seal_key_days,
+                  pl_plural((uint64_t)parts->options->seal_key_days, "day", "days"));
     retention_row(w, "Opt-outs", "as long as the account: they keep the visitor out");
-    retention_row(w, "Backups of the database and its keys", "%lld days at most",
-                  (long long)parts->options->backup_days);
+    retention_row(w, "Backups of the database and its keys", "%lld %s at most",
+                  (long long)parts->options->backup_days,
+                  pl_plural((uint64_t)parts->options->backup_days, "day", "days"));
     retention_row(w, "Audit log, certificates of deletion",
                   "for good, without visitors' data and without names of accounts");
     json_write_array_end(w);

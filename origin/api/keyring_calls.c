@@ -68,7 +68,8 @@ API_HANDLER(api_orphan_key_destroy)
                              "reason is missing: the keyring keeps why a key was destroyed");
     }
     err = orphan_keys_destroy(worker->api->parts->orphan_keys, reason, &count, why);
-    snprintf(call->noted.detail, sizeof(call->noted.detail), "%zu keys", count);
+    snprintf(call->noted.detail, sizeof(call->noted.detail), "%zu %s", count,
+             pl_plural(count, "key", "keys"));
     if (err == PL_OK) {
         json_write_object(worker->writer);
         json_write_pair_u64(worker->writer, "destroyed", count);

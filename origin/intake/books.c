@@ -1,4 +1,5 @@
 #include "origin/intake/books.h"
+#include "proto/base/text.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -115,10 +116,12 @@ static void find_loss(struct books *books, const struct pl_id128 *edge,
         .events = claim->acked_events > here ? claim->acked_events - here : 0,
     };
     snprintf(found->reason, sizeof(found->reason),
-             "it has acks for %" PRIu64 " blocks of which %" PRIu64 " (%" PRIu64 " to %" PRIu64
-             ") with %" PRIu64 " events are not recorded here: they are lost with the copy that "
-             "the database was restored from",
-             claim->acked, gap.blocks, gap.first, gap.last, found->loss.events);
+             "it has acks for %" PRIu64 " %s of which %" PRIu64 " (%" PRIu64 " to %" PRIu64
+             ") with %" PRIu64 " %s %s not recorded here: lost with the copy that the database was "
+             "restored from",
+             claim->acked, pl_plural(claim->acked, "block", "blocks"), gap.blocks, gap.first,
+             gap.last, found->loss.events, pl_plural(found->loss.events, "event", "events"),
+             pl_plural(gap.blocks, "is", "are"));
 }
 
 /* Sets found->reason when claim and record cannot both be right; *known is false when this claim
@@ -148,9 +151,10 @@ static enum pl_err compare(struct books *books, const struct pl_id128 *edge,
     if (err == PL_OK && claim->acked_events != record->events - between &&
         !ledger_forked(books->ledger, edge, &claim->incarnation)) {
         snprintf(found->reason, sizeof(found->reason),
-                 "it counted %" PRIu64 " events into its first %" PRIu64 " blocks, but %" PRIu64
-                 " were found in them",
-                 claim->acked_events, claim->acked, record->events - between);
+                 "it counted %" PRIu64 " %s into its first %" PRIu64 " %s, but found were %" PRIu64,
+                 claim->acked_events, pl_plural(claim->acked_events, "event", "events"),
+                 claim->acked, pl_plural(claim->acked, "block", "blocks"),
+                 record->events - between);
     }
     return err;
 }
@@ -215,8 +219,9 @@ static enum pl_err audit_loss(struct books *books, const struct pl_id128 *edge,
     pl_id128_format(edge, text);
     pl_id128_format(&loss->incarnation, chain);
     snprintf(detail, sizeof(detail),
-             "%" PRIu64 " blocks (%" PRIu64 " to %" PRIu64 ") of chain %s with %" PRIu64 " events",
-             loss->blocks, loss->first, loss->last, chain, loss->events);
+             "%" PRIu64 " %s (%" PRIu64 " to %" PRIu64 ") of chain %s with %" PRIu64 " %s",
+             loss->blocks, pl_plural(loss->blocks, "block", "blocks"), loss->first, loss->last,
+             chain, loss->events, pl_plural(loss->events, "event", "events"));
     const struct audit_entry entry = {
         .actor = "origin",
         .action = "edge.lost",

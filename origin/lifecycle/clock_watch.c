@@ -1,5 +1,6 @@
 #include "origin/lifecycle/clock_watch.h"
 #include "origin/families.h"
+#include "proto/base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,7 +249,8 @@ static void qualify(const struct clock_watch *watch, int64_t steps_ms, char text
     if (watch->restarted && watch->ahead_ms == CLOCK_WATCH_RESTART_MS) {
         snprintf(text, 48, " or a day more");
     } else if (watch->restarted) {
-        snprintf(text, 48, " or %lld minutes more", (long long)(watch->ahead_ms / PL_MINUTE_MS));
+        snprintf(text, 48, " or %lld %s more", (long long)(watch->ahead_ms / PL_MINUTE_MS),
+                 pl_plural((uint64_t)(watch->ahead_ms / PL_MINUTE_MS), "minute", "minutes"));
     } else if (llabs(steps_ms) > CLOCK_WATCH_SLACK_MS) {
         snprintf(text, 48, " (%lld minutes off within a day)",
                  (long long)(steps_ms / PL_MINUTE_MS));

@@ -1,6 +1,7 @@
 /* Of which changelog the edges' word is: after a restore it is another. */
 #include "origin/families.h"
 #include "origin/lifecycle/cutoffs_state.h"
+#include "proto/base/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -80,8 +81,8 @@ static void forget_words(struct cutoffs *c)
 static void tell(struct cutoffs *c, uint64_t more)
 {
     char detail[96];
-    snprintf(detail, sizeof(detail), "an edge has heard %" PRIu64 " changes more than it holds",
-             more);
+    snprintf(detail, sizeof(detail), "an edge has heard %" PRIu64 " %s more than it holds", more,
+             pl_plural(more, "change", "changes"));
     const struct audit_entry entry = {
         .actor = "origin", .action = "database.restored", .detail = detail, .outcome = AUDIT_DONE};
     audit_tell(c->config.audit, &entry);

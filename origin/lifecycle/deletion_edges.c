@@ -1,6 +1,7 @@
 /* What a deletion waits for outside of the database: edges, and blocks that they sent. */
 #include "origin/lifecycle/deletion_state.h"
 #include "origin/lifecycle/lifecycle.h"
+#include "proto/base/text.h"
 
 #include <stdlib.h>
 
@@ -51,9 +52,9 @@ static enum pl_err fail_waiting(const struct cutoff_edge *edges, size_t count, s
         }
     }
     return pl_fail(why, PL_EAGAIN,
-                   "it waits for %zu edge%s to say that nothing from before is on them, among them "
+                   "it waits for %zu %s to say that nothing from before is on them, among them "
                    "%s",
-                   waiting, waiting == 1 ? "" : "s", name);
+                   waiting, pl_plural(waiting, "edge", "edges"), name);
 }
 
 enum pl_err deletion_ask_edges(const struct deletion_doing *doing, struct pl_why *why)

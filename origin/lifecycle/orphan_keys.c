@@ -1,5 +1,6 @@
 #include "origin/lifecycle/orphan_keys.h"
 #include "proto/base/secret.h"
+#include "proto/base/text.h"
 
 #include <stdlib.h>
 
@@ -83,14 +84,16 @@ enum pl_err orphan_keys_find(struct orphan_keys **out, struct accounts *accounts
     keep_orphans(o, accounts);
     if (o->count > 0)
         pl_log(log, PL_LOG_WARN, "keyring",
-               "%zu data keys belong to no account of this database: polderctl keyring orphans "
-               "lists and destroys them",
-               o->count);
+               "%zu %s to no account of this database: polderctl keyring orphans lists and "
+               "destroys them",
+               o->count, pl_plural(o->count, "data key belongs", "data keys belong"));
     if (o->lost_count > 0)
-        pl_log(log, PL_LOG_ERROR, "keyring",
-               "%zu accounts have no data key in the keyring, which was put back from a copy of "
-               "before they were made; /ready names them",
-               o->lost_count);
+        pl_log(log, PL_LOG_ERROR, "keyring", "%zu %s made; /ready names them", o->lost_count,
+               pl_plural(o->lost_count,
+                         "account has no data key in the keyring, which was put back from a copy "
+                         "of before it was",
+                         "accounts have no data key in the keyring, which was put back from a copy "
+                         "of before they were"));
     *out = o;
     return PL_OK;
 }

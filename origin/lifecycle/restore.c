@@ -2,6 +2,7 @@
 #include "origin/accounts/account_states.h"
 #include "origin/lifecycle/certificate.h"
 #include "proto/base/secret.h"
+#include "proto/base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,8 +241,8 @@ static void note_restore(const struct restore *r)
 {
     char detail[96];
     if (r->applied > 0) {
-        snprintf(detail, sizeof(detail), "%llu lines of the redo log applied again",
-                 (unsigned long long)r->applied);
+        snprintf(detail, sizeof(detail), "%llu %s of the redo log applied again",
+                 (unsigned long long)r->applied, pl_plural(r->applied, "line", "lines"));
     } else {
         snprintf(detail, sizeof(detail), "nothing in the redo log to apply again");
     }
@@ -260,8 +261,8 @@ enum pl_err restore_apply(const struct origin_parts *parts, struct pl_why *why)
     }
     if (err == PL_OK && r.unknown > 0) {
         pl_log(parts->log, PL_LOG_WARN, "restore",
-               "%llu records are of accounts that were made after this copy of the database",
-               (unsigned long long)r.unknown);
+               "%llu %s of accounts that were made after this copy of the database",
+               (unsigned long long)r.unknown, pl_plural(r.unknown, "record is", "records are"));
     }
     return err == PL_OK ? compare_keys(parts, why) : err;
 }

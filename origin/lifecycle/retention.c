@@ -4,6 +4,7 @@
 #include "origin/lifecycle/lifecycle.h"
 #include "origin/subjects/links.h"
 #include "origin/vault/vault_days.h"
+#include "proto/base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,8 +204,9 @@ static void note_retired(struct retention *r, uint64_t account, const struct uns
     pl_time_format(days->last_day * PL_DAY_MS, to);
     snprintf(detail, sizeof(detail), "days %.10s to %.10s", from, to);
     if (r->retired > 0) {
-        snprintf(detail, sizeof(detail), "%llu events of days %.10s to %.10s",
-                 (unsigned long long)r->retired, from, to);
+        snprintf(detail, sizeof(detail), "%llu %s of days %.10s to %.10s",
+                 (unsigned long long)r->retired, pl_plural(r->retired, "event", "events"), from,
+                 to);
     }
     const struct audit_entry entry = {.actor = "lifecycle",
                                       .action = "events.retire",

@@ -2,6 +2,7 @@
 #include "origin/families.h"
 #include "origin/intake/dedupe.h"
 #include "origin/subjects/erasures_state.h"
+#include "proto/base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,10 +62,12 @@ static void write_kept(const struct erasure *erasure, struct json_writer *w)
                            "retries are told by");
     }
     if (erasure->unreadable > 0) {
-        snprintf(text, sizeof(text),
-                 "%llu stored values that are damaged: nobody can read them, nor whether they are "
-                 "the visitor's; they go when their days do",
-                 (unsigned long long)erasure->unreadable);
+        snprintf(text, sizeof(text), "%llu stored %s", (unsigned long long)erasure->unreadable,
+                 pl_plural(erasure->unreadable,
+                           "value that is damaged: nobody can read it, nor whether it is the "
+                           "visitor's; it goes when its day does",
+                           "values that are damaged: nobody can read them, nor whether they are "
+                           "the visitor's; they go when their days do"));
         json_write_text(w, text);
     }
     json_write_array_end(w);

@@ -99,9 +99,9 @@ static enum pl_err put_damaged(struct page *p, uint64_t values)
     const size_t before = p->out->len;
     if (values == 0)
         return PL_OK;
-    snprintf(text, sizeof(text),
-             "%llu values that may be this visitor's are damaged and cannot be read",
-             (unsigned long long)values);
+    snprintf(text, sizeof(text), "%llu %s damaged and cannot be read", (unsigned long long)values,
+             pl_plural(values, "value that may be this visitor's is",
+                       "values that may be this visitor's are"));
     json_writer_begin(p->writer, p->out);
     json_write_object(p->writer);
     json_write_pair_text(p->writer, "polder_error", text);

@@ -1,5 +1,6 @@
 /*
- * text: hexadecimal and base64 (RFC 4648), both alphabets; forms; sentences that are cut to fit.
+ * text: hexadecimal and base64 (RFC 4648), both alphabets; forms; sentences that are cut to fit,
+ * and that count.
  *
  * Promise: decoders accept only complete, canonical input and change nothing when they refuse.
  */
@@ -27,6 +28,12 @@ void pl_text_print(char *out, size_t out_bytes, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void pl_text_print_v(char *out, size_t out_bytes, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
+
+/* For "%zu %s": the words that go with a count of one, or those that go with any other. */
+static inline const char *pl_plural(uint64_t count, const char *one, const char *others)
+{
+    return count == 1 ? one : others;
+}
 
 /* application/x-www-form-urlencoded: '+' is a space, %XX is a byte; PL_EINVAL on a bad escape. */
 enum pl_err pl_form_decode(struct pl_span text, struct pl_buf *out);

@@ -61,7 +61,7 @@ test('polderctl verifies it without an origin and says what it says', async () =
     assert.match(stdout, /links, which could not be counted/);
     assert.match(stdout, /eu-1 \(eu\) confirmed 2026-02-21/);
     assert.match(stdout, /us-1 \(us\) WRITTEN OFF 2026-03-27/);
-    assert.match(stdout, /late +by 1 days/);
+    assert.match(stdout, /late +by 1 day,/);
     assert.match(stdout, new RegExp(`^signed by key +${JSON.parse(certificate).signed.signer}$`, 'm'));
     assert.match(stdout, /^Method:\n.*that is the operator's word, for nothing can observe it\.$/m);
     assert.match(stdout, /hold from 2026-01-21 .* until 2026-02-10 .*: § 147 AO/);

@@ -185,7 +185,7 @@ test('an account that is still there on day 80 degrades readiness, and on day 90
         return ready[list].some((line) => words.test(line)) && ready;
     });
     await onDay(81);
-    const late = await saying(new RegExp(`^1 deletions are overdue: account ${gone.id} is still deleting on day 81 after its expiry`), 'warnings');
+    const late = await saying(new RegExp(`^1 deletion is overdue: account ${gone.id} is still deleting on day 81 after its expiry`), 'warnings');
     assert.equal(late.status, 200);
     assert.equal(late.ready, true);
     await onDay(90);

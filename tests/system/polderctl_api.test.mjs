@@ -237,7 +237,7 @@ test('what is told of a visitor says what it leaves out; an erasure\'s receipt h
 
     // No events is not nothing: there may be links and opt-outs.
     body = { ...profile, events: 0, damaged: 1 };
-    assert.match((await visitor('show', 'phone')).stdout, /^1 values .* damaged/m);
+    assert.match((await visitor('show', 'phone')).stdout, /^1 value .* is damaged/m);
     body = { ...profile, events: 0 };
     assert.match((await visitor('show', 'phone')).stdout, /^No events are held .*export writes links and opt-outs/);
     body = '';
@@ -246,10 +246,14 @@ test('what is told of a visitor says what it leaves out; an erasure\'s receipt h
     assert.deepEqual(await visitor('export', 'phone'), { code: 0, signal: null, stdout: body, stderr: '' });
 
     const id = '8f14e45fceea167a5a36dedd4bea2543';
-    body = { id, state: 'held', at, erased_at: at, physically_gone_at: null, guarded_until: at, ids: { visitor: 1, user: 0 }, erased: { events: 1, links: 0, bytes: 9, dropped_on_arrival: 0 }, held: { events: 2, links: 0 }, edges: [{ name: 'us-1', region: 'us', state: 'written off', at, reason: 'its keys are destroyed' }], kept: [] };
+    body = { id, state: 'held', at, erased_at: at, physically_gone_at: null, guarded_until: at, ids: { visitor: 1, user: 0 }, erased: { events: 1, links: 0, bytes: 9, dropped_on_arrival: 0 }, unreadable: 1, held: { events: 2, links: 0 }, edges: [{ name: 'us-1', region: 'us', state: 'written off', at, reason: 'its keys are destroyed' }, { name: 'eu-1', region: 'eu', state: 'confirmed', at }], kept: [] };
     const receipt = (await visitor('receipt', id)).stdout;
     assert.match(receipt, /^state +held$/m);
     assert.match(receipt, /^asked for +2026-11-22 13:03 UTC$/m);
     assert.match(receipt, /^gone from every file +not yet$/m);
+    assert.match(receipt, /^what was erased +1 event, 0 links, 9 bytes; 0 dropped on arrival since$/m);
+    assert.match(receipt, /^damaged, left +1 value that cannot be read$/m);
+    assert.match(receipt, /^kept by a hold +2 events, 0 links: erased when it ends$/m);
+    assert.match(receipt, /^eu-1 +eu +confirmed +2026-11-22 13:03$/m, 'no blanks where there is no reason');
     assert.match(receipt, /^us-1 +us +written off +2026-11-22 13:03 +its keys are destroyed$/m);
 });

@@ -142,10 +142,11 @@ for (const [how, copyTo] of Object.entries(copies)) {
             return lost.length === 1 && lost[0].booked && balanced && lost[0];
         });
         assert.ok(missing.first >= 1 && missing.last >= missing.first && missing.blocks === missing.last - missing.first + 1 && missing.events >= 1, JSON.stringify(missing));
-        const told = `edge eu had acks for ${missing.blocks} blocks (${missing.first} to ${missing.last}) with ${missing.events} events that are lost with the copy`;
+        const count = (number, noun) => `${number} ${noun}${number === 1 ? '' : 's'}`;
+        const told = `edge eu had acks for ${count(missing.blocks, 'block')} (${missing.first} to ${missing.last}) with ${count(missing.events, 'event')}, lost with the copy`;
         assert.ok((await ready(cluster)).warnings.some((text) => text.startsWith(told)), JSON.stringify((await ready(cluster)).warnings));
         const noted = (await api(cluster, 'GET', 'audit')).text.trimEnd().split('\n').map((line) => JSON.parse(line)).filter(({ action }) => action === 'edge.lost');
-        assert.deepEqual(noted.map(({ object, detail }) => ({ object, detail })), [{ object: (await eu()).id, detail: `${missing.blocks} blocks (${missing.first} to ${missing.last}) of chain ${missing.incarnation} with ${missing.events} events` }]);
+        assert.deepEqual(noted.map(({ object, detail }) => ({ object, detail })), [{ object: (await eu()).id, detail: `${count(missing.blocks, 'block')} (${missing.first} to ${missing.last}) of chain ${missing.incarnation} with ${count(missing.events, 'event')}` }]);
         const stillTold = async () => {
             const { edges, totals, alarms } = await cluster.replication('origin');
             const { lost_blocks: blocks, lost_events: events, balanced, accepted, stored, duplicate, dropped } = edges.find(({ name }) => name === 'eu');
@@ -210,7 +211,7 @@ for (const [how, copyTo] of Object.entries(copies)) {
         assert.deepEqual(await orphans(), []);
         assert.equal((await must(cluster, 'GET', `accounts/${account.id}`)).state, 'active');
         const audit = (await api(cluster, 'GET', 'audit')).text.trimEnd().split('\n').map((line) => JSON.parse(line));
-        assert.deepEqual(audit.filter(({ action }) => action === 'keyring.destroy-orphans').map(({ outcome, detail }) => [outcome, detail]).slice(-2), [['begun', undefined], ['done', '1 keys']]);
+        assert.deepEqual(audit.filter(({ action }) => action === 'keyring.destroy-orphans').map(({ outcome, detail }) => [outcome, detail]).slice(-2), [['begun', undefined], ['done', '1 key']]);
     });
 }
 
@@ -275,8 +276,8 @@ test('a machine that is put back as a whole shows by what its edges have heard',
     execFileSync('cp', ['-a', copy, there]);
     await cluster.startOrigin();
     await followsAgain(cluster, lost);
-    assert.ok((await ready(cluster)).warnings.some((text) => /put back to where they stood before: an edge has heard \d+ changes more/.test(text)));
-    assert.deepEqual((await auditOf(cluster, 'database.restored')).map(({ detail }) => /^an edge has heard \d+ changes more than it holds$/.test(detail)), [true]);
+    assert.ok((await ready(cluster)).warnings.some((text) => /put back to where they stood before: an edge has heard \d+ changes? more/.test(text)));
+    assert.deepEqual((await auditOf(cluster, 'database.restored')).map(({ detail }) => /^an edge has heard \d+ changes? more than it holds$/.test(detail)), [true]);
     await until('the edge settles', 20000, async () => (await cluster.replication('origin')).cutoffs.edges_waiting === 0);
 });
 
@@ -306,7 +307,7 @@ test('a keyring from a copy: what had ended ends again, and what it lost is told
     const again = async () => (await auditOf(cluster, 'deletion.key_destroyed')).filter(({ detail }) => /again/.test(detail)).map((line) => line.account);
     assert.deepEqual(await again(), [gone.id]);
     const { reasons } = await ready(cluster);
-    assert.deepEqual(reasons.map((text) => text.startsWith(`1 accounts have no key in the keyring (${since.id}): `)), [true], JSON.stringify(reasons));
+    assert.deepEqual(reasons.map((text) => text.startsWith(`1 account has no key in the keyring (${since.id}): `)), [true], JSON.stringify(reasons));
     const events = await api(cluster, 'GET', `accounts/${since.id}/events`);
     assert.deepEqual([events.status, /not in the keyring/.test(events.text)], [500, true]);
     const profile = await api(cluster, 'POST', `accounts/${since.id}/visitor/profile`, { id: 'lost' });

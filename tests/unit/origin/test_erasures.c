@@ -222,7 +222,7 @@ static void test_damage_is_told(void **state)
     const char *text = receipt(t, &id);
     assert_non_null(strstr(text, "\"events\":1,"));
     assert_non_null(strstr(text, "\"unreadable\":1"));
-    assert_non_null(strstr(text, "1 stored values that are damaged"));
+    assert_non_null(strstr(text, "1 stored value that is damaged"));
     assert_int_equal(rig_count(&t->rig, FAMILY_VAULT), 1);
     restart(t);
     assert_non_null(strstr(receipt(t, &id), "\"unreadable\":1"));

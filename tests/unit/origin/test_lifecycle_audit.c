@@ -112,7 +112,7 @@ static void days_that_go_are_told(void **state)
     pass_to(house, DAY(61)); /* the 3rd of March */
     assert_told(house, "events.retire", "\"2 events of days 2026-01-01 to 2026-01-02\"");
     tick_on_day(house, 62);
-    assert_told(house, "events.retire", "\"1 events of days 2026-01-03 to 2026-01-03\"");
+    assert_told(house, "events.retire", "\"1 event of days 2026-01-03 to 2026-01-03\"");
     assert_int_equal(lines_with(house, "events.retire", ""), 2);
 }
 
@@ -127,7 +127,7 @@ static void an_account_that_is_cleared_is_told_before_its_days_go(void **state)
     assert_int_equal(lines_with(house, "account.cleared", ""), 0);
     pass_to(house, account_due_ms(&ended) + PL_HOUR_MS);
     assert_told(house, "account.cleared", "\"done\"");
-    assert_told(house, "events.retire", "\"1 events of days 2026-01-01 to 2026-01-01\"");
+    assert_told(house, "events.retire", "\"1 event of days 2026-01-01 to 2026-01-01\"");
     struct pl_buf log = read_log(house);
     assert_true(strstr((char *)log.data, "account.cleared") <
                 strstr((char *)log.data, "events.retire"));

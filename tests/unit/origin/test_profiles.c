@@ -354,7 +354,7 @@ static void test_an_export_tells_of_damage(void **state)
     assert_int_equal(pl_buf_terminate(&t->out), PL_OK);
     assert_non_null(strstr((char *)t->out.data, "\"visitor_id\":\"ann\""));
     assert_non_null(strstr((char *)t->out.data,
-                           "{\"polder_error\":\"1 values that may be this visitor's are damaged"));
+                           "{\"polder_error\":\"1 value that may be this visitor's is damaged"));
 }
 
 int main(void)
