@@ -261,6 +261,9 @@ static void write_certificate(const struct view *view, struct pl_buf *out)
          "When the link's certificate, or its CA's, ends, in Unix time.");
     pl_buf_appendf(out, "polder_link_certificate_not_after_seconds %.15g\n",
                    (double)view->certificate_ends_ms / 1000);
+    head(out, "polder_tls_reload_failed", "gauge",
+         "1 while older certificates are in force, for the last reading of tls_cert_file failed.");
+    pl_buf_appendf(out, "polder_tls_reload_failed %d\n", view->tls.err == PL_OK ? 0 : 1);
 }
 
 static void write_measures(const struct origin_parts *parts, struct pl_buf *out)

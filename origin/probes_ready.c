@@ -229,6 +229,9 @@ void reasons_check_ready(const struct view *view, struct reasons *reasons, struc
             llabs(view->certificate_left_ms) / PL_DAY_MS,
             pl_plural((uint64_t)(llabs(view->certificate_left_ms) / PL_DAY_MS), "day", "days"));
     }
+    if (view->tls.err != PL_OK) {
+        reasons_add(warnings, PROBES_DEGRADED, HTTP_TLS_TROUBLE, view->tls.text);
+    }
     check_cutoffs(&view->cutoffs, warnings);
     if (keyring->paths_behind > 0) {
         reasons_add(warnings, PROBES_DEGRADED, "the keyring cannot be written on %zu of %zu paths",

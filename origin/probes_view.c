@@ -137,6 +137,7 @@ enum pl_err view_new(struct view **out, const struct origin_parts *parts)
     view->seal_key_age_ms = view->seal_key_age_ms < 0 ? 0 : view->seal_key_age_ms;
     view->certificate_ends_ms = receiver_certificate_ends_ms(parts->receiver);
     view->certificate_left_ms = view->certificate_ends_ms - pl_wall_ms(parts->clock);
+    http_server_tls_trouble(parts->http, &view->tls);
     lifecycle_status(parts->lifecycle, &view->lifecycle);
     audit_status(parts->audit, &view->audit);
     redo_status(parts->redo, &view->redo);

@@ -53,6 +53,7 @@ struct view {
     struct lost_key lost_keys[VIEW_LOST_KEYS_SHOWN];
     size_t lost_key_count;
     int64_t certificate_ends_ms, certificate_left_ms; /* of the link */
+    struct pl_why tls; /* err PL_OK: the certificates in force are those of the files */
 };
 
 enum pl_err view_new(struct view **out, const struct origin_parts *parts);

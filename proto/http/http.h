@@ -123,6 +123,13 @@ enum pl_err http_server_start(struct http_server *server, struct pl_why *why);
 /* Reads the certificate files again; on error the old ones stay. A bad pair of the directory is no
  * error: the log names it, and the name's old one stays. Any thread; reads the disk. */
 enum pl_err http_server_reload_tls(struct http_server *server, struct pl_why *why);
+/* Why the last reading of the certificate files failed, so that older ones are in force; *out is
+ * PL_OK where it did not. Any thread. HTTP_TLS_TROUBLE says its text to operators. */
+void http_server_tls_trouble(struct http_server *server, struct pl_why *out);
+#define HTTP_TLS_TROUBLE                                                                           \
+    "https_listen serves the certificates of before, for reading them again failed: %s; mend "     \
+    "that "                                                                                        \
+    "and send SIGHUP: a restart would fail"
 /* Calls visit for each certificate in force, the default one (named "") first, with the end of its
  * validity as Unix time. Gives how many pairs of the directory could not be used at the last
  * reading. Without tls: none. Any thread. */

@@ -93,6 +93,7 @@ struct http_server {
 
     pthread_mutex_t tls_lock;
     struct http_tls_set *tls;
+    struct pl_why tls_trouble; /* of the last reload; under tls_lock, as tls */
 
     _Atomic unsigned open[HTTP_POOLS]; /* over all loops, lingering ones included */
     _Atomic bool draining;

@@ -177,19 +177,28 @@ struct http_tls_set *http_server_tls(struct http_server *server)
 enum pl_err http_server_reload_tls(struct http_server *server, struct pl_why *why)
 {
     struct http_tls_set *fresh = NULL;
+    struct pl_why trouble = {0};
     if (server->tls == NULL)
         return PL_OK; /* set once, before the loops started: no listener has tls */
     struct http_tls_set *current = http_server_tls(server);
-    enum pl_err err = http_tls_load(&fresh, &server->config, current, why);
+    enum pl_err err = http_tls_load(&fresh, &server->config, current, &trouble);
     http_tls_unref(current);
-    if (err != PL_OK)
-        return err;
     pthread_mutex_lock(&server->tls_lock);
-    struct http_tls_set *old = server->tls;
-    server->tls = fresh;
+    struct http_tls_set *old = err == PL_OK ? server->tls : NULL;
+    server->tls = err == PL_OK ? fresh : server->tls;
+    server->tls_trouble = err == PL_OK ? (struct pl_why){0} : trouble;
     pthread_mutex_unlock(&server->tls_lock);
     http_tls_unref(old);
-    return PL_OK;
+    if (err != PL_OK && why != NULL)
+        *why = trouble;
+    return err;
+}
+
+void http_server_tls_trouble(struct http_server *server, struct pl_why *out)
+{
+    pthread_mutex_lock(&server->tls_lock);
+    *out = server->tls_trouble;
+    pthread_mutex_unlock(&server->tls_lock);
 }
 
 size_t http_server_certificates(struct http_server *server,

@@ -9,7 +9,7 @@ import http from 'node:http';
 import path from 'node:path';
 import tls from 'node:tls';
 import { startCluster, until, bin } from './lib/fixture.mjs';
-import { metricsOf } from './lib/metrics.mjs';
+import { metricsOf, samplesOf } from './lib/metrics.mjs';
 
 const alone = { edges: [], campaign: false };
 const hex = (bytes) => randomBytes(bytes).toString('hex');
@@ -438,4 +438,12 @@ test('TLS: certificates are read again on SIGHUP, and kept when the new ones are
     node.child.kill('SIGHUP');
     await until('the bad certificate is told', 5000, async () => /old certificates stay/.test(node.logTail(20)));
     assert.equal(await name(https), 'second');
+    const told = async () => ({ warnings: (await (await fetch(`${cluster.url('origin')}/ready`)).json()).warnings, failed: (await samplesOf(cluster.url('origin'))).get('polder_tls_reload_failed') });
+    const bad = await told();
+    assert.match(bad.warnings.join('\n'), /^https_listen serves the certificates of before, for reading them again failed: .*site\.crt/m);
+    assert.equal(bad.failed, 1);
+    issue('third');
+    node.child.kill('SIGHUP');
+    await until('it is told no more', 5000, async () => (await told()).failed === 0);
+    assert.doesNotMatch((await told()).warnings.join('\n'), /certificates of before/);
 });

@@ -10,6 +10,7 @@ import tls from 'node:tls';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startCluster, untilServed, trackEvent, exportedIds, until } from './lib/fixture.mjs';
 import { issue } from './lib/certs.mjs';
+import { samplesOf } from './lib/metrics.mjs';
 
 const HOST = 'edge.example';
 const CONTROL_FRAMES_MAX = 200;
@@ -162,7 +163,7 @@ test('HTTP/2 over TLS, and certificates by host name', { timeout: 120000 }, asyn
 });
 
 test('SIGHUP renews certificates while requests flow', { timeout: 120000 }, async (t) => {
-    const { account, node, port, files } = await startTls(t);
+    const { cluster, account, node, port, files } = await startTls(t);
     const session = await openSession(port);
     let going = true;
     const answers = { old: 0, fresh: 0 };
@@ -193,12 +194,20 @@ test('SIGHUP renews certificates while requests flow', { timeout: 120000 }, asyn
     node.child.kill('SIGHUP');
     await until('a bad file is told', 5000, async () => /the old certificates stay: .*site\.crt/.test(node.logTail(20)));
     assert.equal((await certificateFor(port, HOST)).name, 'third.example', 'and not used');
+    const told = async () => ({ ready: await (await fetch(`${cluster.url('eu')}/ready`)).json(), failed: (await samplesOf(cluster.url('eu'))).get('polder_tls_reload_failed') });
+    const bad = await told();
+    assert.deepEqual([bad.ready.ready, bad.failed], [true, 1]);
+    assert.match(bad.ready.reasons.join('\n'), /^https_listen serves the certificates of before, for reading them again failed: .*site\.crt.*: a restart would fail$/m);
     const before = { ...answers };
     await until('all flows go on', 10000, async () => answers.old > before.old + 5 && answers.fresh > before.fresh + 1);
     going = false;
     await flows;
     assert.equal(session.destroyed, false, 'a session outlives the certificate it began with');
     session.close();
+    issue({ ...files, names: ['fourth.example'] });
+    node.child.kill('SIGHUP');
+    await until('it is told no more', 5000, async () => (await told()).failed === 0);
+    assert.deepEqual((await told()).ready.reasons, []);
 });
 
 // ---- floods, frame by frame (RFC 9113, section 4.1)

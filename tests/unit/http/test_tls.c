@@ -302,7 +302,7 @@ static void reloads_under_load(void **state)
 static void a_bad_reload_changes_nothing(void **state)
 {
     (void)state;
-    struct pl_why why = {0};
+    struct pl_why why = {0}, trouble;
     struct client c;
     char other_key[256], aside[256];
 
@@ -321,7 +321,13 @@ static void a_bad_reload_changes_nothing(void **state)
     assert_int_equal(rename(aside, key_path), 0);
     chmod(key_path, 0604);
     assert_int_equal(http_server_reload_tls(f.server, &why), PL_EDENIED);
-    chmod(key_path, 0600);
+    assert_non_null(strstr(why.text, "chmod 0640"));
+    http_server_tls_trouble(f.server, &trouble);
+    assert_string_equal(trouble.text, why.text);
+    chmod(key_path, 0640);
+    assert_int_equal(http_server_reload_tls(f.server, &why), PL_OK);
+    http_server_tls_trouble(f.server, &trouble);
+    assert_int_equal(trouble.err, PL_OK);
     /* No certificate at all. */
     FILE *file = fopen(cert_path, "w");
     fputs("nonsense", file);
