@@ -24,31 +24,41 @@ static enum pl_err read_in(const char *dir, const char *name, const char *what, 
 
 /* ---- issuing */
 
-/* Labels of letters, digits and hyphens, with dots between them (RFC 1123 section 2.1). */
+/* Labels of letters, digits and hyphens, with dots between them; the last is not a number, or it
+ * would be an address (RFC 1123 section 2.1). */
 static bool is_dns_name(const char *name)
 {
     size_t len = strlen(name), label = 0;
+    bool number = true;
     for (size_t i = 0; i < len; i++) {
         char c = name[i];
         bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
         bool edge = label == 0 || i + 1 == len || name[i + 1] == '.';
         if (c == '.' ? label == 0 : !word && (c != '-' || edge))
             return false;
+        number = (label == 0 || number) && c >= '0' && c <= '9';
         label = c == '.' ? 0 : label + 1;
         if (label > 63)
             return false;
     }
-    return len > 0 && len < 254 && label > 0;
+    return len > 0 && len < 254 && label > 0 && !number;
 }
 
 enum pl_err certificates_host_parse(const char *text, struct certificates_host *out,
                                     struct pl_why *why)
 {
-    uint8_t address[16];
+    static const uint8_t every[16] = {0};
+    uint8_t address[16] = {0};
     struct certificates_host host = {.is_ip4 = inet_pton(AF_INET, text, address) == 1,
                                      .is_ip6 = inet_pton(AF_INET6, text, address) == 1};
     if (!host.is_ip4 && !host.is_ip6 && !is_dns_name(text))
         return pl_fail(why, PL_EINVAL, "--host must be an IP address or a DNS name, not '%.100s'",
+                       text);
+    if ((host.is_ip4 || host.is_ip6) && memcmp(address, every, sizeof(every)) == 0)
+        return pl_fail(why, PL_EINVAL,
+                       "--host must be where edges reach the origin; '%s' is every address, which "
+                       "none can dial: give one of them, or a DNS name, and the origin listens at "
+                       "every address",
                        text);
     snprintf(host.text, sizeof(host.text), "%s", text);
     *out = host;
@@ -254,14 +264,13 @@ static enum ctl_exit run_renew(struct ctl *ctl, const struct ctl_args *args, str
     pl_buf_release(&r.ca);
     pl_buf_wipe(&r.ca_key);
     if (err == PL_OK && ctl->json)
-        printf("{\"renewed\":%u}\n", r.edges + 1);
+        printf("{\"renewed\":%u,\"ca\":1,\"origin\":1,\"edges\":%u}\n", r.edges + 2, r.edges);
     else if (err == PL_OK)
-        printf(
-            "The certificates of the CA, the origin and %u edge%s below %s are good for another\n"
-            "ten years; the keys are as they were.\n\n"
-            "Next: take link.crt and ca.crt to the edges that are elsewhere, then restart the\n"
-            "origin and, one after the other, the edges.\n",
-            r.edges, r.edges == 1 ? "" : "s", r.dir);
+        printf("The certificates of the CA, the origin and %u %s below %s are good for another\n"
+               "ten years; the keys are as they were.\n\n"
+               "Next: take link.crt and ca.crt to the edges that are elsewhere, then restart the\n"
+               "origin and, one after the other, the edges.\n",
+               r.edges, pl_plural(r.edges, "edge", "edges"), r.dir);
     return ctl_result(err);
 }
 

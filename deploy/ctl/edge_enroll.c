@@ -112,7 +112,7 @@ static enum pl_err find_link(struct enrolment *e, struct pl_why *why)
     err = certificates_host_read(e->dir, &host, why);
     if (err == PL_OK)
         certificates_link(&host, strrchr(listen, ':') + 1, e->link);
-    if (err == PL_ENOTFOUND || (err == PL_OK && is_every_address(e->link)))
+    if (err == PL_ENOTFOUND)
         return pl_fail(why, PL_EINVAL,
                        "link_listen in %s/origin/origin.yaml is every address, and the origin's "
                        "certificate names no host: %s",

@@ -34,24 +34,42 @@ static enum pl_err look(const struct ctl *ctl, struct api_answer *answer, struct
     return err;
 }
 
-static void say(const struct ctl *ctl, const char *outcome, const char *text)
+static enum pl_err print_json(bool confirmed, struct pl_span doubted, struct pl_why *why)
 {
-    if (ctl->json)
-        printf("{\"confirmed\":%s}\n", outcome);
-    else
-        puts(text);
+    struct json_writer *w = NULL;
+    struct pl_buf out;
+    pl_buf_init(&out, API_ANSWER_BYTES_MAX);
+    enum pl_err err = json_writer_new(&w, false);
+    if (err == PL_OK) {
+        json_writer_begin(w, &out);
+        json_write_object(w);
+        json_write_pair_bool(w, "confirmed", confirmed);
+        json_write_key(w, "doubt");
+        if (doubted.len > 0)
+            json_write_string(w, doubted);
+        else
+            json_write_null(w);
+        json_write_object_end(w);
+        err = json_writer_end(w);
+        json_writer_free(w);
+    }
+    if (err == PL_OK)
+        printf("%.*s\n", (int)out.len, (const char *)out.data);
+    pl_buf_release(&out);
+    return err == PL_OK ? err : pl_fail(why, err, "cannot write the answer: %s", pl_err_word(err));
 }
 
-static enum pl_err confirm(struct ctl *ctl, struct pl_why *why)
+static enum pl_err confirm(struct ctl *ctl, struct pl_span doubted, struct pl_why *why)
 {
     struct api_answer answer = {.status = 0};
     enum pl_err err =
         api_call(ctl, "POST", "/lifecycle/confirm-clock", pl_span(NULL, 0), &answer, why);
     api_answer_release(&answer);
+    if (err == PL_OK && ctl->json)
+        return print_json(true, doubted, why);
     if (err == PL_OK)
-        say(ctl, "true",
-            "Confirmed. From now on the origin goes by this clock: what is due expires and "
-            "is deleted.");
+        puts("Confirmed. From now on the origin goes by this clock: what is due expires and is "
+             "deleted.");
     return err;
 }
 
@@ -63,6 +81,15 @@ static void explain(struct pl_span said)
          "deletion is deleted with its key: nobody can bring that back.");
 }
 
+static enum ctl_exit refuse(const struct ctl *ctl, struct pl_span doubted, struct pl_why *why)
+{
+    if (ctl->json && print_json(false, doubted, why) != PL_OK)
+        return CTL_FAILED;
+    return ctl_usage(why,
+                     "nothing was confirmed: repeat it with --yes if the clock shows the right "
+                     "time");
+}
+
 static enum ctl_exit run_confirm(struct ctl *ctl, const struct ctl_args *args, struct pl_why *why)
 {
     struct api_answer answer = {.status = 0};
@@ -72,15 +99,15 @@ static enum ctl_exit run_confirm(struct ctl *ctl, const struct ctl_args *args, s
     if (err != PL_OK) {
         result = CTL_FAILED;
     } else if (said.len == 0) {
-        say(ctl, "false", "The origin believes its clock: there is nothing to confirm.");
+        if (ctl->json)
+            result = ctl_result(print_json(false, said, why));
+        else
+            puts("The origin believes its clock: there is nothing to confirm.");
     } else {
         if (!ctl->json)
             explain(said);
-        if (args->options[0] != NULL)
-            result = ctl_result(confirm(ctl, why));
-        else
-            result = ctl_usage(why, "nothing was confirmed: repeat it with --yes if the clock "
-                                    "shows the right time");
+        result =
+            args->options[0] != NULL ? ctl_result(confirm(ctl, said, why)) : refuse(ctl, said, why);
     }
     api_answer_release(&answer);
     return result;

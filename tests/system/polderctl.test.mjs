@@ -156,6 +156,7 @@ test('every command against a real origin', { timeout: 120000 }, async (t) => {
     await fails(1, /no block has come for a key 0123456789abcdef/, ['keyring', 'give-up', '0123456789abcdef', '--reason', 'x', '--dir', dir], api);
 
     assert.match(await run('lifecycle', 'confirm-clock', '--yes'), /^The origin believes its clock/);
+    assert.deepEqual(JSON.parse(await run('lifecycle', 'confirm-clock', '--json')), { confirmed: false, doubt: null });
 
     const health = await ctl(['probe', cluster.url('origin')]);
     assert.ok([0, 1].includes(health.code), health.stdout);
@@ -174,6 +175,11 @@ test('lifecycle confirm-clock asks before it says so', { timeout: 120000, skip: 
     assert.equal(doubt.code, 2);
     assert.match(doubt.stdout, /doubts its clock: the clock shows \S+ where \S+ or a day more was expected[^]*nobody can bring that back/);
     assert.match(doubt.stderr, /nothing was confirmed: repeat it with --yes/);
+    const json = await ctl(['lifecycle', 'confirm-clock', '--json', '--dir', dir], api);
+    assert.equal(json.code, 2);
+    const { confirmed, doubt: said } = JSON.parse(json.stdout);
+    assert.equal(confirmed, false);
+    assert.match(said, /^the clock shows \S+ where/);
     assert.match(await run('lifecycle', 'confirm-clock', '--yes'), /^The origin doubts[^]*^Confirmed\./m);
     await until('the clock is believed', 70000, async () => (await run('lifecycle', 'confirm-clock')).startsWith('The origin believes'));
 });

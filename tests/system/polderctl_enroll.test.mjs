@@ -108,9 +108,9 @@ test('an edge reaches the origin on the host that init was given', async (t) => 
         assert.equal(await url(dir), `tls+tcp://${is}:9999`);
     }
     // Without one nobody knows, unless it is said.
-    for (const host of [[], ['--host', '0.0.0.0'], ['--host', '::']]) {
+    {
         const dir = tempDir(t);
-        await ok(['init', dir, ...host]);
+        await ok(['init', dir]);
         everywhere(dir, '0.0.0.0', 8090);
         await fails(1, /link_listen in .*origin.yaml is every address.*name the address .* --link/, ['edge', 'enroll', 'eu', '--region', 'eu', '--dir', dir, '--origin', origin.url]);
         fs.rmSync(path.join(dir, 'origin/link.crt'));

@@ -97,7 +97,7 @@ test('certificates renew issues them again, for the same keys', { skip: noFakeCl
         for (const certificates of [old, now]) assert.ok(certificates['edges/eu-1/link.crt'].verify(ca.publicKey) && certificates['origin/link.crt'].checkIssued(ca));
     }
     assert.equal(fs.readFileSync(path.join(dir, 'ca.crt'), 'utf8'), fs.readFileSync(path.join(dir, 'edges/eu-1/ca.crt'), 'utf8'));
-    await ok(['certificates', 'renew', '--dir', dir, '--host', '192.0.2.7'], { env: soon });
+    assert.deepEqual(JSON.parse(await ok(['certificates', 'renew', '--json', '--dir', dir, '--host', '192.0.2.7'], { env: soon })), { renewed: 3, ca: 1, origin: 1, edges: 1 });
     assert.equal(read()['origin/link.crt'].subjectAltName, 'DNS:origin.polder, IP Address:127.0.0.1, IP Address:192.0.2.7');
     await fails(2, /--dir is missing/, ['certificates', 'renew']);
     await fails(2, /--host must be/, ['certificates', 'renew', '--dir', dir, '--host', 'a b']);
@@ -139,7 +139,8 @@ test('init takes directories with any name', async (t) => {
 test('init refuses what it cannot use', async (t) => {
     const dir = path.join(tempDir(t), 'new');
     for (const port of ['0', '65526', '-1', 'x', '80 ', '']) await fails(2, /--base-port must be a whole number from 1 to 65525/, ['init', dir, `--base-port=${port}`]);
-    for (const host of ['', 'a b', 'ex_ample', '-a.example', 'a..b', 'http://x', '1.2.3.4:80']) {
+    for (const host of ['0.0.0.0', '::', '0:0::0']) await fails(2, /--host must be where edges reach the origin; '.*' is every address, which none can dial/, ['init', dir, `--host=${host}`]);
+    for (const host of ['999.1.1.1', '1.2.3', 'host.7', '', 'a b', 'ex_ample', '-a.example', 'a..b', 'http://x', '1.2.3.4:80']) {
         await fails(2, /--host must be an IP address or a DNS name/, ['init', dir, `--host=${host}`]);
     }
     await fails(2, /expected DIR/, ['init']);
