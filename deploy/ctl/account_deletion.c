@@ -157,7 +157,8 @@ enum ctl_exit account_deletion_run(struct ctl *ctl, const struct ctl_args *args,
 enum { HOLD_REASON, HOLD_FROM, HOLD_TO, HOLD_UNTIL };
 const struct ctl_option account_hold_options[] = {
     [HOLD_REASON] = {"reason", "TEXT",
-                     "Why; it is kept for good, so name no visitors and no other persons"},
+                     "Why; its owner reads it, and it is kept for good: name no visitors and "
+                     "no other persons"},
     [HOLD_FROM] = {"from", "DAY", "First day that is kept, e.g. 2026-03-01 (all of the account)"},
     [HOLD_TO] = {"to", "DAY", "Last one"},
     [HOLD_UNTIL] = {"until", "TIME", "When it ends: a date or RFC 3339 time (when released)"},

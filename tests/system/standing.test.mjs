@@ -11,6 +11,11 @@ test('holds and deletions are said in lists, of one account, and in its record',
     assert.doesNotMatch(await ctl('show', account.id), /kept by holds/);
     await ctl('hold', account.id, '--reason', 'HGB 257', '--from', '2026-01-01', '--to', '2026-03-31');
     assert.deepEqual((await record()).statutory_holds.map(({ reason, days, until: end }) => [reason, days, end]), [['HGB 257', '2026-01-01 to 2026-03-31', 'it is released']]);
+    const { token: owners } = await cluster.ctlJson('token', 'create', '--role', 'owner', '--account', account.id);
+    const asOwner = async (what) => (await fetch(`${cluster.url('origin')}/api/v1/accounts/${account.id}/${what}`, { headers: { Authorization: `Bearer ${owners}` } }));
+    assert.equal((await asOwner('holds')).status, 403);
+    const told = (await (await asOwner('record')).json()).statutory_holds;
+    assert.deepEqual(told.map((hold) => [hold.reason, Object.keys(hold).sort().join()]), [['HGB 257', 'days,placed_at,reason,until']], 'why, which days, until when; not who placed it');
     assert.match(await ctl('expire', account.id), /A hold keeps some days of it until that ends/);
     assert.match(await row(), / \d{4}-\d\d-\d\d, held /);
     await ctl('hold', account.id, '--reason', 'a lawsuit');
