@@ -3,7 +3,6 @@
 #include "proto/base/file.h"
 #include "proto/base/nearest.h"
 
-#include <ctype.h>
 #include <cyaml/cyaml.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,43 +66,62 @@ static void note(cyaml_log_t level, void *ctx, const char *format, va_list args)
     }
 }
 
+/* " line 7" for messages, empty if it cannot be told. */
+struct place {
+    char text[32];
+};
+
+static struct place at_line(size_t line)
+{
+    struct place at = {""};
+    if (line > 0)
+        snprintf(at.text, sizeof(at.text), " line %zu", line);
+    return at;
+}
+
 static enum pl_err unknown_key(const struct source *s, const char *key)
 {
     const char *nearest = NULL;
     size_t nearest_at = SIZE_MAX;
     for (size_t i = 0; i < s->count; i++)
         pl_nearest_consider(pl_span_str(key), s->table[i].key, &nearest, &nearest_at);
-    char at[32] = "";
-    size_t line = line_of(s->file, key);
-    if (line > 0)
-        snprintf(at, sizeof(at), " line %zu", line);
+    struct place at = at_line(line_of(s->file, key));
     if (nearest != NULL)
         return pl_fail_field(s->why, PL_EINVAL, key,
-                             "%s%s: there is no option '%s'; did you mean '%s'?", s->path, at, key,
-                             nearest);
+                             "%s%s: there is no option '%s'; did you mean '%s'?", s->path, at.text,
+                             key, nearest);
     return pl_fail_field(s->why, PL_EINVAL, key,
                          "%s%s: there is no option '%s' (--print-config lists them all)", s->path,
-                         at, key);
+                         at.text, key);
+}
+
+/* libcyaml's line is that of what comes before the second. */
+static enum pl_err twice(const struct source *s, const char *key)
+{
+    struct place first = at_line(line_of(s->file, key));
+    return pl_fail_field(s->why, PL_EINVAL, key,
+                         "%s%s: option '%s' is there again further on: leave one", s->path,
+                         first.text, key);
 }
 
 static enum pl_err explain(const struct source *s, cyaml_err_t rc, const struct complaint *c)
 {
-    static const char unexpected[] = "Unexpected key: ";
+    static const char unexpected[] = "Unexpected key: ", again[] = "Mapping field already seen: ";
     if (rc == CYAML_ERR_OOM)
         return pl_fail(s->why, PL_ENOMEM, "out of memory while reading %s", s->path);
     if (rc == CYAML_ERR_INVALID_KEY && strncmp(c->text, unexpected, strlen(unexpected)) == 0)
         return unknown_key(s, c->text + strlen(unexpected));
-    char at[32] = "";
-    if (c->line > 0)
-        snprintf(at, sizeof(at), " line %zu", c->line);
+    if (strncmp(c->text, again, strlen(again)) == 0)
+        return twice(s, c->text + strlen(again));
+    struct place at = at_line(c->line);
     for (size_t i = 0; rc == CYAML_ERR_INVALID_VALUE && i < s->count; i++)
         if (strcmp(s->table[i].key, c->key) == 0)
             return pl_fail_field(
-                s->why, PL_EINVAL, c->key, "%s%s: option '%s' must be %s", s->path, at, c->key,
+                s->why, PL_EINVAL, c->key, "%s%s: option '%s' must be %s", s->path, at.text, c->key,
                 s->table[i].type == PL_OPTION_LIST ? "a list of texts, as in [a, b]"
                                                    : "a single value");
     return pl_fail_field(s->why, PL_EINVAL, c->key, "%s%s: not a flat YAML mapping of options: %s",
-                         s->path, at, c->text[0] != '\0' ? c->text : cyaml_strerror(rc));
+                         s->path, at.text, c->text[0] != '\0' ? c->text : cyaml_strerror(rc));
 }
 
 static const cyaml_schema_value_t item_schema = {
@@ -130,22 +148,6 @@ static void field_for(const struct pl_option *option, size_t index, cyaml_schema
     }
 }
 
-/* A file of comments has no document, and libcyaml no opinion on that. */
-static bool has_content(struct pl_span file)
-{
-    bool comment = false;
-    for (size_t i = 0; i < file.len; i++) {
-        uint8_t c = file.data[i];
-        if (c == '\n')
-            comment = false;
-        else if (c == '#')
-            comment = true;
-        else if (!comment && !isspace(c))
-            return true;
-    }
-    return false;
-}
-
 static enum pl_err parse(const struct source *s, struct pl_option_row **rows)
 {
     struct complaint complaint = {.line = 0};
@@ -170,8 +172,8 @@ static enum pl_err parse(const struct source *s, struct pl_option_row **rows)
     free(fields);
     if (rc != CYAML_OK)
         return explain(s, rc, &complaint);
-    *rows = loaded;
-    for (size_t i = 0; i < s->count; i++)
+    *rows = loaded; /* NULL: there is no document, as in a file of comments or a lone BOM */
+    for (size_t i = 0; loaded != NULL && i < s->count; i++)
         (*rows)[i].line = line_of(s->file, s->table[i].key);
     return PL_OK;
 }
@@ -183,11 +185,9 @@ enum pl_err pl_option_rows_read(const struct pl_option *table, size_t count, con
     struct pl_buf file;
     pl_buf_init(&file, FILE_MAX_BYTES);
     enum pl_err err = pl_file_read(path, "configuration file", false, &file, why);
-    if (err == PL_OK && has_content(pl_buf_span(&file))) {
+    if (err == PL_OK) {
         s.file = pl_buf_span(&file);
         err = parse(&s, rows);
-    } else if (err == PL_OK) {
-        *rows = NULL;
     }
     pl_buf_wipe(&file); /* an operator may have put a token there */
     return err;

@@ -151,7 +151,9 @@ static void mistakes_are_named_with_place_and_remedy(void **state)
         {"spool_dir: s\norigins: a.example\n", "origins", "a list"},
         {"spool_dir: s\norigins: [[a]]\n", "origins", "line 2"},
         {"spool_dir: s\norigins: {a: b}\n", "origins", "line 2"},
-        {"spool_dir: s\nspool_dir: t\n", "", "already seen"},
+        {"spool_dir: s\nport: 1\nport: 2\n", "port",
+         "line 2: option 'port' is there again further on: leave one"},
+        {"\xef\xbb\xbf", "spool_dir", "required"}, /* a mark of its encoding, and nothing else */
         {"- a\n- b\n", "", "not a flat YAML mapping"},
         {"just text\n", "", "not a flat YAML mapping"},
         {"spool_dir: \"unterminated\n", "", "not a flat YAML mapping"},
