@@ -114,6 +114,11 @@ static enum pl_err check(struct origin_options *options, struct pl_why *why)
     if (err != PL_OK) {
         return err;
     }
+    if (!pl_link_url_is(options->link_listen)) {
+        return pl_fail_field(why, PL_EINVAL, "link_listen",
+                             "link_listen must read " PL_LINK_PREFIX "ADDRESS:PORT, not \"%s\"",
+                             options->link_listen);
+    }
     if (options->keyring_paths.count < 2) {
         return pl_fail_field(why, PL_EINVAL, "keyring_paths",
                              "keyring_paths names %zu files; two or more are needed, best on "

@@ -69,6 +69,9 @@ static void test_refusals_name_the_key(void **state)
         {REQUIRED "kek_command: cat\n", "kek_file"},
         {REQUIRED "log_level: loud\n", "log_level"},
         {REQUIRED "journal_dirs: [/j1]\n", "journal_dirs"},
+        {REQUIRED "link_listen: tls+tcp://127.0.0.1\n",
+         "link_listen"}, /* nng: everywhere, any port */
+        {REQUIRED "link_listen: 127.0.0.1:8090\n", "link_listen"},
         {REQUIRED "openers: 0\n", "openers"},
         {REQUIRED "opener: 1\n", "opener"},
         {REQUIRED "exports_max: many\n", "exports_max"},
