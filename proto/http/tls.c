@@ -134,6 +134,7 @@ static enum pl_err load_pair(SSL_CTX **out, const char *cert, const char *key, s
 {
     enum pl_err err;
     SSL_CTX *context = NULL;
+    int used;
 
     if ((err = check_file(cert, "certificate file", false, why)) != PL_OK ||
         (err = check_file(key, "key file", true, why)) != PL_OK)
@@ -146,10 +147,11 @@ static enum pl_err load_pair(SSL_CTX **out, const char *cert, const char *key, s
     if (SSL_CTX_use_certificate_chain_file(context, cert) != 1)
         err = pl_fail(why, PL_EINVAL, "certificate file %s: %s (it must be PEM, with its chain)",
                       cert, openssl_reason());
-    else if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)
+    else if ((used = SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM)) != 1 &&
+             ERR_GET_LIB(ERR_peek_error()) != ERR_LIB_X509) /* that one compares the pair */
         err = pl_fail(why, PL_EINVAL, "key file %s: %s (it must be PEM without a passphrase)", key,
                       openssl_reason());
-    else if (SSL_CTX_check_private_key(context) != 1)
+    else if (used != 1 || SSL_CTX_check_private_key(context) != 1)
         err = pl_fail(why, PL_EINVAL, "key file %s does not belong to certificate %s", key, cert);
     ERR_clear_error();
     if (err != PL_OK) {

@@ -316,6 +316,7 @@ static void a_bad_reload_changes_nothing(void **state)
     assert_int_equal(link(other_key, key_path), 0);
     assert_int_not_equal(http_server_reload_tls(f.server, &why), PL_OK);
     assert_non_null(strstr(why.text, key_path));
+    assert_non_null(strstr(why.text, "does not belong to certificate"));
     /* A key anyone may read. */
     assert_int_equal(unlink(key_path), 0);
     assert_int_equal(rename(aside, key_path), 0);
