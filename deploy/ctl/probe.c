@@ -99,8 +99,9 @@ static enum ctl_exit run_probe(struct ctl *ctl, const struct ctl_args *args, str
     if (known && result != CTL_DOWN && answer.status != 200)
         known = false; /* a word and a code that contradict each other are not trusted */
     if (!known) {
-        snprintf(text, sizeof(text), "the node answers with HTTP status %ld and no health report",
-                 answer.status);
+        snprintf(text, sizeof(text), "the node answers with HTTP status %ld and no health report%s",
+                 answer.status,
+                 answer.status == 404 ? " (an edge with ops_listen gives it there only)" : "");
         result = say(ctl, CTL_DOWN, text);
     } else if (ctl->json) {
         api_print(&answer);

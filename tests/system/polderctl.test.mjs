@@ -48,6 +48,8 @@ test('probe: one line a reason, and the exit codes that monitoring reads', async
         reply = (response) => send(response, 200, body);
         await probe(2, /^down: the node answers with HTTP status 200 and no health report\n$/);
     }
+    reply = (response) => send(response, 404, { error: 'not-found' });
+    await probe(2, /^down: the node answers with HTTP status 404 and no health report \(an edge with ops_listen gives it there only\)\n$/);
     reply = (response) => response.destroy();
     await probe(2, /^down: the connection to the node at .* broke off/);
     const port = await closedPort();
