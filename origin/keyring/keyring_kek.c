@@ -51,9 +51,11 @@ enum pl_err keyring_keks_parse(struct keyring_keks **out, struct pl_span text, s
                           "under any more",
                           KEYRING_KEK_LIMIT);
         } else if (!pl_hex_decode(line, keks->items[keks->count].key, PL_AEAD_KEY_BYTES)) {
-            err =
-                pl_fail(why, PL_EINVAL,
-                        "line %u of the key-encryption keys is not 64 hexadecimal digits", number);
+            err = pl_fail(
+                why, PL_EINVAL,
+                "line %u of the key-encryption keys (in kek_file, or printed by kek_command) is "
+                "not 64 hexadecimal digits",
+                number);
         } else {
             uint8_t hash[PL_SHA256_BYTES];
             pl_sha256_one(pl_span(keks->items[keks->count].key, PL_AEAD_KEY_BYTES), hash);
@@ -61,8 +63,10 @@ enum pl_err keyring_keks_parse(struct keyring_keks **out, struct pl_span text, s
         }
     }
     if (err == PL_OK && keks->count == 0)
-        err = pl_fail(why, PL_EINVAL,
-                      "no key-encryption key: expected a line of 64 hexadecimal digits");
+        err =
+            pl_fail(why, PL_EINVAL,
+                    "no key-encryption key in kek_file, or printed by kek_command: expected a line "
+                    "of 64 hexadecimal digits");
     if (err != PL_OK) {
         pl_secret_free(keks, sizeof(*keks));
         return err;

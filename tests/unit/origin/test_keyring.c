@@ -89,9 +89,11 @@ static void a_wrong_configuration_says_so(void **state)
     f->config.kek_text = PL_SPAN_LIT("# a comment\n\nabc\n");
     assert_int_equal(open_err(f, &why), PL_EINVAL);
     assert_non_null(strstr(why.text, "line 3"));
+    assert_non_null(strstr(why.text, "in kek_file"));
     assert_null(strstr(why.text, "abc"));
     f->config.kek_text = PL_SPAN_LIT("\n");
     assert_int_equal(open_err(f, &why), PL_EINVAL);
+    assert_non_null(strstr(why.text, "in kek_file"));
 }
 
 static void key_encryption_keys_come_from_one_place(void **state)
