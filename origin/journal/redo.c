@@ -159,11 +159,14 @@ bool redo_is_restored(const struct redo *redo)
 
 /* ---- pulses */
 
+/* A line that the database cannot learn of, as when its disk is full, would make the next start
+ * take it for a restored one. */
 static void pulse(struct redo *redo, const char *what)
 {
     struct pl_why why = {0};
     const struct redo_record record = {.kind = REDO_PULSE, .what = what};
-    if (redo_append(redo, &record, true, NULL, &why) != PL_OK)
+    if (store_sync(redo->config.store, &why) != PL_OK ||
+        redo_append(redo, &record, true, NULL, &why) != PL_OK)
         pl_log(redo->config.log, PL_LOG_WARN, "redo", "%s is not noted: %s", what, why.text);
 }
 

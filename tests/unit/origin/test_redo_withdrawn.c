@@ -194,6 +194,21 @@ static void many_are_withdrawn(void **state)
     assert_replayed(f, 1, 2);
 }
 
+/* As when the disk is full, and somebody stops the origin to make room. */
+static void a_pulse_that_the_database_would_not_learn_of_is_left_out(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    (void)fail_store(f, &f->r.why);
+    const uint64_t before = lines(f);
+    f->r.now_ms += REDO_PULSE_MS;
+    redo_pulse(f->redo, 1, 0);
+    assert_int_equal(lines(f), before);
+    stop(f);
+    restart_store(f);
+    assert_false(start(f));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +220,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_withdrawal_that_fails_is_tried_again_first, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_database_that_recovered_is_not_taken_for_a_restored_one,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pulse_that_the_database_would_not_learn_of_is_left_out,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(an_erasure_that_was_refused_is_withdrawn_too, setup,
                                         teardown),
