@@ -135,7 +135,10 @@ const commands = {
         told = true;
         enqueue('page', { ...(title && { name: String(title) }), properties: properties || {} }, view);
     },
-    track: (event, properties) => enqueue('track', { event: String(event), properties: properties || {} }),
+    track: (event, properties) => {
+        if (!event) throw Error('no name');
+        enqueue('track', { event: String(event), properties: properties || {} });
+    },
     identify: (id, traits) => {
         if (saidNo()) return;
         const named = id && typeof id !== 'object';
@@ -163,7 +166,8 @@ const commands = {
     respond: (id, kind) => runs.has(id) && respond(runs.get(id), kind),
 };
 
-const api = (command, ...args) => attempt(command, () => commands[command](...args));
+const unknown = () => { throw Error('no such command'); };
+const api = (command, ...args) => attempt(command, () => (commands[command] || unknown)(...args));
 api.version = '0.2.0';
 page[name] = api;
 

@@ -118,6 +118,19 @@ test('batches stay within what an edge takes; an event that never fits is not ke
     assert.ok(answered.every((batch) => !batch.names.includes('Huge')));
 });
 
+test('a command that is wrong is told on the console in words, and costs the others nothing', TIMEOUT, async (t) => {
+    const account = await publish(world, { settings: { page_views: false } });
+    const { page, errors, answered } = await openAnswered(t, world, account, () => 200);
+    await page.evaluate(() => {
+        window.polder('nope');
+        window.polder('track');
+        window.polder('track', 'Good');
+    });
+    await until('the good one is sent', 10000, async () => answered.length > 0);
+    assert.deepEqual(answered.flatMap((batch) => batch.names), ['Good'], 'and none of the name "undefined"');
+    assert.deepEqual(errors, ['polder: nope: no such command', 'polder: track: no name']);
+});
+
 test('an edge that does not know the key yet, or is slow, is asked again', TIMEOUT, async (t) => {
     const account = await publish(world, { settings: { page_views: false } });
     const { page, answered } = await openAnswered(t, world, account, (batch, count) => [401, 408, 200][count - 1]);
