@@ -127,9 +127,8 @@ enum pl_err http_server_reload_tls(struct http_server *server, struct pl_why *wh
  * PL_OK where it did not. Any thread. HTTP_TLS_TROUBLE says its text to operators. */
 void http_server_tls_trouble(struct http_server *server, struct pl_why *out);
 #define HTTP_TLS_TROUBLE                                                                           \
-    "https_listen serves the certificates of before, for reading them again failed: %s; mend "     \
-    "that "                                                                                        \
-    "and send SIGHUP: a restart would fail"
+    "https_listen serves the certificates of before, for reading them again failed: %s; "          \
+    "mend that and send SIGHUP: a restart would fail"
 /* Calls visit for each certificate in force, the default one (named "") first, with the end of its
  * validity as Unix time. Gives how many pairs of the directory could not be used at the last
  * reading. Without tls: none. Any thread. */

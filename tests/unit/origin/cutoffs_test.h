@@ -19,10 +19,8 @@ static struct changelog *changelog;
 static struct cutoffs *cutoffs;
 static struct pl_id128 epoch, a, b;
 
-static inline void open_all(void)
+static inline void open_cutoffs(void)
 {
-    must(changelog_open(&changelog, r.store, pl_random_system(), &r.why), &r.why);
-    must(first_start_finish(r.store, r.keyring, changelog, &r.f.silent, &r.why), &r.why);
     must(edges_open(&edges, r.store, &r.clock, &r.why), &r.why);
     const struct cutoffs_config config = {.store = r.store,
                                           .changelog = changelog,
@@ -32,6 +30,13 @@ static inline void open_all(void)
                                           .clock = &r.clock,
                                           .log = &r.f.silent};
     must(cutoffs_open(&cutoffs, &config, &r.why), &r.why);
+}
+
+static inline void open_all(void)
+{
+    must(changelog_open(&changelog, r.store, pl_random_system(), &r.why), &r.why);
+    must(first_start_finish(r.store, r.keyring, changelog, &r.f.silent, &r.why), &r.why);
+    open_cutoffs();
     changelog_epoch(changelog, &epoch);
 }
 

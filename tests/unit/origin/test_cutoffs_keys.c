@@ -317,15 +317,7 @@ static void test_a_key_that_nobody_heard_of_replaces_none(void **state)
     block_key_id(made, second);
     cutoffs_close(cutoffs);
     edges_close(edges);
-    must(edges_open(&edges, r.store, &r.clock, &r.why), &r.why);
-    const struct cutoffs_config config = {.store = r.store,
-                                          .changelog = changelog,
-                                          .edges = edges,
-                                          .keyring = r.keyring,
-                                          .seal_key_days = 30,
-                                          .clock = &r.clock,
-                                          .log = &r.f.silent};
-    must(cutoffs_open(&cutoffs, &config, &r.why), &r.why);
+    open_cutoffs();
     assert_int_equal(cutoffs_position(cutoffs), position);
     pass(1000);
     assert_true(cutoffs_position(cutoffs) > position);
